@@ -1,0 +1,1 @@
+"""Everything between Label Studio's requests and a SAM engine, one job a module."""

@@ -1,0 +1,160 @@
+"""What a label config means to this back end: images, prompt controls, and the mask's control."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from sam_backend.errors import Refusal
+
+KEYPOINT_TAGS = ("KeyPointLabels", "KeyPoint")
+RECTANGLE_TAGS = ("RectangleLabels", "Rectangle")
+PROMPT_TAGS = KEYPOINT_TAGS + RECTANGLE_TAGS
+OUTPUT_TAGS = ("BrushLabels", "Brush")
+
+
+@dataclass(frozen=True)
+class Label:
+    """A `<Label>`: what the annotator reads, and the word that results carry."""
+
+    value: str
+    alias: str | None
+
+    @property
+    def word(self) -> str:
+        return self.alias or self.value
+
+
+@dataclass(frozen=True)
+class Control:
+    """A tag with `toName`. `labels` is empty for tags without labels of their own."""
+
+    tag: str
+    name: str
+    to_names: tuple[str, ...]
+    labels: tuple[Label, ...]
+    smart: bool
+
+    @property
+    def takes_labels(self) -> bool:
+        return self.tag.endswith("Labels")
+
+
+@dataclass(frozen=True)
+class ImageObject:
+    """An `<Image>` tag and the task data key that it shows."""
+
+    name: str
+    data_key: str
+    is_list: bool
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """The controls and images of one project, in document order."""
+
+    controls: tuple[Control, ...]
+    images: tuple[ImageObject, ...]
+
+    def image(self, name: str) -> ImageObject:
+        for image in self.images:
+            if image.name == name:
+                return image
+        raise Refusal("config", f"the label config has no <Image name={name!r}>")
+
+    def output_for(self, to_name: str) -> Control:
+        """The control that draws masks on an image: the first one in document order."""
+        for control in self.controls:
+            if control.tag in OUTPUT_TAGS and to_name in control.to_names:
+                return control
+        raise Refusal(
+            "config",
+            f"no control on image {to_name!r} can hold a mask: "
+            f"add <BrushLabels> or <Brush> with toName={to_name!r} to the label config",
+        )
+
+    def labels_for(self, to_name: str) -> Control | None:
+        """The shared `<Labels>` of an image, which names the regions of bare controls."""
+        for control in self.controls:
+            if control.tag == "Labels" and to_name in control.to_names:
+                return control
+        return None
+
+    def label_word(self, control: Control, word: str) -> str:
+        """A prompt's label in the words of another control: aliases may differ between them.
+
+        Controls whose labels come with the task (`value="$…"`) take any word.
+        """
+        if not control.labels or any(label.value.startswith("$") for label in control.labels):
+            return word
+        for label in control.labels:
+            if word in (label.word, label.value):
+                return label.word
+        for prompt_control in self.controls:
+            for label in prompt_control.labels:
+                if label.word == word and prompt_control.tag in PROMPT_TAGS:
+                    for own in control.labels:
+                        if own.value == label.value:
+                            return own.word
+        known = ", ".join(repr(label.word) for label in control.labels)
+        raise Refusal(
+            "config",
+            f"label {word!r} of the prompt is missing in <{control.tag} name={control.name!r}>, "
+            f"which has {known}: give both controls the same labels",
+        )
+
+    def problems(self) -> list[str]:
+        """What keeps this config from working with smart prompts, one line each."""
+        found = [] if self.images else ["there is no <Image> tag"]
+        smart = [c for c in self.controls if c.tag in PROMPT_TAGS and c.smart]
+        if not smart:
+            found.append('no <KeyPointLabels>, <KeyPoint>, … has smart="true"')
+        for control in smart:
+            for to_name in control.to_names:
+                try:
+                    output = self.output_for(to_name)
+                    for label in control.labels:
+                        self.label_word(output, label.word)
+                except Refusal as refusal:
+                    found.append(str(refusal))
+        return list(dict.fromkeys(found))
+
+
+@lru_cache(maxsize=256)
+def parse(xml: str) -> LabelConfig:
+    """The label config of a request. Cached by its text: it comes with every click."""
+    try:
+        root = fromstring(xml)
+    except (ParseError, DefusedXmlException, ValueError) as error:
+        raise Refusal("config", f"the label config is not readable XML: {error}") from None
+    elements = [element for element in root.iter() if element.get("name")]
+    return LabelConfig(
+        controls=tuple(_control(element) for element in elements if element.get("toName")),
+        images=tuple(_image(element) for element in elements if element.tag == "Image"),
+    )
+
+
+def _control(element: Element) -> Control:
+    return Control(
+        tag=element.tag,
+        name=element.get("name", ""),
+        to_names=tuple(element.get("toName", "").replace(" ", "").split(",")),
+        labels=tuple(
+            Label(value=label.get("value", ""), alias=label.get("alias") or None)
+            for label in element.iter("Label")
+        ),
+        smart=element.get("smart", "").lower() == "true",
+    )
+
+
+def _image(element: Element) -> ImageObject:
+    """`value="$key"` shows one image, `valueList="$key"` a list of them."""
+    many = element.get("valueList")
+    value = many or element.get("value") or ""
+    return ImageObject(
+        name=element.get("name", ""), data_key=value.strip().lstrip("$"), is_list=bool(many)
+    )

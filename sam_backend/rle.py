@@ -1,0 +1,97 @@
+"""Label Studio's brush format: run-length encoded RGBA bytes in a bit stream.
+
+The stream, most significant bit first: 32 bits number of values (height * width * 4), 5 bits word
+size - 1, four times 4 bits run-length size - 1; then blocks of 1 bit "is a run", 2 bits which of
+the four sizes, that many bits count - 1, and one word (a run) or count words (no run).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+CHANNELS = 4
+_WORD_BITS = 8
+_SIZES = (3, 4, 8, 16)
+_LONGEST = 1 << _SIZES[-1]
+_HEADER_BITS = 32 + 5 + 4 * 4
+
+
+def encode(mask: npt.NDArray[np.bool_]) -> list[int]:
+    """Bytes of the brush RLE of a mask (H, W), every channel 255 where the mask is true."""
+    flat = np.ascontiguousarray(mask, dtype=bool).ravel()
+    if flat.size == 0:
+        raise ValueError("an image without pixels has no brush mask")
+    starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
+    lengths = np.diff(np.append(starts, flat.size)) * CHANNELS
+    blocks, widths = _run_blocks(lengths, flat[starts])
+    header = _header(flat.size * CHANNELS)
+    return _pack(np.concatenate((header[0], blocks)), np.concatenate((header[1], widths))).tolist()
+
+
+def decode(rle: Iterable[int], height: int, width: int) -> npt.NDArray[np.bool_]:
+    """The mask (H, W) of a brush RLE: true where alpha is not 0. ValueError if it does not fit."""
+    bits = np.unpackbits(np.frombuffer(bytes(rle), dtype=np.uint8))
+    expected = height * width * CHANNELS
+    if bits.size < _HEADER_BITS or (count := _number(bits, 0, 32)) != expected:
+        raise ValueError(f"the brush mask is not one of {width}x{height} pixels")
+    word = _number(bits, 32, 5) + 1
+    sizes = [_number(bits, 37 + 4 * i, 4) + 1 for i in range(4)]
+    values = np.zeros(count, dtype=np.uint8)
+    at, done = _HEADER_BITS, 0
+    while done < count:
+        size = sizes[_number(bits, at + 1, 2)]
+        end = done + _number(bits, at + 3, size) + 1
+        words = 1 if bits[at : at + 1].any() else end - done
+        at += 3 + size
+        if end > count or at + words * word > bits.size:
+            raise ValueError("the brush mask is cut off")
+        if words == 1:
+            values[done:end] = _number(bits, at, word) & 0xFF
+        else:
+            weights = 1 << np.arange(word - 1, -1, -1)
+            values[done:end] = bits[at : at + words * word].reshape(words, word) @ weights
+        at += words * word
+        done = end
+    alpha: npt.NDArray[np.bool_] = values[CHANNELS - 1 :: CHANNELS].reshape(height, width) > 0
+    return alpha
+
+
+def _header(count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    numbers = [count, _WORD_BITS - 1, *(size - 1 for size in _SIZES)]
+    return np.array(numbers, dtype=np.int64), np.array([32, 5, 4, 4, 4, 4], dtype=np.int64)
+
+
+def _run_blocks(
+    lengths: npt.NDArray[np.int64], values: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Each run of bytes as (number, bits): is-a-run, size, count - 1, value."""
+    pieces = -(-lengths // _LONGEST)
+    runs = np.full(int(pieces.sum()), _LONGEST, dtype=np.int64)
+    runs[np.cumsum(pieces) - 1] = lengths - (pieces - 1) * _LONGEST
+    which = np.searchsorted([1 << size for size in _SIZES[:-1]], runs, side="left")
+    sizes = np.array(_SIZES)[which]
+    words = np.repeat(values, pieces).astype(np.int64) * 255
+    head = (0b100 | which) << sizes | (runs - 1)
+    return head << _WORD_BITS | words, 3 + sizes + _WORD_BITS
+
+
+def _pack(numbers: npt.NDArray[np.int64], widths: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    """The numbers, each in its own width of at most 32 bits, one after another in bytes."""
+    ends = np.cumsum(widths)
+    first_byte, offset = np.divmod(ends - widths, 8)
+    window = numbers << (40 - offset - widths)  # five bytes, the number at its offset
+    out = np.zeros(int(-(-ends[-1] // 8)) + 5, dtype=np.float64)
+    for i in range(5):
+        # No two numbers share a bit, so adding is or-ing, and bincount adds fast.
+        share = (window >> (32 - 8 * i)) & 0xFF
+        out += np.bincount(first_byte + i, weights=share, minlength=out.size)[: out.size]
+    return out[: -(-ends[-1] // 8)].astype(np.uint8)
+
+
+def _number(bits: npt.NDArray[np.uint8], at: int, width: int) -> int:
+    if at + width > bits.size:
+        raise ValueError("the brush mask is cut off")
+    return int.from_bytes(np.packbits(bits[at : at + width]).tobytes(), "big") >> (-width % 8)

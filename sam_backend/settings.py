@@ -1,0 +1,124 @@
+"""The environment, read once and checked. A bad value stops the start with one line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from sam_backend.errors import SettingsError
+
+SAM_CHOICES = ("MobileSAM", "ONNX")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an operator may decide. `Settings.from_environment()` is the way in."""
+
+    sam_choice: str
+    model_dir: Path
+    mobilesam_checkpoint: Path
+    onnx_checkpoint: Path
+    label_studio_url: str | None
+    label_studio_token: str | None
+    local_files_root: Path | None
+    basic_auth: tuple[str, str] | None
+    host: str
+    port: int
+    workers: int
+    threads: int
+    cache_mb: int
+    log_level: str
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        env = _Environment(os.environ if environ is None else environ)
+        model_dir = env.path("MODEL_DIR", REPOSITORY / "models")
+        url = env.url("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST")
+        token = env.text("LABEL_STUDIO_API_KEY", "LABEL_STUDIO_ACCESS_TOKEN")
+        if token and not url:
+            raise SettingsError(
+                "LABEL_STUDIO_API_KEY is set without LABEL_STUDIO_URL: "
+                "say which Label Studio the token belongs to"
+            )
+        return cls(
+            sam_choice=env.choice("SAM_CHOICE", "MobileSAM", SAM_CHOICES),
+            model_dir=model_dir,
+            mobilesam_checkpoint=env.path("MOBILESAM_CHECKPOINT", model_dir / "mobile_sam"),
+            onnx_checkpoint=env.path("ONNX_CHECKPOINT", model_dir / "onnx"),
+            label_studio_url=url,
+            label_studio_token=token,
+            local_files_root=env.directory("LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"),
+            basic_auth=env.credentials("BASIC_AUTH_USER", "BASIC_AUTH_PASS"),
+            host=env.text("HOST") or "0.0.0.0",  # noqa: S104 (Label Studio may run in a container)
+            port=env.integer("PORT", 9090, 1, 65535),
+            workers=env.integer("WORKERS", 1, 1, 64),
+            threads=env.integer("THREADS", 8, 1, 256),
+            cache_mb=env.integer("CACHE_MB", 512, 16, 1_000_000),
+            log_level=env.choice("LOG_LEVEL", "INFO", LOG_LEVELS),
+        )
+
+
+class _Environment:
+    """One typed reader; where two names are given, the first that is set wins."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def text(self, *keys: str) -> str | None:
+        # An empty value is what `docker compose` passes for a variable nobody set.
+        return next((value for key in keys if (value := self._environ.get(key, "").strip())), None)
+
+    def integer(self, key: str, default: int, least: int, most: int) -> int:
+        value = self.text(key)
+        if value is None:
+            return default
+        if not value.isdecimal() or not least <= int(value) <= most:
+            raise SettingsError(f"{key}={value!r} is not a whole number from {least} to {most}")
+        return int(value)
+
+    def choice(self, key: str, default: str, choices: tuple[str, ...]) -> str:
+        value = self.text(key)
+        if value is None:
+            return default
+        for choice in choices:
+            if choice.lower() == value.lower():
+                return choice
+        raise SettingsError(f"{key}={value!r} is not one of {', '.join(choices)}")
+
+    def path(self, key: str, default: Path) -> Path:
+        value = self.text(key)
+        return default if value is None else Path(value).expanduser()
+
+    def directory(self, key: str) -> Path | None:
+        value = self.text(key)
+        if value is None:
+            return None
+        path = Path(value).expanduser()
+        if not path.is_dir():
+            raise SettingsError(f"{key}={value!r} is not a folder")
+        return path.resolve()
+
+    def url(self, *keys: str) -> str | None:
+        for key in keys:
+            value = self.text(key)
+            if value is None:
+                continue
+            parts = urlsplit(value)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise SettingsError(f"{key}={value!r} does not start with http:// or https://")
+            return value.rstrip("/")
+        return None
+
+    def credentials(self, user_key: str, password_key: str) -> tuple[str, str] | None:
+        user, password = self.text(user_key), self.text(password_key)
+        if user is None and password is None:
+            return None
+        if user is None or password is None:
+            missing = user_key if user is None else password_key
+            raise SettingsError(f"{missing} is not set: Basic authentication needs both halves")
+        return user, password
