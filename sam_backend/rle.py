@@ -28,7 +28,8 @@ def encode(mask: npt.NDArray[np.bool_]) -> list[int]:
     lengths = np.diff(np.append(starts, flat.size)) * CHANNELS
     blocks, widths = _run_blocks(lengths, flat[starts])
     header = _header(flat.size * CHANNELS)
-    return _pack(np.concatenate((header[0], blocks)), np.concatenate((header[1], widths))).tolist()
+    stream = _pack(np.concatenate((header[0], blocks)), np.concatenate((header[1], widths)))
+    return list(stream.tobytes())
 
 
 def decode(rle: Iterable[int], height: int, width: int) -> npt.NDArray[np.bool_]:
