@@ -1,1 +1,3 @@
 """Everything between Label Studio's requests and a SAM engine, one job a module."""
+
+__version__ = "0.1.0"

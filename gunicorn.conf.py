@@ -1,0 +1,30 @@
+"""How gunicorn serves the back end. Settings and model files are checked here, before it binds."""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from sam_backend.startup import checked_settings
+
+_settings = checked_settings()
+
+bind = f"{_settings.host}:{_settings.port}"
+workers = _settings.workers
+threads = _settings.threads
+worker_class = "gthread"
+loglevel = _settings.log_level.lower()
+timeout = 120  # above Label Studio's own 100 s
+graceful_timeout = 10
+control_socket_disable = True
+
+if workers > 1:
+    # Each worker counts for itself; this is where they add up.
+    _metrics_folder = tempfile.mkdtemp(prefix="sam-backend-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
+
+    def on_exit(_server: object) -> None:
+        shutil.rmtree(_metrics_folder, ignore_errors=True)

@@ -1,0 +1,107 @@
+"""Label Studio's words in, Label Studio's words out: smart prompts become brush regions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from label_studio_ml.model import LabelStudioMLBase
+
+from sam_backend import label_config, metrics, prompts
+from sam_backend.errors import Refusal
+from sam_backend.regions import Output, Result
+from sam_backend.segmenter import segment
+from sam_backend.services import Services
+
+logger = logging.getLogger("sam_backend")
+
+Task = Mapping[str, Any]
+Prediction = dict[str, Any]
+
+
+class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
+    """One project's back end. Holds its label config and nothing of any request.
+
+    Can be constructed as label-studio-ml 1.0.9 does it (label_config, train_output, …) and as the
+    2.x line does (project_id, label_config).
+    """
+
+    def __init__(
+        self,
+        project_id: str | None = None,
+        label_config: str | None = None,
+        services: Services | None = None,
+        **_of_other_versions: object,
+    ) -> None:
+        self._services = services or services_from_environment()
+        super().__init__(project_id=project_id, label_config=label_config)
+        self._project = project_id or ""
+        self._label_config = label_config or "<View/>"
+
+    def setup(self) -> None:
+        """Called by the 2.x line, which keeps the model version in a store of its own."""
+        self.set("model_version", self._services.model_version)
+
+    def predict(
+        self, tasks: Sequence[Task], context: Mapping[str, Any] | None = None, **_: object
+    ) -> list[Any]:
+        """A prediction for a click; without a context, an empty list for each task.
+
+        Label Studio stores nothing for an empty list. An empty prediction would hide the task
+        from later runs; an answer to a click that is no prediction would show nothing at all.
+        """
+        results = context.get("result") if isinstance(context, Mapping) else None
+        if not isinstance(results, list):
+            return [[] for _ in tasks]
+        return [self._answer(task, results) for task in tasks]
+
+    def _answer(self, task: Task, results: list[Any]) -> Prediction:
+        task_id = str(task.get("id"))
+        regions: list[Result] = []
+        try:
+            regions = self._regions(task, results)
+        except Refusal as refusal:
+            self._services.report(task_id, refusal)
+        except Exception as error:  # a fault of ours must not show a traceback or harm the next
+            logger.exception("task %s", task_id)
+            fault = Refusal("fault", f"the back end failed, its log says where: {error!r}")
+            self._services.report(task_id, fault)
+        scores = [region["score"] for region in regions]
+        return {
+            "result": regions,
+            "score": sum(scores) / len(scores) if scores else 0.0,
+            "model_version": self._services.model_version,
+        }
+
+    def _regions(self, task: Task, results: list[Any]) -> list[Result]:
+        found = prompts.read(results)
+        if not found:  # sent when a mask was accepted or the last prompt deleted
+            self._services.accepted(str(task.get("id")))
+        config = label_config.parse(self._label_config)
+        regions: list[Result] = []
+        for target, context in found.items():
+            output = Output.of(config, target)
+            joined = self._services.join(self._project, task, target, context)
+            wanted = [
+                (group[0].id, prompts.object_prompt(group, target))
+                for group in prompts.objects(joined)
+            ]
+            embedding = self._services.embedding(self._project, task, config, target)
+            for first_prompt, prompt in wanted:
+                with metrics.STAGE.labels("decode").time():
+                    segmentation = segment(self._services.engine(), embedding, prompt)
+                if not segmentation.mask.any():
+                    raise Refusal("prompt", "the model sees no object there: click another spot")
+                with metrics.STAGE.labels("rle").time():
+                    regions += output.brush(first_prompt, segmentation)
+        return regions
+
+
+@cache
+def services_from_environment() -> Services:
+    """For servers other than ours, which construct the model without telling it more."""
+    from sam_backend.startup import checked_settings, open_services  # noqa: PLC0415 (no cycle)
+
+    return open_services(checked_settings())

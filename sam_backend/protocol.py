@@ -1,0 +1,135 @@
+"""What Label Studio asks, and what it is answered: one method a route."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from flask import Response, request
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from werkzeug.exceptions import BadRequest
+
+from model import SamMLBackend
+from sam_backend import label_config, status
+from sam_backend.errors import Refusal
+from sam_backend.services import Services
+from sam_backend.state import Connection
+
+logger = logging.getLogger("sam_backend")
+
+Handler = Callable[[], Response]
+
+
+class Protocol:
+    """The routes that Label Studio 1.23 calls, and two for people: status and metrics."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        # Constructing a model parses its label config; the clicks of a project share one.
+        self._model = lru_cache(maxsize=256)(self._construct)
+
+    def routes(self) -> dict[str, tuple[list[str], Handler]]:
+        return {
+            "/": (["GET"], self.status),
+            "/health": (["GET"], self.health),
+            "/metrics": (["GET"], self.metrics),
+            "/setup": (["POST"], self.setup),
+            "/predict": (["POST"], self.predict),
+            "/webhook": (["POST"], self.webhook),
+            "/validate": (["POST"], self.validate),
+            "/versions": (["GET", "POST"], self.versions),
+            "/job_status": (["POST"], self.job_status),
+            "/train": (["POST"], self.nothing_to_do),
+            "/delete": (["POST"], self.nothing_to_do),
+            "/duplicate_model": (["POST"], self.nothing_to_do),
+        }
+
+    def status(self) -> Response:
+        offered = ["application/json", "text/html"]
+        if request.accept_mimetypes.best_match(offered) == "text/html":
+            return Response(status.page(self._services), mimetype="text/html")
+        return answer(status.report(self._services))
+
+    def health(self) -> Response:
+        return answer({"status": "UP", "model_class": SamMLBackend.__name__})
+
+    def metrics(self) -> Response:
+        registry = REGISTRY
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:  # several workers: add them up
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    def setup(self) -> Response:
+        body = _body()
+        project = str(body.get("project") or "")
+        url, token = body.get("hostname"), body.get("access_token")
+        if isinstance(url, str) and url.startswith(("http://", "https://")):
+            told = Connection(url.rstrip("/"), str(token) if token else None)
+            self._services.remember(project, told)
+        for problem in _problems(body.get("schema")):
+            logger.warning("project %s: its label config does not work here: %s", project, problem)
+        return answer({"model_version": self._services.model_version})
+
+    def predict(self) -> Response:
+        body = _body()
+        tasks, params = body.get("tasks"), body.get("params")
+        if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+            raise BadRequest("'tasks' is not a list of tasks")
+        context = params.get("context") if isinstance(params, dict) else None
+        if not isinstance(context, dict):
+            return answer({"results": [[] for _ in tasks]})
+        model = self._model(str(body.get("project") or ""), str(body.get("label_config") or ""))
+        return answer({"results": model.predict(tasks, context)})
+
+    def webhook(self) -> Response:
+        """Sent by anybody, for Label Studio cannot sign it: at most it makes us forget prompts."""
+        body = _body()
+        task = body.get("task")
+        if str(body.get("action")).startswith("ANNOTATION") and isinstance(task, dict):
+            self._services.ended(str(task.get("id")))
+        return answer({"status": "ok"})
+
+    def validate(self) -> Response:
+        problems = _problems(_body().get("config"))
+        return answer({"status": "failed" if problems else "ok", "problems": problems})
+
+    def versions(self) -> Response:
+        return answer({"versions": [self._services.model_version]})
+
+    def job_status(self) -> Response:
+        return answer({"job_status": "finished", "error": None})
+
+    def nothing_to_do(self) -> Response:
+        """For calls about training and copies of models, of which there are none here."""
+        return answer({"status": "ok"})
+
+    def _construct(self, project: str, config: str) -> SamMLBackend:
+        return SamMLBackend(project_id=project, label_config=config, services=self._services)
+
+
+def answer(value: object, status_code: int = 200) -> Response:
+    return Response(orjson.dumps(value), status=status_code, mimetype="application/json")
+
+
+def _body() -> Mapping[str, Any]:
+    """The request's JSON object. Read by orjson: tasks carry megabytes of masks."""
+    try:
+        body = orjson.loads(request.get_data(cache=False))
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise BadRequest("the body is not a JSON object")
+    return body
+
+
+def _problems(schema: object) -> list[str]:
+    try:
+        return label_config.parse(str(schema or "")).problems()
+    except Refusal as refusal:
+        return [str(refusal)]

@@ -1,0 +1,70 @@
+"""Label Studio's protocol over HTTP: the app, who is let in, and what errors look like."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from time import perf_counter
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from sam_backend import metrics
+from sam_backend.protocol import Protocol, answer
+from sam_backend.services import Services
+from sam_backend.settings import Settings
+
+logger = logging.getLogger("sam_backend")
+
+MAX_BODY_BYTES = 512 * 1024 * 1024
+# Label Studio's webhooks carry no credentials, and health is what probes ask for.
+OPEN_ROUTES = ("/health", "/webhook")
+
+
+def create_app(settings: Settings, services: Services) -> Flask:
+    """The app of one server process."""
+    app = Flask("sam_backend")
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    for rule, (methods, handler) in Protocol(services).routes().items():
+        app.add_url_rule(rule, endpoint=rule, view_func=handler, methods=methods)
+
+    @app.before_request
+    def let_in() -> Response | None:
+        g.started = perf_counter()
+        if settings.basic_auth is None or request.path in OPEN_ROUTES:
+            return None
+        return None if _is_let_in(settings.basic_auth) else _unauthorized()
+
+    @app.after_request
+    def count(response: Response) -> Response:
+        route = request.url_rule.rule if request.url_rule else "unknown"
+        metrics.REQUEST.labels(route).observe(perf_counter() - g.started)
+        return response
+
+    @app.errorhandler(HTTPException)
+    def refuse(error: HTTPException) -> Response:
+        return answer({"error": error.description}, error.code or 500)
+
+    @app.errorhandler(Exception)
+    def fail(error: Exception) -> Response:
+        logger.error("%s %s", request.method, request.path, exc_info=error)
+        return answer({"error": "the back end failed; its log says where"}, 500)
+
+    return app
+
+
+def _is_let_in(basic_auth: tuple[str, str]) -> bool:
+    given = request.authorization
+    user, password = (given.username, given.password) if given else (None, None)
+    # Both are compared, in constant time, so that an answer's delay tells nothing.
+    matches = [
+        hmac.compare_digest((part or "").encode(), wanted.encode())
+        for part, wanted in zip((user, password), basic_auth, strict=True)
+    ]
+    return all(matches)
+
+
+def _unauthorized() -> Response:
+    response = answer({"error": "user name or password is missing or wrong"}, 401)
+    response.headers["WWW-Authenticate"] = 'Basic realm="sam-backend"'
+    return response

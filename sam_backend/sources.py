@@ -1,0 +1,96 @@
+"""From a value in a task's data to the place where the image can be had. Pure."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from sam_backend.errors import Refusal
+from sam_backend.state import Connection
+
+CLOUD_SCHEMES = ("s3", "gs", "azure-blob", "azure_blob", "azure_spi", "dbfs")
+LOCAL_FILES_PATH = "/data/local-files/"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file, an address (with the Label Studio whose token opens it, if any), or the bytes."""
+
+    key: str  # names the image in caches
+    path: Path | None = None
+    url: str | None = None
+    label_studio: Connection | None = None
+    content: bytes | None = None
+
+
+def resolve(
+    value: str, task_id: str, label_studio: Connection | None, local_files_root: Path | None
+) -> Source:
+    """Where the image of a task is: Label Studio stores uploads, local files and cloud links."""
+    parts = urlsplit(value)
+    if parts.scheme == "data":
+        return Source(key=value, content=_inline(value))
+    if parts.path.endswith(LOCAL_FILES_PATH) and local_files_root is not None:
+        path = _below(local_files_root, parse_qs(parts.query).get("d", [""])[0])
+        if path is not None:
+            stat = path.stat()
+            return Source(key=f"{path}:{stat.st_mtime_ns}:{stat.st_size}", path=path)
+    if parts.scheme in ("http", "https"):
+        inside = label_studio is not None and _origin(value) == _origin(label_studio.url)
+        return Source(key=value, url=value, label_studio=label_studio if inside else None)
+    if parts.scheme in CLOUD_SCHEMES:
+        uri = base64.urlsafe_b64encode(value.encode()).decode()
+        return _inside(f"/tasks/{task_id}/resolve/?fileuri={uri}", value, label_studio)
+    if value.startswith("/"):
+        return _inside(value, value, label_studio)
+    raise Refusal(
+        "image",
+        f"the task's image {shown(value)} is neither an address nor a path on Label Studio",
+    )
+
+
+def shown(value: str) -> str:
+    """A value for messages: without its query, which may hold a signature, and not too long."""
+    if value.startswith("data:"):
+        return repr(value[:32] + "…")
+    path = value if value.startswith(LOCAL_FILES_PATH) else value.split("?", 1)[0]
+    return repr(path if len(path) <= 120 else path[:117] + "…")
+
+
+def _inside(path: str, value: str, label_studio: Connection | None) -> Source:
+    """A path on Label Studio itself; where that runs below a prefix, paths may carry it."""
+    if label_studio is None:
+        raise Refusal(
+            "image",
+            f"the image {shown(value)} is served by Label Studio, but its address is not known: "
+            "reload the project in Label Studio, or set LABEL_STUDIO_URL",
+        )
+    prefix = urlsplit(label_studio.url).path
+    if prefix and path.startswith(prefix + "/"):
+        path = path[len(prefix) :]
+    url = label_studio.url + path
+    return Source(key=url, url=url, label_studio=label_studio)
+
+
+def _below(root: Path, name: str) -> Path | None:
+    """The file `name` below root, links resolved; None if it is elsewhere or not there."""
+    path = (root / unquote(name).lstrip("/")).resolve()
+    return path if path.is_relative_to(root) and path.is_file() else None
+
+
+def _inline(value: str) -> bytes:
+    head, _, body = value.partition(",")
+    try:
+        if head.endswith(";base64"):
+            return base64.b64decode(body, validate=True)
+    except ValueError:
+        pass
+    raise Refusal("image", f"the image {shown(value)} is not base64-encoded data")
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, parts.hostname, parts.port or default

@@ -1,0 +1,57 @@
+"""From the environment to a running server, or to one line that says why not."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import NoReturn
+
+from flask import Flask
+
+from sam_backend import engines
+from sam_backend.errors import SettingsError
+from sam_backend.services import Services
+from sam_backend.settings import REPOSITORY, Settings
+
+UNUSABLE = 2  # exit status: nothing was started, and a line says what to change
+
+
+def checked_settings() -> Settings:
+    """The settings, with model files that exist and can be read; exits with status 2 if not."""
+    try:
+        settings = Settings.from_environment()
+        engines.check(engines.plan(settings))
+    except SettingsError as error:
+        sys.exit(_unusable(str(error)))
+    return settings
+
+
+def open_services(settings: Settings) -> Services:
+    chosen = engines.plan(settings)
+    return Services(settings, chosen.model_version, lambda: engines.open_engine(chosen))
+
+
+def open_app() -> Flask:
+    """The app of one worker. Its settings were checked before the port was opened."""
+    try:
+        from sam_backend.server import create_app  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        sys.exit(_unusable(f"the package {error.name!r} is not installed: run `make start`"))
+    settings = Settings.from_environment()
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout
+    )
+    return create_app(settings, open_services(settings))
+
+
+def serve() -> NoReturn:
+    """Becomes gunicorn; gunicorn.conf.py tells it the rest."""
+    config = REPOSITORY / "gunicorn.conf.py"
+    arguments = ["-c", str(config), "--pythonpath", str(REPOSITORY), "_wsgi:app"]
+    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *arguments])  # noqa: S606
+
+
+def _unusable(message: str) -> int:
+    print(f"sam-backend cannot start: {message}", file=sys.stderr)
+    return UNUSABLE

@@ -1,0 +1,154 @@
+"""What the workers of one server share: a small SQLite file in the model folder.
+
+It holds the prompts seen a moment ago, how to reach each project's Label Studio, and the last
+refusals. All of it may be lost without harm.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import orjson
+
+from sam_backend.joining import Memory, Trust
+from sam_backend.prompts import Prompt, Target
+
+MEMORY_S = 3600.0
+LAST_REFUSALS = 50
+
+_SCHEMA = """
+create table if not exists memory (
+    project text, task text, target text, seen real, value blob, primary key (project, task, target)
+);
+create table if not exists label_studio (project text primary key, url text, token text);
+create table if not exists refusals (time real, task text, cause text, message text);
+"""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A Label Studio and a token for it, as a `/setup` request told them."""
+
+    url: str
+    token: str | None
+
+
+@dataclass(frozen=True)
+class RefusalRecord:
+    """One refusal, for the status page."""
+
+    time: float
+    task: str
+    cause: str
+    message: str
+
+
+class State:
+    """Reads and writes the shared file; each call is one transaction."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.touch(mode=0o600)  # it holds tokens
+        with closing(self._connect()) as db:
+            db.executescript("pragma journal_mode = wal;" + _SCHEMA)
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> State:
+        """The state in a folder, or in a temporary one where that cannot be written."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return cls(folder / "state.sqlite3")
+        except (OSError, sqlite3.Error):
+            return cls(Path(tempfile.mkdtemp(prefix="sam-backend-")) / "state.sqlite3")
+
+    def update_memory(
+        self, project: str, task: str, target: Target, change: Callable[[Memory], Memory]
+    ) -> None:
+        """Replaces the memory of one task and target, with no request in between."""
+        key = (project, task, orjson.dumps(asdict(target)).decode())
+        with self._transaction() as db:
+            db.execute("delete from memory where seen < ?", (time.time() - MEMORY_S,))
+            row = db.execute(
+                "select value from memory where project = ? and task = ? and target = ?", key
+            ).fetchone()
+            memory = change(_memory(row[0]) if row else Memory())
+            db.execute(
+                "insert or replace into memory values (?, ?, ?, ?, ?)",
+                (*key, memory.seen, orjson.dumps(asdict(memory))),
+            )
+
+    def change_memories(self, task: str, change: Callable[[Memory], Memory]) -> None:
+        """Changes the memories of all targets of a task."""
+        with self._transaction() as db:
+            rows = db.execute("select rowid, value from memory where task = ?", (task,)).fetchall()
+            for row, value in rows:
+                changed = orjson.dumps(asdict(change(_memory(value))))
+                db.execute("update memory set value = ? where rowid = ?", (changed, row))
+
+    def remember_connection(self, project: str, connection: Connection) -> None:
+        with self._transaction() as db:
+            db.execute(
+                "insert or replace into label_studio values (?, ?, ?)",
+                (project, connection.url, connection.token),
+            )
+
+    def connection(self, project: str) -> Connection | None:
+        with closing(self._connect()) as db:
+            row = db.execute(
+                "select url, token from label_studio where project = ?", (project,)
+            ).fetchone()
+        return Connection(*row) if row else None
+
+    def add_refusal(self, refusal: RefusalRecord) -> None:
+        with self._transaction() as db:
+            db.execute(
+                "insert into refusals values (?, ?, ?, ?)",
+                (refusal.time, refusal.task, refusal.cause, refusal.message),
+            )
+            db.execute(
+                "delete from refusals where rowid <= (select max(rowid) from refusals) - ?",
+                (LAST_REFUSALS,),
+            )
+
+    def refusals(self) -> list[RefusalRecord]:
+        """The last refusals, newest first."""
+        with closing(self._connect()) as db:
+            rows = db.execute(
+                "select time, task, cause, message from refusals order by rowid desc"
+            ).fetchall()
+        return [RefusalRecord(*row) for row in rows]
+
+    def _connect(self) -> sqlite3.Connection:
+        # A connection a call: they may not travel between threads, and one costs 0.1 ms.
+        db = sqlite3.connect(self.path, timeout=5, isolation_level=None)
+        db.execute("pragma synchronous = off")
+        return db
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with closing(self._connect()) as db:
+            db.execute("begin immediate")
+            try:
+                yield db
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    db.execute("rollback")
+                raise
+            db.execute("commit")
+
+
+def _memory(value: bytes) -> Memory:
+    fields = orjson.loads(value)
+    return Memory(
+        prompts=tuple(Prompt(**prompt) for prompt in fields["prompts"]),
+        draft=fields["draft"],
+        seen=fields["seen"],
+        trust=Trust(fields["trust"]),
+    )
