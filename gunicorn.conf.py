@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from sam_backend.startup import checked_settings
+from sam_backend.startup import checked_settings, welcome
 
 _settings = checked_settings()
 
@@ -20,6 +20,11 @@ loglevel = _settings.log_level.lower()
 timeout = 120  # above Label Studio's own 100 s
 graceful_timeout = 10
 control_socket_disable = True
+
+
+def when_ready(_server: object) -> None:
+    print(welcome(_settings), flush=True)
+
 
 if workers > 1:
     # Each worker counts for itself; this is where they add up.

@@ -84,6 +84,9 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         for target, context in found.items():
             output = Output.of(config, target)
             joined = self._services.join(self._project, task, target, context)
+            # The mask carries the id of its object's first prompt. So the next answer replaces it,
+            # and accepting it makes the editor say so (an empty context): it takes that prompt's
+            # place among the regions. Any other id, and nothing is heard of the accept.
             wanted = [
                 (group[0].id, prompts.object_prompt(group, target))
                 for group in prompts.objects(joined)

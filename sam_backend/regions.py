@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sam_backend import rle
+from sam_backend.errors import Refusal
 from sam_backend.label_config import Control, LabelConfig
 from sam_backend.prompts import Target
 from sam_backend.segmenter import Segmentation
@@ -29,6 +30,8 @@ class Output:
         control = config.output_for(target.to_name)
         naming = None if control.takes_labels else config.labels_for(target.to_name)
         words = tuple(config.label_word(naming or control, word) for word in target.labels)
+        if control.takes_labels and not words:
+            raise Refusal("prompt", "the prompt has no label: choose a label, then click again")
         both = (control, naming) if naming is not None and words else (control,)
         return cls(target, both, words)
 

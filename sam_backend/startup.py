@@ -52,6 +52,22 @@ def serve() -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *arguments])  # noqa: S606
 
 
+def welcome(settings: Settings) -> str:
+    """What to do in Label Studio, for whoever started the server in a terminal."""
+    return f"""
+SAM for Label Studio is up: http://localhost:{settings.port}
+
+  1. Label Studio 1.23 and newer refuse local addresses; start it with
+       ML_BLOCK_LOCAL_IP=false USE_DEFAULT_BANNED_SUBNETS=false label-studio start
+  2. In a project: Settings > Labeling Interface > Code, paste label_configs/brush.xml
+  3. Settings > Model > Connect Model: http://localhost:{settings.port}
+     and switch on "Interactive preannotations"
+  4. Open a task, switch on Auto-Annotation, choose a label and the smart tool, click an object
+
+  No Label Studio at hand? `make studio` starts one with a sample project.
+"""
+
+
 def _unusable(message: str) -> int:
     print(f"sam-backend cannot start: {message}", file=sys.stderr)
     return UNUSABLE

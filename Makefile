@@ -1,0 +1,63 @@
+# Two commands do it all: `make start` and `make test`. `make help` lists the others.
+PYTHON ?= python3
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help start studio test check e2e lock clean
+
+help:  ## say what there is
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+start: .venv/ready  ## set everything up and run the back end on port 9090
+	@./download_models.sh --model mobile_sam
+	@exec .venv/bin/python _wsgi.py
+
+studio: .venv/ready .venv-studio/ready  ## the back end and a Label Studio with a sample project
+	@./download_models.sh --model mobile_sam
+	@.venv/bin/python -m tools.studio
+
+test: check .venv-studio/ready  ## every check and every test; set up on first use
+	@./download_models.sh --model mobile_sam
+	.venv-test/bin/python -m pytest
+
+check: .venv-test/ready  ## formatting, lint and types
+	.venv-test/bin/ruff format --check .
+	.venv-test/bin/ruff check .
+	.venv-test/bin/mypy
+	.venv-test/bin/shellcheck download_models.sh .ci/run
+
+e2e: .venv-test/ready .venv-studio/ready  ## the tests with a real Label Studio and browser only
+	@./download_models.sh --model mobile_sam
+	.venv-test/bin/python -m pytest tests/e2e
+
+lock: .venv-test/ready  ## pin and hash what requirements/*.in ask for
+	@for pair in base:requirements.txt test:requirements/test.txt studio:requirements/studio.txt; do \
+	    .venv-test/bin/uv pip compile --quiet --universal --upgrade --python-version 3.10 \
+	        --generate-hashes --no-annotate --custom-compile-command "make lock" \
+	        "requirements/$${pair%%:*}.in" -o "$${pair#*:}"; \
+	done
+
+clean:  ## remove environments and caches; weights and Label Studio's data stay
+	rm -rf .venv .venv-test .venv-studio .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.venv/ready: requirements.txt requirements-sdk.txt
+	$(call environment,.venv)
+	.venv/bin/python $(PIP_INSTALL) -r requirements.txt
+	.venv/bin/python $(PIP_INSTALL) --no-deps -r requirements-sdk.txt
+	@touch $@
+
+.venv-test/ready: requirements.txt requirements-sdk.txt requirements/test.txt requirements/test-sdk.txt
+	$(call environment,.venv-test)
+	.venv-test/bin/python $(PIP_INSTALL) -r requirements.txt -r requirements/test.txt
+	.venv-test/bin/python $(PIP_INSTALL) --no-deps -r requirements-sdk.txt -r requirements/test-sdk.txt
+	@touch $@
+
+.venv-studio/ready: requirements/studio.txt
+	$(call environment,.venv-studio)
+	.venv-studio/bin/python $(PIP_INSTALL) -r requirements/studio.txt
+	@touch $@
+
+define environment
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info[:2] <= (3, 13) else "Python 3.10 to 3.13 is needed, this is " + sys.version.split()[0] + ": say which with make PYTHON=python3.12 …")'
+	@echo "$(1): installing (first time only)"
+	@$(PYTHON) -m venv --clear $(1)
+endef
