@@ -36,7 +36,9 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         **_of_other_versions: object,
     ) -> None:
         self._services = services or services_from_environment()
-        super().__init__(project_id=project_id, label_config=label_config)
+        # The SDK parses with entities expanded: it gets to see what our parser accepted.
+        accepted = label_config if _is_readable(label_config) else None
+        super().__init__(project_id=project_id, label_config=accepted)
         self._project = project_id or ""
         self._label_config = label_config or "<View/>"
 
@@ -100,6 +102,14 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
                 with metrics.STAGE.labels("rle").time():
                     regions += output.brush(first_prompt, segmentation)
         return regions
+
+
+def _is_readable(xml: str | None) -> bool:
+    try:
+        label_config.parse(xml or "")
+    except Refusal:
+        return False
+    return True
 
 
 @cache

@@ -71,7 +71,7 @@ class Protocol:
         url, token = body.get("hostname"), body.get("access_token")
         if isinstance(url, str) and url.startswith(("http://", "https://")):
             told = Connection(url.rstrip("/"), str(token) if token else None)
-            self._services.remember(project, told)
+            self._services.state.remember_connection(project, told)
         for problem in _problems(body.get("schema")):
             logger.warning("project %s: its label config does not work here: %s", project, problem)
         return answer({"model_version": self._services.model_version})
