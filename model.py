@@ -82,9 +82,11 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         if not found:  # sent when a mask was accepted or the last prompt deleted
             self._services.accepted(str(task.get("id")))
         config = label_config.parse(self._label_config)
+        extra = self._services.state.extra_params(self._project) or {}
         regions: list[Result] = []
         for target, context in found.items():
-            output = Output.of(config, target)
+            wanted_output = config.wanted_output(context[-1].control) or extra.get("sam_output")
+            output = Output.of(config, target, wanted_output)
             joined = self._services.join(self._project, task, target, context)
             # The mask carries the id of its object's first prompt. So the next answer replaces it,
             # and accepting it makes the editor say so (an empty context): it takes that prompt's
@@ -100,7 +102,9 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
                 if not segmentation.mask.any():
                     raise Refusal("prompt", "the model sees no object there: click another spot")
                 with metrics.STAGE.labels("rle").time():
-                    regions += output.brush(first_prompt, segmentation)
+                    regions += output.results(
+                        first_prompt, segmentation, self._services.settings.polygon_tolerance
+                    )
         return regions
 
 

@@ -14,7 +14,16 @@ from sam_backend.errors import Refusal
 KEYPOINT_TAGS = ("KeyPointLabels", "KeyPoint")
 RECTANGLE_TAGS = ("RectangleLabels", "Rectangle")
 PROMPT_TAGS = KEYPOINT_TAGS + RECTANGLE_TAGS
-OUTPUT_TAGS = ("BrushLabels", "Brush")
+OUTPUT_TAGS = (
+    "BrushLabels",
+    "Brush",
+    "BitmaskLabels",
+    "Bitmask",
+    "PolygonLabels",
+    "Polygon",
+    "RectangleLabels",
+    "Rectangle",
+)
 
 
 @dataclass(frozen=True)
@@ -38,10 +47,16 @@ class Control:
     to_names: tuple[str, ...]
     labels: tuple[Label, ...]
     smart: bool
+    wanted_output: str | None = None  # `sam_output`: the control that its masks shall go to
 
     @property
     def takes_labels(self) -> bool:
         return self.tag.endswith("Labels")
+
+    def can_hold_masks_of(self, to_name: str) -> bool:
+        # A smart rectangle is a prompt; the tight box of a mask goes to one that is not.
+        is_prompt = self.smart and self.tag in PROMPT_TAGS
+        return self.tag in OUTPUT_TAGS and to_name in self.to_names and not is_prompt
 
 
 @dataclass(frozen=True)
@@ -66,16 +81,31 @@ class LabelConfig:
                 return image
         raise Refusal("config", f"the label config has no <Image name={name!r}>")
 
-    def output_for(self, to_name: str) -> Control:
-        """The control that draws masks on an image: the first one in document order."""
+    def output_for(self, to_name: str, wanted: str | None = None) -> Control:
+        """The control that takes the masks of an image: the wanted one, else the first one."""
+        found = [control for control in self.controls if control.can_hold_masks_of(to_name)]
+        if wanted is not None:
+            found = [control for control in found if control.name == wanted]
+            if not found:
+                raise Refusal(
+                    "config",
+                    f"sam_output={wanted!r} names no control on image {to_name!r} that can hold "
+                    "a mask",
+                )
+        if not found:
+            raise Refusal(
+                "config",
+                f"no control on image {to_name!r} can hold a mask: "
+                f"add <BrushLabels> or <Brush> with toName={to_name!r} to the label config",
+            )
+        return found[0]
+
+    def wanted_output(self, prompt_control: str) -> str | None:
+        """The output that a prompt's control names, if it names one."""
         for control in self.controls:
-            if control.tag in OUTPUT_TAGS and to_name in control.to_names:
-                return control
-        raise Refusal(
-            "config",
-            f"no control on image {to_name!r} can hold a mask: "
-            f"add <BrushLabels> or <Brush> with toName={to_name!r} to the label config",
-        )
+            if control.name == prompt_control:
+                return control.wanted_output
+        return None
 
     def labels_for(self, to_name: str) -> Control | None:
         """The shared `<Labels>` of an image, which names the regions of bare controls."""
@@ -116,7 +146,7 @@ class LabelConfig:
         for control in smart:
             for to_name in control.to_names:
                 try:
-                    output = self.output_for(to_name)
+                    output = self.output_for(to_name, control.wanted_output)
                     for label in control.labels:
                         self.label_word(output, label.word)
                 except Refusal as refusal:
@@ -148,6 +178,7 @@ def _control(element: Element) -> Control:
             for label in element.iter("Label")
         ),
         smart=element.get("smart", "").lower() == "true",
+        wanted_output=element.get("sam_output"),
     )
 
 

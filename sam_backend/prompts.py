@@ -43,6 +43,7 @@ class Prompt:
     angle: float = 0.0
     is_rectangle: bool = False
     is_positive: bool = True
+    control: str = ""  # that it was placed with
 
 
 def read(results: Iterable[Mapping[str, Any]]) -> dict[Target, tuple[Prompt, ...]]:
@@ -185,6 +186,7 @@ def _prompt(shape: Mapping[str, Any]) -> Prompt:
         is_rectangle=is_rectangle,
         # Only smart keypoints say it, and only Alt makes it false: absent means positive.
         is_positive=shape.get("is_positive") is not False,
+        control=str(shape.get("from_name")),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class Settings:
     workers: int
     threads: int
     cache_mb: int
+    polygon_tolerance: float
     log_level: str
 
     @classmethod
@@ -59,6 +61,7 @@ class Settings:
             workers=env.integer("WORKERS", 1, 1, 64),
             threads=env.integer("THREADS", 8, 1, 256),
             cache_mb=env.integer("CACHE_MB", 512, 16, 1_000_000),
+            polygon_tolerance=env.number("POLYGON_TOLERANCE", 1.0, 0, 100),
             log_level=env.choice("LOG_LEVEL", "INFO", LOG_LEVELS),
         )
 
@@ -80,6 +83,18 @@ class _Environment:
         if not value.isdecimal() or not least <= int(value) <= most:
             raise SettingsError(f"{key}={value!r} is not a whole number from {least} to {most}")
         return int(value)
+
+    def number(self, key: str, default: float, least: float, most: float) -> float:
+        value = self.text(key)
+        if value is None:
+            return default
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not least <= number <= most:
+            raise SettingsError(f"{key}={value!r} is not a number from {least:g} to {most:g}")
+        return number
 
     def choice(self, key: str, default: str, choices: tuple[str, ...]) -> str:
         value = self.text(key)

@@ -10,12 +10,12 @@ import logging
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import orjson
 
@@ -34,7 +34,7 @@ _SCHEMA = """
 create table if not exists memory (
     project text, task text, target text, seen real, value blob, primary key (project, task, target)
 );
-create table if not exists label_studio (project text primary key, url text, token text);
+create table if not exists setups (project text primary key, url text, token text, extra blob);
 create table if not exists refusals (time real, task text, cause text, message text);
 """
 
@@ -118,18 +118,29 @@ class State:
                 db.execute("update memory set value = ? where rowid = ?", (changed, row))
 
     @_if_possible
-    def remember_connection(self, project: str, connection: Connection) -> None:
+    def remember_setup(
+        self, project: str, connection: Connection, extra_params: Mapping[str, Any]
+    ) -> None:
+        """What a `/setup` request told: it comes often, and predictions do not repeat it."""
         with self._transaction() as db:
             db.execute(
-                "insert or replace into label_studio values (?, ?, ?)",
-                (project, connection.url, connection.token),
+                "insert or replace into setups values (?, ?, ?, ?)",
+                (project, connection.url, connection.token, orjson.dumps(extra_params)),
             )
+
+    @_if_possible
+    def extra_params(self, project: str) -> Mapping[str, Any]:
+        """The extra params of a project's model in Label Studio."""
+        with closing(self._connect()) as db:
+            row = db.execute("select extra from setups where project = ?", (project,)).fetchone()
+        extra: dict[str, Any] = orjson.loads(row[0]) if row else {}
+        return extra
 
     @_if_possible
     def connection(self, project: str) -> Connection | None:
         with closing(self._connect()) as db:
             row = db.execute(
-                "select url, token from label_studio where project = ?", (project,)
+                "select url, token from setups where project = ? and url != ''", (project,)
             ).fetchone()
         return Connection(*row) if row else None
 

@@ -1,5 +1,7 @@
 """Prompts as the editor sends them, in both shapes, and where they lie in the image."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -30,7 +32,9 @@ def test_only_alt_makes_a_keypoint_negative() -> None:
 
 @pytest.mark.parametrize("prompt", [keypoint("a", 10, 20), rectangle("a", 10, 20, 30, 40)])
 def test_both_config_shapes_say_the_same(prompt: dict[str, object]) -> None:
-    assert prompts.read([prompt]) == prompts.read(shared_pair(prompt))
+    (own,), (paired,) = only(prompt), only(*shared_pair(prompt))
+    assert replace(own, control="") == replace(paired, control="")
+    assert {own.control, paired.control} < {"tag2", "tag3", "point", "box"}
 
 
 def test_prompts_are_kept_apart_by_label_image_and_page() -> None:
