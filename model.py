@@ -11,9 +11,11 @@ from label_studio_ml.model import LabelStudioMLBase
 
 from sam_backend import label_config, metrics, prompts
 from sam_backend.errors import Refusal
+from sam_backend.label_config import LabelConfig
 from sam_backend.regions import Output, Result
 from sam_backend.segmenter import segment
 from sam_backend.services import Services
+from sam_backend.stale import Stale
 
 logger = logging.getLogger("sam_backend")
 
@@ -64,6 +66,8 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         regions: list[Result] = []
         try:
             regions = self._regions(task, results)
+        except Stale:
+            metrics.STALE.inc()
         except Refusal as refusal:
             self._services.report(task_id, refusal)
         except Exception as error:  # a fault of ours must not show a traceback or harm the next
@@ -87,24 +91,35 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         for target, context in found.items():
             wanted_output = config.wanted_output(context[-1].control) or extra.get("sam_output")
             output = Output.of(config, target, wanted_output)
-            joined = self._services.join(self._project, task, target, context)
-            # The mask carries the id of its object's first prompt. So the next answer replaces it,
-            # and accepting it makes the editor say so (an empty context): it takes that prompt's
-            # place among the regions. Any other id, and nothing is heard of the accept.
-            wanted = [
-                (group[0].id, prompts.object_prompt(group, target))
-                for group in prompts.objects(joined)
-            ]
-            embedding = self._services.embedding(self._project, task, config, target)
-            for first_prompt, prompt in wanted:
-                with metrics.STAGE.labels("decode").time():
-                    segmentation = segment(self._services.engine(), embedding, prompt)
-                if not segmentation.mask.any():
-                    raise Refusal("prompt", "the model sees no object there: click another spot")
-                with metrics.STAGE.labels("rle").time():
-                    regions += output.results(
-                        first_prompt, segmentation, self._services.settings.polygon_tolerance
-                    )
+            with self._services.turn(self._project, str(task.get("id")), target, context):
+                regions += self._masks(task, config, output, context)
+        return regions
+
+    def _masks(
+        self,
+        task: Task,
+        config: LabelConfig,
+        output: Output,
+        context: tuple[prompts.Prompt, ...],
+    ) -> list[Result]:
+        """The masks of all objects that prompts of one label on one image point at."""
+        target, regions = output.target, list[Result]()
+        joined = self._services.join(self._project, task, target, context)
+        # The mask carries the id of its object's first prompt. So the next answer replaces it,
+        # and accepting it makes the editor say so (an empty context): it takes that prompt's
+        # place among the regions. Any other id, and nothing is heard of the accept.
+        wanted = [
+            (group[0].id, prompts.object_prompt(group, target)) for group in prompts.objects(joined)
+        ]
+        embedding = self._services.embedding(self._project, task, config, target)
+        for first_prompt, prompt in wanted:
+            with metrics.STAGE.labels("decode").time():
+                segmentation = segment(self._services.engine(), embedding, prompt)
+            if not segmentation.mask.any():
+                raise Refusal("prompt", "the model sees no object there: click another spot")
+            with metrics.STAGE.labels("rle").time():
+                tolerance = self._services.settings.polygon_tolerance
+                regions += output.results(first_prompt, segmentation, tolerance)
         return regions
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,8 @@ class OnnxSam:
 
     def __init__(self, encoder: Path, decoder: Path, name: str) -> None:
         self.name = name
+        # Names weights and preprocessing: embeddings on disk are kept under it.
+        self.fingerprint = f"onnx-1:{sha256(encoder.read_bytes()).hexdigest()}"
         self._encoder = _session(_read(encoder))
         self._decoder = _session(four_mask_decoder(_read(decoder)))
         self._image_input = self._encoder.get_inputs()[0].name

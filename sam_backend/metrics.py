@@ -1,4 +1,4 @@
-"""What `/metrics` counts: requests, the stages of a click, refusals, the cache."""
+"""What `/metrics` counts: requests, the stages of a click, refusals, caches and queues."""
 
 from __future__ import annotations
 
@@ -14,4 +14,15 @@ STAGE = Histogram(
     buckets=_BUCKETS,
 )
 REFUSALS = Counter("sam_refusals_total", "Requests answered without a mask", ["cause"])
+STALE = Counter("sam_stale_total", "Clicks that a newer click overtook before they were decoded")
+CACHE = Counter(
+    "sam_cache_total", "Embeddings by where they came from: memory, disk, miss", ["tier"]
+)
 CACHE_BYTES = Gauge("sam_cache_bytes", "Embeddings in memory", multiprocess_mode="livesum")
+PREFETCH = Counter("sam_prefetch_total", "Images encoded before a click: done, failed", ["outcome"])
+QUEUE = Gauge(
+    "sam_queue_length",
+    "Who waits or is being served: encode, decode; wishes in prefetch",
+    ["queue"],
+    multiprocess_mode="livesum",
+)

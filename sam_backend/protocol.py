@@ -83,9 +83,12 @@ class Protocol:
         if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
             raise BadRequest("'tasks' is not a list of tasks")
         context = params.get("context") if isinstance(params, dict) else None
+        project, config = str(body.get("project") or ""), str(body.get("label_config") or "")
         if not isinstance(context, dict):
+            if len(tasks) == 1:  # an annotator opened a task; a batch comes with all of its tasks
+                self._services.opened(project, tasks[0], config)
             return answer({"results": [[] for _ in tasks]})
-        model = self._model(str(body.get("project") or ""), str(body.get("label_config") or ""))
+        model = self._model(project, config)
         return answer({"results": model.predict(tasks, context)})
 
     def webhook(self) -> Response:

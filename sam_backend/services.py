@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any
 
-from sam_backend import metrics, pictures, sources
-from sam_backend.embeddings import Embeddings
+from sam_backend import label_config, metrics, sources
 from sam_backend.engine import Embedding, Engine
 from sam_backend.errors import Refusal
 from sam_backend.fetching import Fetcher
+from sam_backend.images import Images
 from sam_backend.joining import Memory, accepted, ended, join, newest_draft
-from sam_backend.label_config import LabelConfig
+from sam_backend.label_config import ImageObject, LabelConfig
 from sam_backend.label_studio import LabelStudioAccess
 from sam_backend.prompts import Prompt, Target
+from sam_backend.scheduling import Schedule, ScheduledEngine, decode_slots
 from sam_backend.settings import Settings
+from sam_backend.stale import Turns
 from sam_backend.state import RefusalRecord, State
 
 logger = logging.getLogger("sam_backend")
@@ -32,15 +36,16 @@ class Services:
         self.settings = settings
         self.model_version = model_version
         self.state = State.in_folder(settings.model_dir)
-        self.embeddings = Embeddings(settings.cache_mb << 20)
+        self._turns = Turns()
+        self._schedule = Schedule(encodes=1, decodes=decode_slots())
         self.access = LabelStudioAccess(settings, self.state.connection)
-        self._fetcher = Fetcher(self.access)
+        self.images = Images(settings, Fetcher(self.access), self._schedule, self.engine)
         # In a thread, so that /health and /setup answer while a large model is being read.
         with_thread = ThreadPoolExecutor(1, thread_name_prefix="open-engine")
-        self._engine = with_thread.submit(open_engine)
+        self._engine = with_thread.submit(lambda: ScheduledEngine(open_engine(), self._schedule))
         with_thread.shutdown(wait=False)
 
-    def engine(self) -> Engine:
+    def engine(self) -> ScheduledEngine:
         """The engine; waits for it while it is being opened."""
         return self._engine.result()
 
@@ -55,14 +60,9 @@ class Services:
         self, project: str, task: Mapping[str, Any], config: LabelConfig, target: Target
     ) -> Embedding:
         """The embedding of the image that a target lies on; at the size that the browser shows."""
-        source = sources.resolve(
-            _image_value(task, config, target),
-            str(task.get("id")),
-            self.access.connection(project),
-            self.settings.local_files_root,
-        )
-        embedding = self.embeddings.get(source.key, lambda: self._encode(source))
-        metrics.CACHE_BYTES.set(self.embeddings.nbytes)
+        image = config.image(target.to_name)
+        source = self._source(project, task, image, target.item_index)
+        embedding = self.images.embedding(source)
         if (embedding.width, embedding.height) != (target.width, target.height):
             raise Refusal(
                 "image",
@@ -71,14 +71,28 @@ class Services:
             )
         return embedding
 
-    def _encode(self, source: sources.Source) -> Embedding:
-        with metrics.STAGE.labels("fetch").time():
-            content = self._fetcher.fetch(source)
-        with metrics.STAGE.labels("picture").time():
-            pixels = pictures.decode(content)
-        engine = self.engine()
-        with metrics.STAGE.labels("encode").time():
-            return engine.encode(pixels)
+    def turn(
+        self, project: str, task_id: str, target: Target, prompts: tuple[Prompt, ...]
+    ) -> AbstractContextManager[None]:
+        """A request's turn, which a newer one with the same prompts overtakes."""
+        ids = frozenset(prompt.id for prompt in prompts)
+        return self._turns.turn((project, task_id, target), ids)
+
+    def opened(self, project: str, task: Mapping[str, Any], config: str) -> None:
+        """An annotator opened a task: gets its images ready. Returns at once."""
+        with contextlib.suppress(Refusal):  # a click will say it
+            for image in label_config.parse(config).images:
+                self.images.prefetch(self._source(project, task, image, None))
+
+    def _source(
+        self, project: str, task: Mapping[str, Any], image: ImageObject, item_index: int | None
+    ) -> sources.Source:
+        return sources.resolve(
+            _image_value(task, image, item_index),
+            str(task.get("id")),
+            self.access.connection(project),
+            self.settings.local_files_root,
+        )
 
     def join(
         self, project: str, task: Mapping[str, Any], target: Target, context: tuple[Prompt, ...]
@@ -110,12 +124,11 @@ class Services:
         self.state.add_refusal(RefusalRecord(time.time(), task_id, refusal.cause, str(refusal)))
 
 
-def _image_value(task: Mapping[str, Any], config: LabelConfig, target: Target) -> str:
-    image = config.image(target.to_name)
+def _image_value(task: Mapping[str, Any], image: ImageObject, item_index: int | None) -> str:
     data = task.get("data")
     value = data.get(image.data_key) if isinstance(data, Mapping) else None
     if image.is_list and isinstance(value, list):
-        index = target.item_index or 0
+        index = item_index or 0
         value = value[index] if 0 <= index < len(value) else None
     if not isinstance(value, str) or not value:
         raise Refusal("image", f"the task's data has no image under {image.data_key!r}")

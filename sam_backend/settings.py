@@ -32,7 +32,9 @@ class Settings:
     port: int
     workers: int
     threads: int
+    cache_dir: Path
     cache_mb: int
+    cache_disk_mb: int
     polygon_tolerance: float
     log_level: str
 
@@ -60,7 +62,9 @@ class Settings:
             port=env.integer("PORT", 9090, 1, 65535),
             workers=env.integer("WORKERS", 1, 1, 64),
             threads=env.integer("THREADS", 8, 1, 256),
+            cache_dir=env.path("CACHE_DIR", model_dir / "cache"),
             cache_mb=env.integer("CACHE_MB", 512, 16, 1_000_000),
+            cache_disk_mb=env.integer("CACHE_DISK_MB", 4096, 0, 100_000_000),
             polygon_tolerance=env.number("POLYGON_TOLERANCE", 1.0, 0, 100),
             log_level=env.choice("LOG_LEVEL", "INFO", LOG_LEVELS),
         )

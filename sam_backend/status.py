@@ -21,8 +21,8 @@ def report(services: Services) -> dict[str, Any]:
         "engine": services.engine_state,
         "label_studio": services.settings.label_studio_url or "as each project's setup says",
         "cache": {
-            "images": len(services.embeddings),
-            "mb": round(services.embeddings.nbytes / 2**20, 1),
+            "images": len(services.images.embeddings),
+            "mb": round(services.images.embeddings.nbytes / 2**20, 1),
             "limit_mb": services.settings.cache_mb,
         },
         "last_errors": [asdict(refusal) for refusal in services.state.refusals() or []],

@@ -126,7 +126,7 @@ def test_what_is_no_image_address_is_refused(value: str) -> None:
 def test_legacy_tokens_go_along_as_they_are(studio: Site, settings: SettingsOf) -> None:
     studio.routes["/a.jpg"] = only_for("Token f00d", b"cat")
     source = resolve("/a.jpg", "1", Connection(studio.url, "f00d"), None)
-    assert fetcher(settings()).fetch(source) == b"cat"
+    assert fetcher(settings()).fetch(source).content == b"cat"
 
 
 def test_personal_access_tokens_are_exchanged_once(studio: Site, settings: SettingsOf) -> None:
@@ -141,7 +141,7 @@ def test_personal_access_tokens_are_exchanged_once(studio: Site, settings: Setti
         resolve("/a.jpg", "1", Connection(studio.url, token), None),
         fetcher(settings()),
     )
-    assert fetches.fetch(source) == fetches.fetch(source) == b"cat"
+    assert fetches.fetch(source).content == fetches.fetch(source).content == b"cat"
     assert studio.paths().count("/api/token/refresh/") == 1
 
 
@@ -150,7 +150,7 @@ def test_an_access_token_refused_early_is_renewed(studio: Site, settings: Settin
     studio.routes["/api/token/refresh/"] = lambda _auth, _body: (200, {}, next(answers))
     studio.routes["/a.jpg"] = only_for("Bearer new", b"cat")
     source = resolve("/a.jpg", "1", Connection(studio.url, jwt(token_type="refresh")), None)
-    assert fetcher(settings()).fetch(source) == b"cat"
+    assert fetcher(settings()).fetch(source).content == b"cat"
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -177,7 +177,7 @@ def test_a_token_does_not_follow_a_redirect_to_another_place(
     studio.routes["/a.jpg"] = always(303, Location=elsewhere.url + "/signed.jpg")
     elsewhere.routes["/signed.jpg"] = always(200, b"cat")
     source = resolve("/a.jpg", "1", Connection(studio.url, "f00d"), None)
-    assert fetcher(settings()).fetch(source) == b"cat"
+    assert fetcher(settings()).fetch(source).content == b"cat"
     assert studio.requests[0][2] == "Token f00d"
     assert elsewhere.requests == [("GET", "/signed.jpg", None)]
 
@@ -189,7 +189,7 @@ def test_a_netrc_file_does_not_replace_the_token(
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     studio.routes["/a.jpg"] = only_for("Token f00d", b"cat")
     source = resolve("/a.jpg", "1", Connection(studio.url, "f00d"), None)
-    assert fetcher(settings()).fetch(source) == b"cat"
+    assert fetcher(settings()).fetch(source).content == b"cat"
 
 
 def test_a_missing_image_is_named_without_its_signature(
@@ -263,7 +263,7 @@ def test_personal_tokens_are_told_from_legacy_ones(token: str, expected: bool) -
 
 def test_inline_images_need_no_network(settings: SettingsOf) -> None:
     value = "data:image/png;base64," + base64.b64encode(b"cat").decode()
-    assert fetcher(settings()).fetch(resolve(value, "1", None, None)) == b"cat"
+    assert fetcher(settings()).fetch(resolve(value, "1", None, None)).content == b"cat"
 
 
 def test_a_file_that_went_away(settings: SettingsOf, tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""From the place of an image to its embedding: for a click at once, for a task opened ahead."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from sam_backend import metrics, pictures
+from sam_backend.content_index import ContentIndex
+from sam_backend.embedding_store import EmbeddingStore
+from sam_backend.embeddings import Embeddings
+from sam_backend.engine import Embedding
+from sam_backend.fetching import Download, Fetcher
+from sam_backend.prefetch import Prefetcher
+from sam_backend.scheduling import Schedule, ScheduledEngine
+from sam_backend.settings import Settings
+from sam_backend.sources import Source
+
+# Tasks opened and not yet encoded: who opens so many skips through them.
+MOST_PREFETCHES = 16
+# A click trusts that an address still holds what it held. When a task is opened, that is checked,
+# unless it was a moment ago.
+RECHECK_S = 60.0
+
+
+class Images:
+    """The images that annotators look at, by where they are."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        fetcher: Fetcher,
+        schedule: Schedule,
+        engine: Callable[[], ScheduledEngine],
+    ) -> None:
+        disk_bytes = settings.cache_disk_mb << 20
+        folder = settings.cache_dir
+        self.embeddings = Embeddings(
+            settings.cache_mb << 20,
+            EmbeddingStore(folder / "embeddings", disk_bytes) if disk_bytes else None,
+            ContentIndex(folder / "sources.sqlite3" if disk_bytes else None),
+        )
+        self.prefetcher = Prefetcher(MOST_PREFETCHES)
+        self._fetcher = fetcher
+        self._schedule = schedule
+        self._engine = engine
+
+    def embedding(self, source: Source) -> Embedding:
+        """For a click: from the cache, or else made before any other image."""
+        return self.embeddings.get(
+            source.key,
+            self._engine().fingerprint,
+            lambda: self._download(source),
+            lambda content: self._encode(content, self._schedule.encode()),
+        )
+
+    def prefetch(self, source: Source) -> None:
+        """For a click to come. Returns at once."""
+        self.prefetcher.ask(source.key, lambda: self._make_ready(source))
+
+    def _make_ready(self, source: Source) -> None:
+        model = self._engine().fingerprint
+        self._schedule.wait_for_a_gap()
+
+        def encode(content: bytes) -> Embedding:
+            return self._encode(content, nullcontext())
+
+        known = self.embeddings.known(source.key)
+        if known is not None and time.time() - known.checked > RECHECK_S:
+            changed = self._fetcher.fetch_if_changed(source, known.validator)
+            if changed is not None:
+                self.embeddings.refresh(source.key, model, lambda: changed, encode)
+                return
+            self.embeddings.confirm(source.key, known)
+        self.embeddings.get(source.key, model, lambda: self._download(source), encode)
+
+    def _download(self, source: Source) -> Download:
+        with metrics.STAGE.labels("fetch").time():
+            return self._fetcher.fetch(source)
+
+    def _encode(self, content: bytes, slot: AbstractContextManager[None]) -> Embedding:
+        with metrics.STAGE.labels("picture").time():
+            pixels = pictures.decode(content)
+        with slot, metrics.STAGE.labels("encode").time():
+            return self._engine().encode(pixels)

@@ -1,0 +1,54 @@
+"""Images that will be clicked soon: encoded ahead in one thread, the newest wish first."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+
+from sam_backend import metrics
+
+logger = logging.getLogger("sam_backend")
+
+Job = Callable[[], object]
+
+
+class Prefetcher:
+    """A bounded stack of jobs by name. Wishes that are old when there are too many are dropped."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def ask(self, name: str, job: Job) -> None:
+        """Returns at once. The job may run later, or never; asked again, it becomes the newest."""
+        with self._changed:
+            self._jobs[name] = job
+            self._jobs.move_to_end(name)
+            while len(self._jobs) > self._most:
+                self._jobs.popitem(last=False)
+            metrics.QUEUE.labels("prefetch").set(len(self._jobs))
+            if self._thread is None:  # not earlier: a server may fork after it was set up
+                self._thread = threading.Thread(target=self._work, name="prefetch", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._jobs)
+                name, job = self._jobs.popitem(last=True)
+                metrics.QUEUE.labels("prefetch").set(len(self._jobs))
+            try:
+                job()
+            except Exception as error:  # noqa: BLE001 (the click on that image will report it)
+                logger.debug("prefetch of %s: %s", name, error)
+                metrics.PREFETCH.labels("failed").inc()
+            else:
+                metrics.PREFETCH.labels("done").inc()

@@ -1,0 +1,61 @@
+"""Clicks that a newer click of the same annotator has overtaken: nobody will see their answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+
+class Stale(Exception):
+    """This request's answer would not be shown."""
+
+
+@dataclass(eq=False)
+class _Turn:
+    prompt_ids: frozenset[str]
+    is_overtaken: bool = False
+
+
+_current: ContextVar[_Turn | None] = ContextVar("turn", default=None)
+
+
+def check() -> None:
+    """Raises Stale if a newer request makes the answer of this thread's request useless."""
+    turn = _current.get()
+    if turn is not None and turn.is_overtaken:
+        raise Stale
+
+
+class Turns:
+    """The requests in progress, by what they point at (task and target).
+
+    Two annotators may click in one task with one label. Only an annotator's own editor sends the
+    prompts of the older request again, so without a common prompt none overtakes the other.
+    """
+
+    def __init__(self) -> None:
+        self._turns: dict[Hashable, list[_Turn]] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def turn(self, place: Hashable, prompt_ids: frozenset[str]) -> Iterator[None]:
+        """Registers a request; overtakes the older ones of the same annotator."""
+        own = _Turn(prompt_ids)
+        with self._lock:
+            others = self._turns.setdefault(place, [])
+            for other in others:
+                if other.prompt_ids & prompt_ids:
+                    other.is_overtaken = True
+            others.append(own)
+        token = _current.set(own)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+            with self._lock:
+                others.remove(own)
+                if not others:
+                    self._turns.pop(place, None)
