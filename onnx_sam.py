@@ -11,17 +11,13 @@ from google.protobuf.message import DecodeError
 
 from sam_backend.engine import (
     LOW_RES_SIDE,
-    MODEL_SIDE,
     Embedding,
     Floats,
     Pixels,
+    model_input,
     prompt_points,
-    to_model_frame,
 )
 from sam_backend.errors import SettingsError
-
-PIXEL_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
-PIXEL_STD = np.array([58.395, 57.12, 57.375], np.float32)
 
 _DECODER_INPUTS = ("image_embeddings", "point_coords", "point_labels", "mask_input")
 # What exported decoders do between the four masks and the one that they return.
@@ -39,11 +35,7 @@ class OnnxSam:
         self._outputs = [output.name for output in self._decoder.get_outputs()]
 
     def encode(self, image: Pixels) -> Embedding:
-        scaled = to_model_frame(image)
-        pixels = np.zeros((1, 3, MODEL_SIDE, MODEL_SIDE), np.float32)
-        normalised = (scaled - PIXEL_MEAN) / PIXEL_STD
-        pixels[0, :, : scaled.shape[0], : scaled.shape[1]] = normalised.transpose(2, 0, 1)
-        features = self._encoder.run(None, {self._image_input: pixels})[0]
+        features = self._encoder.run(None, {self._image_input: model_input(image)})[0]
         return Embedding(features, height=image.shape[0], width=image.shape[1])
 
     def decode(
