@@ -104,12 +104,12 @@ def check_file(checkpoint: Path, model: str) -> None:
     _package(model)
     if checkpoint.is_file():
         published(checkpoint)
-    _expect(model, checkpoint, _read(checkpoint, "meta"))
+    _expect(model, checkpoint, read(checkpoint, "meta"))
 
 
 def load(checkpoint: Path, model: str) -> Any:
     """The `Sam` module of the package that defines it, on the CPU, ready to infer."""
-    weights = _read(checkpoint, "cpu")
+    weights = read(checkpoint, "cpu")
     _expect(model, checkpoint, weights)
     build = _package(model).sam_model_registry[ARCHITECTURES[model][1]]
     # Skips drawing 640 million random weights only to overwrite them. TinyViT has tables that
@@ -146,7 +146,7 @@ def _expect(model: str, checkpoint: Path, weights: dict[str, Any]) -> None:
         raise SettingsError(f"{checkpoint} is a checkpoint of {found}, not of {model}")
 
 
-def _read(checkpoint: Path, device: str) -> dict[str, Any]:
+def read(checkpoint: Path, device: str) -> dict[str, Any]:
     """The tensors by name. Pickles can run code, so nothing but tensors is read."""
     try:
         weights = torch.load(checkpoint, map_location=device, weights_only=True)

@@ -112,7 +112,7 @@ def open_engine(plan: EnginePlan) -> Engine:
     from onnx_sam import OnnxSam  # noqa: PLC0415
 
     encoder, decoder = plan.files
-    return OnnxSam(encoder, decoder, plan.model)
+    return OnnxSam(encoder, decoder, plan.model, plan.device)
 
 
 def _pair(path: Path) -> tuple[Path, Path]:
