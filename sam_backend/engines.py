@@ -32,7 +32,7 @@ _DOWNLOADS = {"SAM-B": "sam_vit_b", "SAM-L": "sam_vit_l", "SAM-H": "sam_vit_h"}
 class EnginePlan:
     """What will be loaded. Says nothing about whether it can be: see `check`."""
 
-    model: str
+    name: str
     runtime: str  # onnx or torch
     files: tuple[Path, ...]  # encoder and decoder, or one checkpoint
     device: str
@@ -40,7 +40,7 @@ class EnginePlan:
     @property
     def key(self) -> str:
         """The environment variable that says where the files are."""
-        return _KEYS[self.model]
+        return _KEYS[self.name]
 
     @property
     def model_version(self) -> str:
@@ -48,10 +48,10 @@ class EnginePlan:
 
         Published weights are called by their name, others also by the start of their hash.
         """
-        if self.model != "ONNX" and all(published(path) for path in self.files):
-            return self.model
+        if self.name != "ONNX" and all(published(path) for path in self.files):
+            return self.name
         digest = hashlib.sha256("".join(map(sha256, self.files)).encode())
-        return f"{self.model}-{digest.hexdigest()[:8]}"
+        return f"{self.name}-{digest.hexdigest()[:8]}"
 
 
 def plan(settings: Settings) -> EnginePlan:
@@ -79,40 +79,40 @@ def plan(settings: Settings) -> EnginePlan:
     return EnginePlan(model, runtime, files, settings.device)
 
 
-def check(plan: EnginePlan) -> None:
+def check(chosen: EnginePlan) -> None:
     """SettingsError, one line, if the plan cannot work. Loads no model and starts no thread.
 
     It runs before the server forks its workers, and neither runtime survives a fork.
     """
-    if plan.runtime == "torch":
-        _need_torch(plan)
-    for path in plan.files:
+    if chosen.runtime == "torch":
+        _need_torch(chosen)
+    for path in chosen.files:
         if not path.is_file():
-            raise SettingsError(f"{plan.key}: {path} does not exist{_way_out(plan)}")
+            raise SettingsError(f"{chosen.key}: {path} does not exist{_way_out(chosen)}")
         published(path)
-    if plan.runtime == "torch":
+    if chosen.runtime == "torch":
         import advanced_sam  # noqa: PLC0415 (PyTorch is optional, and slow to import)
 
-        advanced_sam.check_file(plan.files[0], plan.model)
-        advanced_sam.choose_device(plan.device)
+        advanced_sam.check_file(chosen.files[0], chosen.name)
+        advanced_sam.choose_device(chosen.device)
     else:
         import onnx_sam  # noqa: PLC0415 (ONNX Runtime is not needed beside PyTorch)
 
-        encoder, decoder = plan.files
+        encoder, decoder = chosen.files
         onnx_sam.check_files(encoder, decoder)
 
 
-def open_engine(plan: EnginePlan) -> Engine:
+def open_engine(chosen: EnginePlan) -> Engine:
     """The model, loaded. Call it in the process that uses it."""
-    if plan.runtime == "torch":
-        _need_torch(plan)
+    if chosen.runtime == "torch":
+        _need_torch(chosen)
         from advanced_sam import TorchSam  # noqa: PLC0415
 
-        return TorchSam(plan.files[0], plan.model, plan.device)
+        return TorchSam(chosen.files[0], chosen.name, chosen.device)
     from onnx_sam import OnnxSam  # noqa: PLC0415
 
-    encoder, decoder = plan.files
-    return OnnxSam(encoder, decoder, plan.model, plan.device)
+    encoder, decoder = chosen.files
+    return OnnxSam(encoder, decoder, chosen.name, chosen.device)
 
 
 def _pair(path: Path) -> tuple[Path, Path]:
@@ -145,18 +145,18 @@ def _has_gpu(device: str) -> bool:
     return bool(torch.cuda.is_available() or torch.backends.mps.is_available())
 
 
-def _need_torch(plan: EnginePlan) -> None:
+def _need_torch(chosen: EnginePlan) -> None:
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     if not _torch_installed():
         raise SettingsError(
-            f"{plan.key}: {plan.files[0]} needs PyTorch: pip install -r requirements-torch.txt"
+            f"{chosen.key}: {chosen.files[0]} needs PyTorch: pip install -r requirements-torch.txt"
         )
 
 
-def _way_out(plan: EnginePlan) -> str:
-    if plan.model == "MobileSAM":
-        name = "mobile_sam_pt" if plan.runtime == "torch" else "mobile_sam"
+def _way_out(chosen: EnginePlan) -> str:
+    if chosen.name == "MobileSAM":
+        name = "mobile_sam_pt" if chosen.runtime == "torch" else "mobile_sam"
         return f": ./download_models.sh --model {name} fetches it"
-    if plan.runtime == "torch":
-        return f": ./download_models.sh --model {_DOWNLOADS[plan.model]} fetches it"
+    if chosen.runtime == "torch":
+        return f": ./download_models.sh --model {_DOWNLOADS[chosen.name]} fetches it"
     return ": onnx_converter.py makes an encoder and a decoder from a checkpoint"

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,11 +12,9 @@ from PIL import Image
 
 from sam_backend.engine import Embedding, Engine, Floats, Pixels, upsample
 from sam_backend.engines import EnginePlan, open_engine
+from sam_backend.parity import iou
+from tests.torch_or_skip import CHECKPOINT, PAIR, SHARED, need, need_files
 
-ROOT = Path(__file__).parent.parent
-SHARED = Path(os.environ.get("SHARED_DIR") or ROOT.parent / "shared")
-PAIR = (ROOT / "models/mobile_sam/encoder.onnx", ROOT / "models/mobile_sam/decoder.onnx")
-CHECKPOINT = SHARED / "models/mobile_sam.pt"
 IMAGES = ("corgi.jpg", "horses.jpg", "street.jpg")
 
 Prompt = tuple[list[tuple[float, float]], list[int], tuple[float, ...] | None, bool]
@@ -35,15 +30,6 @@ PROMPTS: dict[str, Prompt] = {
 }
 
 
-def need_torch() -> None:
-    missing = [name for name in ("torch", "mobile_sam") if not importlib.util.find_spec(name)]
-    if missing:
-        message = f"{', '.join(missing)} not installed (requirements-torch.txt)"
-        if os.environ.get("REQUIRE_TORCH") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
-
-
 @lru_cache
 def engine_of(runtime: str) -> Engine:
     files = PAIR if runtime == "onnx" else (CHECKPOINT,)
@@ -52,11 +38,10 @@ def engine_of(runtime: str) -> Engine:
 
 def usable(runtime: str) -> Engine:
     if runtime == "torch":
-        need_torch()
-        if not CHECKPOINT.is_file():
-            pytest.skip(f"{CHECKPOINT} is not there")
-    elif not all(path.is_file() for path in PAIR):
-        pytest.skip("models/mobile_sam is not there: ./download_models.sh")
+        need("torch", "mobile_sam")
+        need_files(CHECKPOINT)
+    else:
+        need_files(*PAIR)
     return engine_of(runtime)
 
 
@@ -66,10 +51,8 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 def picture(name: str) -> Pixels:
-    path = SHARED / "images" / name
-    if not path.is_file():
-        pytest.skip(f"{path} is not there")
-    return np.asarray(Image.open(path).convert("RGB"))
+    need_files(SHARED / "images" / name)
+    return np.asarray(Image.open(SHARED / "images" / name).convert("RGB"))
 
 
 def disc(height: int, width: int) -> tuple[Pixels, Floats]:
@@ -96,12 +79,6 @@ def ask(engine: Engine, embedding: Embedding, prompt: Prompt) -> tuple[Floats, F
         None if box is None else np.array(box, np.float32) * np.tile(size, 2),
         mask,
     )
-
-
-def iou(first: Floats, second: Floats) -> float:
-    a, b = first > 0, second > 0
-    union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 1.0
 
 
 _discs: dict[int, Embedding] = {}
