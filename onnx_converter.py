@@ -145,7 +145,8 @@ def _export_encoder(sam: Any, path: Path, facts: dict[str, str]) -> None:
     with step("exporting the encoder"):
         blank = torch.zeros(1, 3, MODEL_SIDE, MODEL_SIDE)
         _export(sam.image_encoder, {"image": blank}, ["image_embeddings"], {}, path)
-        _finish(path, facts)
+        side = MODEL_SIDE // 16
+        _finish(path, facts, {"image_embeddings": (1, sam.prompt_encoder.embed_dim, side, side)})
 
 
 def _export_decoder(
@@ -159,11 +160,12 @@ def _export_decoder(
         "mask_input": torch.zeros(1, 1, LOW_RES_SIDE, LOW_RES_SIDE),
         "has_mask_input": torch.zeros(1),
     }
-    outputs = ["masks" if fixed_size else "low_res_masks", "iou_predictions"]
+    name, size = ("masks", fixed_size) if fixed_size else ("low_res_masks", (LOW_RES_SIDE,) * 2)
+    outputs = {name: (1, 4, *size), "iou_predictions": (1, 4)}
     axes = {"point_coords": {1: "points"}, "point_labels": {1: "points"}}
     with step("exporting the decoder"):
-        _export(FourMasks(sam, fixed_size), inputs, outputs, axes, path)
-        _finish(path, facts)
+        _export(FourMasks(sam, fixed_size), inputs, list(outputs), axes, path)
+        _finish(path, facts, outputs)
 
 
 def _export(
@@ -172,7 +174,7 @@ def _export(
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # about constants, which is what all shapes are here
         torch.onnx.export(
-            module,
+            module.eval(),
             tuple(inputs.values()),
             str(path),
             input_names=list(inputs),
@@ -183,10 +185,13 @@ def _export(
         )
 
 
-def _finish(path: Path, facts: dict[str, str]) -> None:
-    """Says in the file what it is made of; gathers the weights that did not fit into it."""
+def _finish(path: Path, facts: dict[str, str], outputs: dict[str, tuple[int, ...]]) -> None:
+    """Says in the file what it is made of and gives; gathers weights that did not fit into it."""
     model = onnx.load(path)
     onnx.helper.set_model_props(model, facts)
+    for output in model.graph.output:  # a trace does not know all their sizes
+        shape = outputs[output.name]
+        output.CopyFrom(onnx.helper.make_tensor_value_info(output.name, 1, shape))
     pieces = [file for file in path.parent.iterdir() if file.suffix not in (".onnx", ".data")]
     path.unlink()
     if pieces:  # more than protobuf's 2 GB: exported as a file for each tensor
@@ -211,7 +216,7 @@ def _quantize(full: Path, encoder: Path) -> None:
 
 
 def _compare_finished(torch_engine: advanced_sam.TorchSam, folder: Path, image: Pixels) -> float:
-    """The lowest IoU of masks that the decoder itself scaled up; OnnxSam does without those."""
+    """The lowest IoU of the masks that the decoder scaled up by itself; OnnxSam ignores those."""
     embedding = torch_engine.encode(image)
     points, labels, _, _ = prompts(*image.shape[:2])["two points"]
     coordinates, codes = prompt_points(embedding, points, labels, None)
@@ -278,8 +283,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     picture = given.image and np.asarray(Image.open(given.image).convert("RGB"))
     folder = given.output or given.checkpoint.with_suffix("")
-    if given.fixed_size and min(given.fixed_size) < 1:
-        parser.error("--fixed-size takes a height and a width in pixels")
     if (folder / "encoder.onnx").exists() and not given.force:
         parser.error(f"{folder} holds a pair already: --force replaces it")
     try:

@@ -151,12 +151,6 @@ class OnnxSam:
         return {name: part.run(None, {i.name: blank for i in part.get_inputs()})[0]}
 
 
-def check_files(encoder: Path, decoder: Path) -> None:
-    """SettingsError if the pair is missing, unreadable or not SAM's. Starts no session."""
-    onnx_graph.read_encoder(encoder)
-    onnx_graph.read_decoder(decoder)
-
-
 def _four(masks: Floats, scores: Floats) -> tuple[Floats, Floats]:
     """As four masks, whatever a decoder gives: some have no single mask, some nothing else."""
     if len(masks) == 1:

@@ -35,7 +35,7 @@ class EnginePlan:
     name: str
     runtime: str  # onnx or torch
     files: tuple[Path, ...]  # encoder and decoder, or one checkpoint
-    device: str
+    device: str = "auto"
 
     @property
     def key(self) -> str:
@@ -96,10 +96,13 @@ def check(chosen: EnginePlan) -> None:
         advanced_sam.check_file(chosen.files[0], chosen.name)
         advanced_sam.choose_device(chosen.device)
     else:
-        import onnx_sam  # noqa: PLC0415 (ONNX Runtime is not needed beside PyTorch)
+        if not importlib.util.find_spec("onnxruntime"):
+            raise SettingsError("ONNX Runtime is not installed: pip install -r requirements.txt")
+        from sam_backend import onnx_graph  # noqa: PLC0415 (its package is not needed by PyTorch)
 
         encoder, decoder = chosen.files
-        onnx_sam.check_files(encoder, decoder)
+        onnx_graph.read_encoder(encoder)
+        onnx_graph.read_decoder(decoder)
 
 
 def open_engine(chosen: EnginePlan) -> Engine:
