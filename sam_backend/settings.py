@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from urllib.parse import urlsplit
 
 from sam_backend.errors import SettingsError
 
-SAM_CHOICES = ("MobileSAM", "ONNX")
+SAM_CHOICES = ("MobileSAM", "SAM", "SAM-B", "SAM-L", "SAM-H", "ONNX")
+ENGINES = ("auto", "onnx", "torch")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -21,8 +23,13 @@ class Settings:
     """What an operator may decide. `Settings.from_environment()` is the way in."""
 
     sam_choice: str
+    sam_engine: str
+    device: str
     model_dir: Path
     mobilesam_checkpoint: Path
+    vitb_checkpoint: Path
+    vitl_checkpoint: Path
+    vith_checkpoint: Path
     onnx_checkpoint: Path
     label_studio_url: str | None
     label_studio_token: str | None
@@ -51,8 +58,13 @@ class Settings:
             )
         return cls(
             sam_choice=env.choice("SAM_CHOICE", "MobileSAM", SAM_CHOICES),
+            sam_engine=env.choice("SAM_ENGINE", "auto", ENGINES),
+            device=env.device("DEVICE"),
             model_dir=model_dir,
             mobilesam_checkpoint=env.path("MOBILESAM_CHECKPOINT", model_dir / "mobile_sam"),
+            vitb_checkpoint=env.path("VITB_CHECKPOINT", model_dir / "sam_vit_b_01ec64.pth"),
+            vitl_checkpoint=env.path("VITL_CHECKPOINT", model_dir / "sam_vit_l_0b3195.pth"),
+            vith_checkpoint=env.path("VITH_CHECKPOINT", model_dir / "sam_vit_h_4b8939.pth"),
             onnx_checkpoint=env.path("ONNX_CHECKPOINT", model_dir / "onnx"),
             label_studio_url=url,
             label_studio_token=token,
@@ -108,6 +120,12 @@ class _Environment:
             if choice.lower() == value.lower():
                 return choice
         raise SettingsError(f"{key}={value!r} is not one of {', '.join(choices)}")
+
+    def device(self, key: str) -> str:
+        value = (self.text(key) or "auto").lower()
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+            raise SettingsError(f"{key}={value!r} is not one of auto, cpu, cuda, cuda:N, mps")
+        return value
 
     def path(self, key: str, default: Path) -> Path:
         value = self.text(key)

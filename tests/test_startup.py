@@ -168,4 +168,4 @@ def test_encoder_and_decoder_swapped(tmp_path: Path) -> None:
     (tmp_path / "mobile_sam").mkdir()
     shutil.copy(WEIGHTS / "encoder.onnx", tmp_path / "mobile_sam" / "decoder.onnx")
     shutil.copy(WEIGHTS / "decoder.onnx", tmp_path / "mobile_sam" / "encoder.onnx")
-    assert "decoder.onnx is not a decoder" in refused(MODEL_DIR=str(tmp_path))
+    assert "encoder.onnx is not an image encoder" in refused(MODEL_DIR=str(tmp_path))
