@@ -13,7 +13,6 @@ from sam_backend import label_config, metrics, prompts
 from sam_backend.errors import Refusal
 from sam_backend.label_config import LabelConfig
 from sam_backend.regions import Output, Result
-from sam_backend.segmenter import segment
 from sam_backend.services import Services
 from sam_backend.stale import Stale
 
@@ -105,21 +104,17 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         """The masks of all objects that prompts of one label on one image point at."""
         target, regions = output.target, list[Result]()
         joined = self._services.join(self._project, task, target, context)
-        # The mask carries the id of its object's first prompt. So the next answer replaces it,
-        # and accepting it makes the editor say so (an empty context): it takes that prompt's
-        # place among the regions. Any other id, and nothing is heard of the accept.
-        wanted = [
-            (group[0].id, prompts.object_prompt(group, target)) for group in prompts.objects(joined)
-        ]
         embedding = self._services.embedding(self._project, task, config, target)
-        for first_prompt, prompt in wanted:
+        for group in prompts.objects(joined):
             with metrics.STAGE.labels("decode").time():
-                segmentation = segment(self._services.engine(), embedding, prompt)
+                region_id, segmentation = self._services.objects.segment(
+                    self._services.engine(), embedding, task, target, group
+                )
             if not segmentation.mask.any():
                 raise Refusal("prompt", "the model sees no object there: click another spot")
             with metrics.STAGE.labels("rle").time():
                 tolerance = self._services.settings.polygon_tolerance
-                regions += output.results(first_prompt, segmentation, tolerance)
+                regions += output.results(region_id, segmentation, tolerance)
         return regions
 
 

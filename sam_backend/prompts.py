@@ -99,12 +99,6 @@ def object_prompt(prompts: Sequence[Prompt], target: Target) -> ObjectPrompt:
     """The prompts of one object in image pixels; at most one of them is a rectangle."""
     rectangle = next((prompt for prompt in prompts if prompt.is_rectangle), None)
     keypoints = [prompt for prompt in prompts if not prompt.is_rectangle]
-    if rectangle is None and not any(prompt.is_positive for prompt in keypoints):
-        raise Refusal(
-            "prompt",
-            "there are only negative keypoints: place a positive one (without Alt) or a "
-            "rectangle on the object first",
-        )
     size = np.array([target.width, target.height], np.float32)
     points = np.array([(p.x, p.y) for p in keypoints], np.float32).reshape(-1, 2) / 100 * size
     return ObjectPrompt(

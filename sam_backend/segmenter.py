@@ -40,6 +40,11 @@ class ObjectPrompt:
     box: Floats | None  # (4,) x0, y0, x1, y1
 
 
+def no_prompt() -> ObjectPrompt:
+    """Before the first click."""
+    return ObjectPrompt(np.zeros((0, 2), np.float32), np.zeros(0, np.float32), None)
+
+
 @dataclass(frozen=True)
 class State:
     """What an answer leaves behind for a prompt that extends the one it answered."""

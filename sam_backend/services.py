@@ -18,6 +18,7 @@ from sam_backend.images import Images
 from sam_backend.joining import Memory, accepted, ended, join, newest_draft
 from sam_backend.label_config import ImageObject, LabelConfig
 from sam_backend.label_studio import LabelStudioAccess
+from sam_backend.objects import Objects
 from sam_backend.prompts import Prompt, Target
 from sam_backend.scheduling import Schedule, ScheduledEngine, decode_slots
 from sam_backend.settings import Settings
@@ -36,6 +37,7 @@ class Services:
         self.settings = settings
         self.model_version = model_version
         self.state = State.in_folder(settings.model_dir)
+        self.objects = Objects()
         self._turns = Turns()
         self._schedule = Schedule(encodes=1, decodes=decode_slots())
         self.access = LabelStudioAccess(settings, self.state.connection)

@@ -38,8 +38,8 @@ SHARED_LABELS = """<View>
 
 
 class DiscEngine:
-    """Sees a disc of 10 low-res pixels at each positive point and all of a box; a negative point
-    takes its disc away. The first mask token is right, the others are empty."""
+    """Sees a disc of 10 low-res pixels at each positive point and all of a box, on top of the mask
+    that it is given; a negative point takes its disc away. All mask tokens say the same."""
 
     name = "disc"
 
@@ -57,7 +57,9 @@ class DiscEngine:
         scale = scaled_size(embedding.height, embedding.width)[1] / embedding.width
         step = scale * LOW_RES_SIDE / MODEL_SIDE
         rows, columns = np.mgrid[:LOW_RES_SIDE, :LOW_RES_SIDE]
-        mask = np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), bool)
+        mask = (
+            np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), bool) if mask_input is None else mask_input > 0
+        )
         if box is not None:
             x0, y0, x1, y1 = box * step
             mask |= (columns >= x0) & (columns < x1) & (rows >= y0) & (rows < y1)
@@ -65,9 +67,8 @@ class DiscEngine:
             for x, y in points[labels == wanted] * step:
                 disc = np.hypot(columns - x, rows - y) < 10
                 mask = mask | disc if wanted else mask & ~disc
-        logits = np.full((4, LOW_RES_SIDE, LOW_RES_SIDE), -8, np.float32)
-        logits[0][mask] = 8
-        return logits, np.array([0.9, 0.1, 0.1, 0.1], np.float32)
+        logits = np.where(mask, np.float32(8), np.float32(-8))[None].repeat(4, axis=0)
+        return logits, np.full(4, 0.9, np.float32)
 
 
 def picture(width: int = 400, height: int = 300, fmt: str = "PNG") -> bytes:

@@ -80,11 +80,6 @@ def test_a_rectangle_outside_of_the_image_is_refused() -> None:
         prompts.object_prompt(only(rectangle("a", 101, 10, 5, 5)), TARGET)
 
 
-def test_negative_keypoints_alone_are_refused() -> None:
-    with pytest.raises(Refusal, match="only negative keypoints"):
-        prompts.object_prompt(only(keypoint("a", 1, 1, positive=False)), TARGET)
-
-
 @pytest.mark.parametrize(
     "broken",
     [
