@@ -13,7 +13,7 @@ import pytest
 
 from sam_backend.engine import Engine, Floats, upsample
 from sam_backend.engines import EnginePlan, check, open_engine, plan
-from sam_backend.errors import SettingsError
+from sam_backend.errors import Refusal, SettingsError
 from sam_backend.parity import prompts, scene
 from sam_backend.settings import Settings
 from tests.torch_or_skip import need
@@ -210,3 +210,76 @@ def test_frames_are_changed_there_and_back(size: tuple[int, int]) -> None:
     assert error.max() < 1.5 * pixel
     again = transformers_sam._to_stretched(padded, *size)
     assert np.abs(again - stretched)[64:192, 64:192].max() < 1.5 * pixel
+
+
+def export_for_transformers_js(model: Any, target: Path) -> tuple[Path, Path]:
+    """As Optimum exports a SamModel: an encoder with two outputs, a decoder without rectangles."""
+    import torch  # noqa: PLC0415
+
+    class Encoder(torch.nn.Module):
+        def forward(self, pixel_values: Any) -> Any:
+            embeddings = model.vision_encoder(pixel_values).last_hidden_state
+            positions = model.get_image_wide_positional_embeddings()
+            return embeddings, positions.repeat(pixel_values.shape[0], 1, 1, 1)
+
+    class Decoder(torch.nn.Module):
+        def forward(self, points: Any, labels: Any, embeddings: Any, positions: Any) -> Any:
+            sparse, dense = model.prompt_encoder(points, labels, None, None)
+            masks, scores = model.mask_decoder(
+                image_embeddings=embeddings,
+                image_positional_embeddings=positions,
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
+                multimask_output=True,
+            )
+            return scores, masks
+
+    model.requires_grad_(False)
+    names = ["image_embeddings", "image_positional_embeddings"]
+    files = target / "vision_encoder.onnx", target / "prompt_encoder_mask_decoder.onnx"
+    points, labels = torch.rand(1, 1, 2, 2) * 1024, torch.tensor([[[1, 0]]])
+    images = torch.zeros(1, 32, 64, 64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Encoder().eval(),
+            (torch.zeros(1, 3, 1024, 1024),),
+            str(files[0]),
+            input_names=["pixel_values"],
+            output_names=names,
+            dynamic_axes={name: {0: "batch"} for name in ("pixel_values", *names)},
+            opset_version=17,
+            dynamo=False,
+        )
+        torch.onnx.export(
+            Decoder().eval(),
+            (points, labels, images, images),
+            str(files[1]),
+            input_names=["input_points", "input_labels", *names],
+            output_names=["iou_scores", "pred_masks"],
+            dynamic_axes={"input_points": {2: "points"}, "input_labels": {2: "points"}},
+            opset_version=17,
+            dynamo=False,
+        )
+    return files
+
+
+def test_exports_for_transformers_js_are_served(tmp_path: Path) -> None:
+    need("torch", "transformers")
+    model = small_model("sam")
+    model.save_pretrained(tmp_path / "small")
+    files = export_for_transformers_js(model, tmp_path)
+    foreign = open_engine(EnginePlan("ONNX", "onnx", files, "cpu"))
+    own = open_engine(
+        EnginePlan("Transformers", "transformers", (), "cpu", str(tmp_path / "small"))
+    )
+    image = scene(300, 500)
+    for kind in ("a point", "two points"):
+        prompt = prompts(300, 500)[kind]
+        logits, scores = foreign.decode(foreign.encode(image), *prompt)
+        wanted, wanted_scores = own.decode(own.encode(image), *prompt)
+        np.testing.assert_allclose(logits, wanted, atol=1e-3)
+        np.testing.assert_allclose(scores, wanted_scores, atol=1e-4)
+    with pytest.raises(Refusal, match="takes no rectangles") as no:
+        foreign.decode(foreign.encode(image), *prompts(300, 500)["a rectangle"])
+    assert no.value.cause == "model"
