@@ -38,7 +38,6 @@ _BOX_CODES = (2, 3)  # labels of a box's corners among an engine's prompt points
 _PATCHES = "image_encoder.patch_embed.proj.weight"
 _WIDTHS = {768: "SAM-B", 1024: "SAM-L", 1280: "SAM-H"}
 
-# Activations of one encoding take gigabytes (ViT-H), and one uses the whole device anyway.
 _encoding: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
@@ -51,7 +50,7 @@ class TorchSam:
         self.fingerprint = f"torch-1:{sha256(checkpoint)}"
         self.device = torch.device(choose_device(device))
         self.sam = load(checkpoint, model).to(self.device)
-        self._one_at_a_time = _encoding[str(self.device)]
+        self._one_at_a_time = encoding_lock(self.device)
 
     def encode(self, image: Pixels) -> Embedding:
         pixels = torch.from_numpy(model_input(image))
@@ -89,6 +88,11 @@ class TorchSam:
 
     def _on(self, array: Floats) -> Any:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.device)
+
+
+def encoding_lock(device: torch.device) -> threading.Lock:
+    """Held while encoding on a device: activations take gigabytes (ViT-H), and one fills it."""
+    return _encoding[str(device)]
 
 
 def choose_device(wanted: str) -> str:
@@ -163,11 +167,12 @@ def read(checkpoint: Path, device: str) -> dict[str, Any]:
 
 def _package(model: str) -> ModuleType:
     package = ARCHITECTURES[model][0]
-    if importlib.util.find_spec(package) is None:
-        raise SettingsError(
-            f"{model} in PyTorch needs the package {PYPI[package]}: "
-            "pip install -r requirements-torch.txt"
-        )
+    for needed in (package, "torchvision"):
+        if importlib.util.find_spec(needed) is None:
+            raise SettingsError(
+                f"{model} in PyTorch needs the package {PYPI.get(needed, needed)}: "
+                "pip install -r requirements-torch.txt"
+            )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of timm, about its own old names
         import_torchvision()
@@ -182,9 +187,7 @@ def import_torchvision() -> None:
     packages' predictors at that, so that it is enough if the operators are declared.
     """
     if importlib.util.find_spec("torchvision") is None:
-        raise SettingsError(
-            "SAM in PyTorch needs torchvision: pip install -r requirements-torch.txt"
-        )
+        return
     try:
         importlib.import_module("torchvision")
     except RuntimeError as error:

@@ -24,6 +24,7 @@ _KEYS = {
     "SAM-L": "VITL_CHECKPOINT",
     "SAM-H": "VITH_CHECKPOINT",
     "ONNX": "ONNX_CHECKPOINT",
+    "Transformers": "TRANSFORMERS_MODEL",
 }
 _DOWNLOADS = {"SAM-B": "sam_vit_b", "SAM-L": "sam_vit_l", "SAM-H": "sam_vit_h"}
 
@@ -33,9 +34,10 @@ class EnginePlan:
     """What will be loaded. Says nothing about whether it can be: see `check`."""
 
     name: str
-    runtime: str  # onnx or torch
-    files: tuple[Path, ...]  # encoder and decoder, or one checkpoint
+    runtime: str  # onnx, torch or transformers
+    files: tuple[Path, ...]  # encoder and decoder, or one checkpoint, or a folder's weights
     device: str = "auto"
+    source: str = ""  # a folder, or a name on a hub, for transformers
 
     @property
     def key(self) -> str:
@@ -48,10 +50,11 @@ class EnginePlan:
 
         Published weights are called by their name, others also by the start of their hash.
         """
-        if self.name != "ONNX" and all(published(path) for path in self.files):
-            return self.name
+        name = Path(self.source).name or self.name
+        if name != "ONNX" and all(published(path) for path in self.files):
+            return name
         digest = hashlib.sha256("".join(map(sha256, self.files)).encode())
-        return f"{self.name}-{digest.hexdigest()[:8]}"
+        return f"{name}-{digest.hexdigest()[:8]}"
 
 
 def plan(settings: Settings) -> EnginePlan:
@@ -62,6 +65,12 @@ def plan(settings: Settings) -> EnginePlan:
             raise SettingsError("SAM_ENGINE='torch' cannot serve SAM_CHOICE='ONNX'")
         pair = _pair(settings.onnx_checkpoint)
         return EnginePlan(model, "onnx", pair, settings.device)
+    if model == "Transformers":
+        if settings.sam_engine == "onnx":
+            raise SettingsError("SAM_ENGINE='onnx' cannot serve SAM_CHOICE='Transformers'")
+        source = settings.transformers_model
+        weights = tuple(sorted(Path(source).expanduser().glob("*.safetensors")))
+        return EnginePlan(model, "transformers", weights, settings.device, source)
     path = {
         "MobileSAM": settings.mobilesam_checkpoint,
         "SAM-B": settings.vitb_checkpoint,
@@ -84,6 +93,12 @@ def check(chosen: EnginePlan) -> None:
 
     It runs before the server forks its workers, and neither runtime survives a fork.
     """
+    if chosen.runtime == "transformers":
+        _need_transformers()
+        from sam_backend import transformers_sam  # noqa: PLC0415
+
+        transformers_sam.check_source(chosen.source)
+        return
     if chosen.runtime == "torch":
         _need_torch(chosen)
     for path in chosen.files:
@@ -112,6 +127,11 @@ def open_engine(chosen: EnginePlan) -> Engine:
         from advanced_sam import TorchSam  # noqa: PLC0415
 
         return TorchSam(chosen.files[0], chosen.name, chosen.device)
+    if chosen.runtime == "transformers":
+        _need_transformers()
+        from sam_backend.transformers_sam import TransformersSam  # noqa: PLC0415
+
+        return TransformersSam(chosen.source, chosen.device)
     from onnx_sam import OnnxSam  # noqa: PLC0415
 
     encoder, decoder = chosen.files
@@ -153,6 +173,15 @@ def _need_torch(chosen: EnginePlan) -> None:
     if not _torch_installed():
         raise SettingsError(
             f"{chosen.key}: {chosen.files[0]} needs PyTorch: pip install -r requirements-torch.txt"
+        )
+
+
+def _need_transformers() -> None:
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    if not _torch_installed() or not importlib.util.find_spec("transformers"):
+        raise SettingsError(
+            "SAM_CHOICE='Transformers' needs transformers and PyTorch: "
+            "pip install -r requirements-transformers.txt"
         )
 
 

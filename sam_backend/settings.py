@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from sam_backend.errors import SettingsError
 
-SAM_CHOICES = ("MobileSAM", "SAM", "SAM-B", "SAM-L", "SAM-H", "ONNX")
+SAM_CHOICES = ("MobileSAM", "SAM", "SAM-B", "SAM-L", "SAM-H", "ONNX", "Transformers")
 ENGINES = ("auto", "onnx", "torch")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -31,6 +31,7 @@ class Settings:
     vitl_checkpoint: Path
     vith_checkpoint: Path
     onnx_checkpoint: Path
+    transformers_model: str
     label_studio_url: str | None
     label_studio_token: str | None
     local_files_root: Path | None
@@ -66,6 +67,7 @@ class Settings:
             vitl_checkpoint=env.path("VITL_CHECKPOINT", model_dir / "sam_vit_l_0b3195.pth"),
             vith_checkpoint=env.path("VITH_CHECKPOINT", model_dir / "sam_vit_h_4b8939.pth"),
             onnx_checkpoint=env.path("ONNX_CHECKPOINT", model_dir / "onnx"),
+            transformers_model=env.text("TRANSFORMERS_MODEL") or "facebook/sam2.1-hiera-tiny",
             label_studio_url=url,
             label_studio_token=token,
             local_files_root=env.directory("LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"),
