@@ -10,9 +10,10 @@ import onnx
 import onnxruntime as ort
 from google.protobuf.message import DecodeError
 
+from sam_backend.click_decoder import open_click_decoder
+from sam_backend.encoder import open_encoder, used_tokens
 from sam_backend.engine import (
     LOW_RES_SIDE,
-    MODEL_SIDE,
     Embedding,
     Floats,
     Pixels,
@@ -24,29 +25,32 @@ from sam_backend.errors import SettingsError
 PIXEL_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 PIXEL_STD = np.array([58.395, 57.12, 57.375], np.float32)
 
+# Counts the ways in which images were encoded so far: another way makes other embeddings.
+_ENCODING = 2
+
 _DECODER_INPUTS = ("image_embeddings", "point_coords", "point_labels", "mask_input")
 # What exported decoders do between the four masks and the one that they return.
 _CHOOSING = ("Unsqueeze", "Reshape", "Gather", "GatherND", "Flatten", "Slice")
 
 
 class OnnxSam:
-    """Encoder and decoder sessions, both safe to share between threads; no image is kept."""
+    """Encoder and decoder sessions, all safe to share between threads; no image is kept."""
 
     def __init__(self, encoder: Path, decoder: Path, name: str) -> None:
         self.name = name
+        content = encoder.read_bytes()
         # Names weights and preprocessing: embeddings on disk are kept under it.
-        self.fingerprint = f"onnx-1:{sha256(encoder.read_bytes()).hexdigest()}"
-        self._encoder = _session(_read(encoder))
+        self.fingerprint = f"onnx-{_ENCODING}:{sha256(content).hexdigest()}"
+        self._encoder = open_encoder(_read(encoder), _session)
+        model = _read(decoder)
         self._decoder = _session(four_mask_decoder(_read(decoder)))
-        self._image_input = self._encoder.get_inputs()[0].name
         self._outputs = [output.name for output in self._decoder.get_outputs()]
+        self._click = open_click_decoder(model, _session, self._decode)
 
     def encode(self, image: Pixels) -> Embedding:
         scaled = to_model_frame(image)
-        pixels = np.zeros((1, 3, MODEL_SIDE, MODEL_SIDE), np.float32)
         normalised = (scaled - PIXEL_MEAN) / PIXEL_STD
-        pixels[0, :, : scaled.shape[0], : scaled.shape[1]] = normalised.transpose(2, 0, 1)
-        features = self._encoder.run(None, {self._image_input: pixels})[0]
+        features = self._encoder.encode(normalised)
         return Embedding(features, height=image.shape[0], width=image.shape[1])
 
     def decode(
@@ -58,13 +62,22 @@ class OnnxSam:
         mask_input: Floats | None = None,
     ) -> tuple[Floats, Floats]:
         coordinates, codes = prompt_points(embedding, points, labels, box)
+        if self._click is None:
+            return self._decode(embedding.features, coordinates, codes, mask_input)
+        used = used_tokens(embedding.height, embedding.width)
+        return self._click.decode(embedding.features, used, coordinates, codes, mask_input)
+
+    def _decode(
+        self, features: Floats, coordinates: Floats, codes: Floats, mask_input: Floats | None
+    ) -> tuple[Floats, Floats]:
+        """By the decoder as it was exported."""
         mask = np.zeros((1, 1, LOW_RES_SIDE, LOW_RES_SIDE), np.float32)
         if mask_input is not None:
             mask[0, 0] = mask_input
         logits, scores = self._decoder.run(
             self._outputs,
             {
-                "image_embeddings": embedding.features,
+                "image_embeddings": features,
                 "point_coords": coordinates,
                 "point_labels": codes,
                 "mask_input": mask,
