@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,8 @@ import onnx
 import onnxruntime as ort
 
 from sam_backend import onnx_graph
+from sam_backend.click_decoder import ClickDecoder, open_click_decoder
+from sam_backend.encoder import TrimmedEncoder, open_trimmed, used_tokens
 from sam_backend.engine import (
     LOW_RES_SIDE,
     MODEL_SIDE,
@@ -31,14 +34,19 @@ _NOWHERE = -100.0  # logits outside of the image, where a decoder gives none
 _OTHER_MODEL = "choose another model (SAM_CHOICE), or make one with onnx_converter.py"
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64}
 
+# Counts the ways in which images were encoded so far: another way makes other embeddings.
+_ENCODING = 2
+# Larger encoders are none of those that can be trimmed, and slow to read.
+_SMALL_BYTES = 256 << 20
+
 
 class OnnxSam:
-    """Encoder and decoder sessions, both safe to share between threads; no image is kept."""
+    """Encoder and decoder sessions, all safe to share between threads; no image is kept."""
 
     def __init__(self, encoder: Path, decoder: Path, name: str, device: str = "auto") -> None:
         self.name = name
         # Names weights and preprocessing: embeddings on disk are kept under it.
-        self.fingerprint = f"onnx-1:{sha256(encoder)}"
+        self.fingerprint = f"onnx-{_ENCODING}:{sha256(encoder)}"
         self._takes = onnx_graph.read_encoder(encoder)
         self._gives = onnx_graph.read_decoder(decoder)
         on_gpu = device != "cpu" and "CUDAExecutionProvider" in ort.get_available_providers()
@@ -47,22 +55,25 @@ class OnnxSam:
                 f"DEVICE={device!r}: ONNX Runtime finds no such device "
                 "(NVIDIA: pip install -r requirements-gpu.txt)"
             )
-        self._encoder = _session(encoder, device if on_gpu else "cpu")
-        self._decoder = _session(self._gives.model, device if on_gpu else "cpu")
-        self._features = _image_output(self._encoder)
+        self._device = device if on_gpu else "cpu"
+        self._decoder = _session(self._gives.model, self._device)
         self._types = {i.name: _DTYPES.get(i.type, np.float32) for i in self._decoder.get_inputs()}
+        self._trimmed = self._open_trimmed(encoder)
+        if self._trimmed is None:
+            self._whole = _session(encoder, self._device)
         self._constants = self._positions(encoder)
+        self._click = self._open_click()
         # One encoding uses the whole GPU, and its memory is what runs out first.
-        self._one_at_a_time = threading.Lock() if on_gpu else None
+        self._one_at_a_time = threading.Lock() if on_gpu else nullcontext()
 
     def encode(self, image: Pixels) -> Embedding:
-        inputs = {self._takes.image_input: self._pixels(image)}
-        if self._one_at_a_time:
-            with self._one_at_a_time:
-                features = self._encoder.run([self._features], inputs)[0]
-        else:
-            features = self._encoder.run([self._features], inputs)[0]
         height, width = image.shape[:2]
+        with self._one_at_a_time:
+            if self._trimmed is not None:
+                features = self._trimmed.encode(image)
+            else:
+                inputs = {self._takes.image_input: self._pixels(image)}
+                features = self._whole.run([_image_output(self._whole)], inputs)[0]
         return Embedding(features.astype(np.float32, copy=False), height=height, width=width)
 
     def decode(
@@ -76,20 +87,21 @@ class OnnxSam:
         size = embedding.height, embedding.width
         self._refuse_size(*size)
         coordinates, codes = prompt_points(embedding, points, labels, box)
+        if self._click is not None:
+            used = used_tokens(embedding.height, embedding.width)
+            return self._click.decode(embedding.features, used, coordinates, codes, mask_input)
         if self._gives.by_transformers:
             inputs = self._prompt_of_transformers(coordinates, codes, box)
         else:
-            mask = np.zeros((1, 1, LOW_RES_SIDE, LOW_RES_SIDE), np.float32)
-            if mask_input is not None:
-                mask[0, 0] = mask_input
-            inputs = {
-                "point_coords": coordinates,
-                "point_labels": codes,
-                "mask_input": mask,
-                "has_mask_input": np.array([mask_input is not None], np.float32),
-                "orig_im_size": np.array(size, np.float32),
-            }
-        inputs |= {"image_embeddings": embedding.features} | self._constants
+            inputs = _prompt(coordinates, codes, mask_input)
+            inputs["orig_im_size"] = np.array(size, np.float32)
+        return self._exported(embedding.features, inputs, size)
+
+    def _exported(
+        self, features: Floats, prompt: dict[str, npt.NDArray[np.generic]], size: tuple[int, int]
+    ) -> tuple[Floats, Floats]:
+        """By the decoder as it was exported."""
+        inputs = prompt | {"image_embeddings": features} | self._constants
         wanted = {
             name: inputs[name].astype(dtype, copy=False) for name, dtype in self._types.items()
         }
@@ -99,6 +111,27 @@ class OnnxSam:
         return _four(
             masks.reshape(-1, LOW_RES_SIDE, LOW_RES_SIDE).astype(np.float32, copy=False),
             scores.ravel().astype(np.float32, copy=False),
+        )
+
+    def _open_trimmed(self, encoder: Path) -> TrimmedEncoder | None:
+        """An encoder that leaves the padding out, where the graph is a known one."""
+        if self._takes.raw or encoder.stat().st_size > _SMALL_BYTES:
+            return None
+        return open_trimmed(onnx.load(encoder), lambda model: _session(model, self._device))
+
+    def _open_click(self) -> ClickDecoder | None:
+        """The same decoder with half the arithmetic, where it can be rebuilt so."""
+        if self._gives.by_transformers or self._gives.full_size or self._gives.size:
+            return None
+
+        def exported(
+            features: Floats, coordinates: Floats, codes: Floats, mask: Floats | None
+        ) -> tuple[Floats, Floats]:
+            size = MODEL_SIDE, MODEL_SIDE
+            return self._exported(features, _prompt(coordinates, codes, mask), size)
+
+        return open_click_decoder(
+            self._gives.model, lambda model: _session(model, self._device), exported
         )
 
     def _pixels(self, image: Pixels) -> npt.NDArray[np.generic]:
@@ -147,11 +180,26 @@ class OnnxSam:
         name = onnx_graph.POSITIONS
         if name not in self._gives.inputs:
             return {}
-        if name not in {output.name for output in self._encoder.get_outputs()}:
+        if self._trimmed or name not in {output.name for output in self._whole.get_outputs()}:
             raise SettingsError(f"{encoder} has no output {name}, which the decoder needs")
         part = _session(onnx_graph.part_for(encoder, name), "cpu")
         blank = np.zeros((1, 3, MODEL_SIDE, MODEL_SIDE), np.float32)
         return {name: part.run(None, {i.name: blank for i in part.get_inputs()})[0]}
+
+
+def _prompt(
+    coordinates: Floats, codes: Floats, mask_input: Floats | None
+) -> dict[str, npt.NDArray[np.generic]]:
+    """The inputs of an exported decoder beside the embedding."""
+    mask = np.zeros((1, 1, LOW_RES_SIDE, LOW_RES_SIDE), np.float32)
+    if mask_input is not None:
+        mask[0, 0] = mask_input
+    return {
+        "point_coords": coordinates,
+        "point_labels": codes,
+        "mask_input": mask,
+        "has_mask_input": np.array([mask_input is not None], np.float32),
+    }
 
 
 def _four(masks: Floats, scores: Floats) -> tuple[Floats, Floats]:

@@ -76,10 +76,13 @@ def to_model_frame(image: Pixels) -> Pixels:
     return np.asarray(resized)
 
 
-def model_input(image: Pixels) -> Floats:
-    """What an encoder takes: (1, 3, 1024, 1024), normalised, zeros right of and below the image."""
+def model_input(image: Pixels, height: int = MODEL_SIDE, width: int = MODEL_SIDE) -> Floats:
+    """What an encoder takes: (1, 3, height, width), normalised, zeros right of and below the image.
+
+    Height and width are the model's square, or the part of it that holds the image.
+    """
     scaled = to_model_frame(image)
-    pixels = np.zeros((1, 3, MODEL_SIDE, MODEL_SIDE), np.float32)
+    pixels = np.zeros((1, 3, height, width), np.float32)
     normalised = (scaled - PIXEL_MEAN) / PIXEL_STD
     pixels[0, :, : scaled.shape[0], : scaled.shape[1]] = normalised.transpose(2, 0, 1)
     return pixels

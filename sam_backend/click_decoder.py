@@ -1,0 +1,119 @@
+"""Runs the rebuilt mask decoder: logits for the part of the square that holds image."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from sam_backend.engine import LOW_RES_SIDE, MODEL_SIDE, Floats
+from sam_backend.onnx_click import (
+    GRID,
+    IMAGE,
+    LOGITS,
+    SCORES,
+    SHAPE,
+    USED,
+    click_decoder,
+)
+
+logger = logging.getLogger("sam_backend")
+
+# Logits where no image is: certainly not the object.
+OUTSIDE = -10.0
+_TOLERANCE = 1e-2  # of logits, which are around ten
+
+OpenSession = Callable[[onnx.ModelProto], ort.InferenceSession]
+# (features, coordinates, codes, mask or None) -> logits (4, 256, 256), scores (4,)
+Decode = Callable[[Floats, Floats, Floats, "Floats | None"], tuple[Floats, Floats]]
+
+
+class ClickDecoder:
+    """Two graphs of one decoder: with an earlier mask, and the faster one without."""
+
+    def __init__(self, model: onnx.ModelProto, open_session: OpenSession) -> None:
+        """ValueError or KeyError if the decoder is not SAM's."""
+        self._plain = open_session(click_decoder(model, with_mask=False))
+        self._with_mask_model = click_decoder(model, with_mask=True)
+        self._open_session = open_session
+        self._with_mask: ort.InferenceSession | None = None
+        self._lock = threading.Lock()
+
+    def decode(
+        self,
+        features: Floats,
+        used: tuple[int, int],
+        coordinates: Floats,
+        codes: Floats,
+        mask: Floats | None,
+    ) -> tuple[Floats, Floats]:
+        """Logits (4, 256, 256) and scores (4,).
+
+        features (1, 256, 64, 64), with so many used rows and columns; coordinates (1, N, 2) in
+        the model's square with codes (1, N); mask (256, 256) logits or None.
+        """
+        rows, columns = used
+        inputs = {
+            # No copy where channels are last in memory.
+            IMAGE: np.ascontiguousarray(
+                features[0].transpose(1, 2, 0).reshape(-1, len(features[0]))
+            ),
+            USED: np.array([rows, columns]),
+            GRID: np.array([4, rows, columns, 2, 2, 2, 2]),
+            SHAPE: np.array([4, 4 * rows, 4 * columns]),
+            "point_coords": coordinates,
+            "point_labels": codes,
+        }
+        session = self._plain
+        if mask is not None:
+            session = self._masked()
+            inputs["mask_input"] = mask[None, None]
+        logits, scores = session.run([LOGITS, SCORES], inputs)
+        if logits.shape[1:] != (LOW_RES_SIDE, LOW_RES_SIDE):
+            whole = np.full((4, LOW_RES_SIDE, LOW_RES_SIDE), OUTSIDE, np.float32)
+            whole[:, : 4 * rows, : 4 * columns] = logits
+            logits = whole
+        return logits, scores[0]
+
+    def agrees_with(self, decode: Decode) -> bool:
+        """Whether both give the same masks, tried on a made-up image with and without a mask."""
+        random = np.random.default_rng(0)
+        features = random.normal(0, 0.3, (1, 256, 64, 64)).astype(np.float32)
+        coordinates = random.uniform(0, MODEL_SIDE, (1, 3, 2)).astype(np.float32)
+        codes = np.array([[1, 0, -1]], np.float32)
+        mask = random.normal(0, 5, (LOW_RES_SIDE, LOW_RES_SIDE)).astype(np.float32)
+        for earlier in (None, mask):
+            ours = self.decode(features, (64, 64), coordinates, codes, earlier)
+            theirs = decode(features, coordinates, codes, earlier)
+            if not all(
+                np.allclose(a, b, rtol=0, atol=_TOLERANCE)
+                for a, b in zip(ours, theirs, strict=True)
+            ):
+                return False
+        return True
+
+    def _masked(self) -> ort.InferenceSession:
+        """Opened when first needed: it takes as much memory as the other one."""
+        with self._lock:
+            if self._with_mask is None:
+                self._with_mask = self._open_session(self._with_mask_model)
+        return self._with_mask
+
+
+def open_click_decoder(
+    model: onnx.ModelProto, open_session: OpenSession, decode: Decode
+) -> ClickDecoder | None:
+    """The decoder for clicks, or None if this one cannot be rebuilt to give the same masks."""
+    try:
+        decoder = ClickDecoder(model, open_session)
+    except (KeyError, ValueError, StopIteration) as error:
+        logger.info("the decoder is used as it was exported: %r", error)
+        return None
+    if not decoder.agrees_with(decode):
+        logger.info("the decoder is used as it was exported: rebuilt, it gives other masks")
+        return None
+    return decoder

@@ -1,0 +1,67 @@
+"""Runs an image encoder on the part of the square that holds image."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from sam_backend.engine import MODEL_SIDE, Floats, Pixels, model_input, scaled_size
+from sam_backend.onnx_trim import STRIDE, AnySizeEncoder, any_size, used
+
+logger = logging.getLogger("sam_backend")
+
+OpenSession = Callable[[onnx.ModelProto], ort.InferenceSession]
+
+
+class TrimmedEncoder:
+    """Encodes the rows and columns that hold image; the rest is an empty image's embedding.
+
+    Empty at the same place: the decoder knows padding by how it looks there, and with a constant
+    in its stead some second clicks go wrong.
+    """
+
+    def __init__(self, encoder: AnySizeEncoder, open_session: OpenSession) -> None:
+        self._any_size = encoder
+        self._session = open_session(encoder.model)
+        self._input = self._session.get_inputs()[0].name
+        # Takes as long as an image, so nothing waits for it but the first image.
+        ahead = ThreadPoolExecutor(1, thread_name_prefix="empty-image")
+        self._empty = ahead.submit(
+            lambda: self._run(np.zeros((1, 3, MODEL_SIDE, MODEL_SIDE), np.float32))
+        )
+        ahead.shutdown(wait=False)
+
+    def encode(self, image: Pixels) -> Floats:
+        """Features (1, C, 64, 64) of an RGB image (H, W, 3)."""
+        height, width = (used(size) for size in scaled_size(*image.shape[:2]))
+        features = self._run(model_input(image, height, width))
+        if features.shape[2:] == self._empty.result().shape[2:]:
+            return features
+        whole: Floats = self._empty.result().copy()
+        whole[:, :, : height // STRIDE, : width // STRIDE] = features
+        return whole
+
+    def _run(self, pixels: Floats) -> Floats:
+        sizes = self._any_size.inputs(*pixels.shape[2:])
+        features: Floats = self._session.run(None, {self._input: pixels, **sizes})[0]
+        return features
+
+
+def open_trimmed(model: onnx.ModelProto, open_session: OpenSession) -> TrimmedEncoder | None:
+    """An encoder without padding if the graph is a known one."""
+    try:
+        return TrimmedEncoder(any_size(model), open_session)
+    except ValueError as error:
+        logger.info("the encoder takes whole squares: %s", error)
+        return None
+
+
+def used_tokens(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of the embedding that hold an image of this size."""
+    rows, columns = (-(-size // STRIDE) for size in scaled_size(height, width))
+    return rows, columns
