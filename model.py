@@ -88,8 +88,7 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         extra = self._services.state.extra_params(self._project) or {}
         regions: list[Result] = []
         for target, context in found.items():
-            wanted_output = config.wanted_output(context[-1].control) or extra.get("sam_output")
-            output = Output.of(config, target, wanted_output)
+            output = Output.of(config, target, config.wishes(context[-1].control, extra))
             with self._services.turn(self._project, str(task.get("id")), target, context):
                 regions += self._masks(task, config, output, context)
         return regions
@@ -107,14 +106,15 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         embedding = self._services.embedding(self._project, task, config, target)
         for group in prompts.objects(joined):
             with metrics.STAGE.labels("decode").time():
-                region_id, segmentation = self._services.objects.segment(
-                    self._services.engine(), embedding, task, target, group
+                found = self._services.objects.segment(
+                    self._services.engine(), embedding, task, target, group, output.candidates
                 )
-            if not segmentation.mask.any():
-                raise Refusal("prompt", "the model sees no object there: click another spot")
-            with metrics.STAGE.labels("rle").time():
-                tolerance = self._services.settings.polygon_tolerance
-                regions += output.results(region_id, segmentation, tolerance)
+            for region_id, segmentation in found:
+                if not segmentation.mask.any():
+                    raise Refusal("prompt", "the model sees no object there: click another spot")
+                with metrics.STAGE.labels("rle").time():
+                    tolerance = self._services.settings.polygon_tolerance
+                    regions += output.results(region_id, segmentation, tolerance)
         return regions
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
@@ -47,7 +49,9 @@ class Control:
     to_names: tuple[str, ...]
     labels: tuple[Label, ...]
     smart: bool
-    wanted_output: str | None = None  # `sam_output`: the control that its masks shall go to
+    # Wishes of a prompt's control: where its masks shall go, and how many for a single click.
+    sam_output: str | None = None
+    candidates: str | None = None
 
     @property
     def takes_labels(self) -> bool:
@@ -66,6 +70,14 @@ class ImageObject:
     name: str
     data_key: str
     is_list: bool
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """Beyond the ordinary: the output that is wanted, and how many masks for a single click."""
+
+    output: str | None
+    candidates: int
 
 
 @dataclass(frozen=True)
@@ -100,12 +112,15 @@ class LabelConfig:
             )
         return found[0]
 
-    def wanted_output(self, prompt_control: str) -> str | None:
-        """The output that a prompt's control names, if it names one."""
-        for control in self.controls:
-            if control.name == prompt_control:
-                return control.wanted_output
-        return None
+    def wishes(self, prompt_control: str, extra_params: Mapping[str, Any]) -> Wishes:
+        """What a prompt's control asks for, else what the model's extra params do."""
+        found = [control for control in self.controls if control.name == prompt_control]
+        own = found[0] if found else None
+        output = (own and own.sam_output) or extra_params.get("sam_output")
+        candidates = (own and own.candidates) or extra_params.get("candidates") or 1
+        if str(candidates) not in ("1", "2", "3"):
+            raise Refusal("config", f"candidates={candidates!r} is not 1, 2 or 3")
+        return Wishes(None if output is None else str(output), int(candidates))
 
     def labels_for(self, to_name: str) -> Control | None:
         """The shared `<Labels>` of an image, which names the regions of bare controls."""
@@ -146,7 +161,7 @@ class LabelConfig:
         for control in smart:
             for to_name in control.to_names:
                 try:
-                    output = self.output_for(to_name, control.wanted_output)
+                    output = self.output_for(to_name, control.sam_output)
                     for label in control.labels:
                         self.label_word(output, label.word)
                 except Refusal as refusal:
@@ -178,7 +193,8 @@ def _control(element: Element) -> Control:
             for label in element.iter("Label")
         ),
         smart=element.get("smart", "").lower() == "true",
-        wanted_output=element.get("sam_output"),
+        sam_output=element.get("sam_output"),
+        candidates=element.get("candidates"),
     )
 
 

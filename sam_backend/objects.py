@@ -13,9 +13,9 @@ from sam_backend.engine import Embedding, Engine, Floats
 from sam_backend.errors import Refusal
 from sam_backend.existing import Region
 from sam_backend.prompts import Prompt, Target
-from sam_backend.segmenter import Segmentation, State, no_prompt, segment
+from sam_backend.segmenter import Segmentation, State, alternatives, resume, segment
 
-KEPT_STATES = 128  # 256 KiB each
+KEPT_STATES = 32  # 1.3 MB each
 KEPT_MASKS = 512  # 256 KiB each
 
 Value = TypeVar("Value")
@@ -54,12 +54,15 @@ class Objects:
         task: Mapping[str, Any],
         target: Target,
         group: Sequence[Prompt],
-    ) -> tuple[str, Segmentation]:
+        candidates: int = 1,
+    ) -> list[tuple[str, Segmentation]]:
         """The id of the region that an object's prompts draw, and its mask.
 
         The id is that of the object's first prompt. So the next answer replaces this one, and
         accepting it makes the editor say so (an empty context): the mask takes that prompt's place
         among the regions. Or it is that of a mask which is there already, and is replaced.
+
+        A single keypoint is ambiguous: it gets up to so many `candidates`, the best one first.
         """
         prompt = prompts.object_prompt(group, target)
         start, region = self._start(engine, embedding, task, target, group)
@@ -72,7 +75,11 @@ class Objects:
         key = (task.get("id"), target, group[0].id)
         segmentation = segment(engine, embedding, prompt, self._states.get(key) or start)
         self._states.put(key, segmentation.state)
-        return (region.id if region else group[0].id), segmentation
+        own = region.id if region else group[0].id
+        if candidates > 1 and len(group) == 1 and prompt.box is None and region is None:
+            choice = alternatives(segmentation, embedding, candidates)
+            return [(own if i == 0 else f"{own}~{i + 1}", each) for i, each in enumerate(choice)]
+        return [(own, segmentation)]
 
     def _start(
         self,
@@ -97,4 +104,4 @@ class Objects:
         region = existing.meant(group[0], target, known, seen)
         if region is None:
             return (alone[0] if alone else None), None
-        return State(no_prompt(), region.logits, 1.0), region
+        return resume(region.logits), region

@@ -7,7 +7,7 @@ from typing import Any
 
 from sam_backend import shapes
 from sam_backend.errors import Refusal
-from sam_backend.label_config import Control, LabelConfig
+from sam_backend.label_config import Control, LabelConfig, Wishes
 from sam_backend.prompts import Target
 from sam_backend.segmenter import Segmentation
 
@@ -26,15 +26,16 @@ class Output:
     control: Control
     naming: Control | None
     labels: tuple[str, ...]
+    candidates: int  # for a single click
 
     @classmethod
-    def of(cls, config: LabelConfig, target: Target, wanted: str | None = None) -> Output:
-        control = config.output_for(target.to_name, wanted)
+    def of(cls, config: LabelConfig, target: Target, wishes: Wishes) -> Output:
+        control = config.output_for(target.to_name, wishes.output)
         naming = None if control.takes_labels else config.labels_for(target.to_name)
         words = tuple(config.label_word(naming or control, word) for word in target.labels)
         if control.takes_labels and not words:
             raise Refusal("prompt", "the prompt has no label: choose a label, then click again")
-        return cls(target, control, naming if words else None, words)
+        return cls(target, control, naming if words else None, words, wishes.candidates)
 
     def results(
         self, region_id: str, segmentation: Segmentation, polygon_tolerance: float

@@ -163,6 +163,6 @@ def test_half_of_a_real_object_is_completed(engine: Engine) -> None:
     task = {"id": 1, "drafts": draft(there)}
     right = Prompt("k", 100 * 230 / 640, 100 * 200 / 480)
     embedding = engine.encode(pixels)
-    id_, grown = Objects().segment(engine, embedding, task, target, [right])
+    [(id_, grown)] = Objects().segment(engine, embedding, task, target, [right])
     assert id_ == "old"
     assert iou(grown.mask, ball) > 0.9

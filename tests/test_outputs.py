@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
+from sam_backend.engine import Floats
+from sam_backend.server import create_app
+from sam_backend.services import Services
 from tests.conftest import REPOSITORY
-from tests.fakes import BRUSH_LABELS, keypoint, rectangle, shared_pair
+from tests.fakes import BRUSH_LABELS, DiscEngine, keypoint, rectangle, shared_pair
 from tests.test_protocol import click, errors, mask_of, post
 
 
@@ -101,3 +106,50 @@ def test_the_box_of_a_keypoints_mask_is_tight(client: FlaskClient) -> None:
     assert box["value"]["height"] * 3 == pytest.approx(
         rows_columns[0].max() + 1 - rows_columns[0].min()
     )
+
+
+class Ambiguous(DiscEngine):
+    """Sees a part, the whole, and the whole once more at a click."""
+
+    def decode(self, *args: Any, **kwargs: Any) -> tuple[Floats, Floats]:
+        logits, _ = super().decode(*args, **kwargs)
+        rows, columns = np.nonzero(logits[0] > 0)
+        part = np.full_like(logits[0], -8)
+        middle = int(np.median(rows)), int(np.median(columns))
+        part[middle[0] - 3 : middle[0] + 4, middle[1] - 3 : middle[1] + 4] = 8
+        whole = logits[0]
+        return np.stack([whole, part, whole, whole]), np.array([0.9, 0.6, 0.8, 0.7], np.float32)
+
+
+@pytest.fixture
+def ambiguous(services: Callable[..., Services]) -> FlaskClient:
+    made = services(Ambiguous())
+    return create_app(made.settings, made).test_client()
+
+
+def test_a_single_click_may_have_candidates_without_near_duplicates(
+    ambiguous: FlaskClient,
+) -> None:
+    asking = config("BrushLabels", attribute='candidates="3"')
+    whole, part = click(ambiguous, keypoint("a", 50, 50), config=asking)["result"]
+    assert (whole["id"], part["id"]) == ("a", "a~2")
+    assert whole["score"] > part["score"]
+    assert (mask_of(part) & ~mask_of(whole)).sum() == 0
+    again = click(ambiguous, keypoint("a", 50, 50), keypoint("b", 52, 50), config=asking)["result"]
+    assert [region["id"] for region in again] == ["a"], "a second click says which one"
+
+
+def test_nobody_gets_candidates_who_did_not_ask(ambiguous: FlaskClient) -> None:
+    assert len(click(ambiguous, keypoint("a", 50, 50))["result"]) == 1
+
+
+def test_whoever_connects_the_model_may_ask_for_candidates(ambiguous: FlaskClient) -> None:
+    setup = {"project": "1.1795243155", "schema": BRUSH_LABELS, "extra_params": {"candidates": 2}}
+    post(ambiguous, "/setup", setup)
+    assert len(click(ambiguous, keypoint("a", 50, 50))["result"]) == 2
+
+
+def test_an_impossible_number_of_candidates_is_named(client: FlaskClient) -> None:
+    wrong = config("BrushLabels", attribute='candidates="many"')
+    assert click(client, keypoint("a", 50, 50), config=wrong)["result"] == []
+    assert "candidates='many' is not 1, 2 or 3" in errors(client)[0]

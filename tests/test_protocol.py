@@ -292,7 +292,7 @@ def test_a_mask_of_nothing_is_no_region(services: ServicesOf) -> None:
 
     made = services(Blind())
     client = create_app(made.settings, made).test_client()
-    assert click(client, keypoint("a", 50, 50))["result"] == []
+    assert click(client, rectangle("a", 30, 30, 40, 40))["result"] == []
     assert "sees no object there" in errors(client)[0]
 
 
