@@ -134,11 +134,17 @@ def read(path: Path, *, weights: bool = True) -> onnx.ModelProto:
         lost = error.filename or path
         raise SettingsError(f"{lost} does not exist: ./download_models.sh fetches it") from None
     except (OSError, DecodeError, ValueError, onnx.checker.ValidationError) as error:
-        problem = " ".join(str(error).split())
-        raise SettingsError(f"{path} is not a readable ONNX file: {problem}") from None
+        raise SettingsError(_unreadable(path, " ".join(str(error).split()))) from None
     if not model.graph.node:
-        raise SettingsError(f"{path} is not a readable ONNX file: it holds no graph")
+        raise SettingsError(_unreadable(path, "it holds no graph"))
     return model
+
+
+def _unreadable(path: Path, problem: str) -> str:
+    return (
+        f"{path} is not a readable ONNX file ({problem}): delete it and run ./download_models.sh, "
+        "or convert it again"
+    )
 
 
 def _all_masks(
