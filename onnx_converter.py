@@ -25,7 +25,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from PIL import Image
+from PIL import Image, ImageOps
 
 from onnx_sam import OnnxSam
 from sam_backend.engine import (
@@ -116,7 +116,8 @@ def convert(
         facts = {"model": model, "checkpoint_sha256": sha256(checkpoint)}
         _export_encoder(torch_engine.sam, draft / "encoder.onnx", facts)
         _export_decoder(torch_engine.sam, draft / "decoder.onnx", facts, fixed_size)
-        image = scene(680, MODEL_SIDE) if picture is None else picture
+        # Squares: what an engine makes of padding is its own affair.
+        image = scene(MODEL_SIDE, MODEL_SIDE) if picture is None else picture
         with step("comparing PyTorch with ONNX Runtime"):
             worst = compare(torch_engine, _pair(draft), image)
             if fixed_size:
@@ -240,6 +241,10 @@ def _compare_finished(torch_engine: advanced_sam.TorchSam, folder: Path, image: 
     return lowest
 
 
+def _square(image: Image.Image) -> Pixels:
+    return np.asarray(ImageOps.fit(image, (min(image.size),) * 2))
+
+
 def _pair(folder: Path) -> OnnxSam:
     return OnnxSam(folder / "encoder.onnx", folder / "decoder.onnx", "ONNX", "cpu")
 
@@ -281,7 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--image", type=Path, help="compare on this one instead of a drawn one")
     parser.add_argument("--force", action="store_true", help="replace an earlier pair")
     given = parser.parse_args(arguments)
-    picture = given.image and np.asarray(Image.open(given.image).convert("RGB"))
+    picture = given.image and _square(Image.open(given.image).convert("RGB"))
     folder = given.output or given.checkpoint.with_suffix("")
     if (folder / "encoder.onnx").exists() and not given.force:
         parser.error(f"{folder} holds a pair already: --force replaces it")

@@ -8,7 +8,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sam_backend.engine import Embedding, Engine, Floats, Pixels, upsample
 from sam_backend.engines import EnginePlan, open_engine
@@ -51,8 +51,10 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 def picture(name: str) -> Pixels:
+    """A square of it: without padding, every way to encode it must come to the same."""
     need_files(SHARED / "images" / name)
-    return np.asarray(Image.open(SHARED / "images" / name).convert("RGB"))
+    image = Image.open(SHARED / "images" / name).convert("RGB")
+    return np.asarray(ImageOps.fit(image, (min(image.size),) * 2))
 
 
 def disc(height: int, width: int) -> tuple[Pixels, Floats]:
