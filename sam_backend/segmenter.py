@@ -2,7 +2,8 @@
 
 First click: it is ambiguous (a part, the whole, a group), so the four masks vote. A mask's vote is
 what the model thinks of it, times how central the click lies in it, as people click in the middle
-of what they mean. The mask that most votes overlap with wins.
+of what they mean, less what runs along the picture's edges, as the background does. The mask that
+most votes overlap with wins.
 
 Rectangle: it says where the object ends, so the whole-object mask has an equal say, doubt counts
 for the object, and nothing outside remains.
@@ -169,7 +170,8 @@ def _continue(engine: Engine, embedding: Embedding, prompt: ObjectPrompt, state:
 
 def _vote(masks: Mask, scores: Floats, spots: Indices) -> int:
     """Index of the mask (4, h, w) that the masks together support most, for clicks at spots."""
-    votes = np.clip(scores, 0.01, 1) * [_centrality(mask, spots) for mask in masks]
+    likely = [_centrality(mask, spots) * (1 - _edge_share(mask)) for mask in masks]
+    votes = np.clip(scores, 0.01, 1) * likely
     flat = masks.reshape(len(masks), -1).astype(np.float32)
     shared = flat @ flat.T
     areas = np.diag(shared)
@@ -183,6 +185,11 @@ def _centrality(mask: Mask, spots: Indices) -> float:
     if not len(spots) or depth.max() <= 0:
         return 0.0
     return float(depth[spots[:, 1] + 1, spots[:, 0] + 1].min() / depth.max())
+
+
+def _edge_share(mask: Mask) -> float:
+    """How much of the picture's four edges the mask covers: the background covers most."""
+    return float(np.mean([side.mean() for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1])]))
 
 
 def _settle(
