@@ -165,6 +165,9 @@ def _read(path: Path) -> onnx.ModelProto:
 def _session(model: onnx.ModelProto) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 3  # exported graphs warn about their own constants
+    # Threads that wait in a loop for the next operation take the cores from other annotators'
+    # clicks, and from Label Studio where it runs beside.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )

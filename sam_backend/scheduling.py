@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from sam_backend import metrics, stale
 from sam_backend.engine import Embedding, Engine, Floats, Pixels
 
-# More threads do not make a click much faster, but keep others from theirs.
-DECODE_THREADS = 2
-
 
 class Schedule:
     """Slots for the encodes and decodes of clicks, and the gaps between them for prefetches.
@@ -103,5 +100,5 @@ class ScheduledEngine:
 
 
 def decode_slots() -> int:
-    """How many decodes run at once: each uses DECODE_THREADS cores, where there are that many."""
-    return max(1, (os.cpu_count() or 1) // DECODE_THREADS)
+    """How many decodes run at once: with more than there are cores, all only finish later."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
