@@ -8,6 +8,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from sam_backend.errors import SettingsError
+from sam_backend.settings import Settings
+
+try:
+    _several = Settings.from_environment().workers > 1
+except SettingsError:  # said below
+    _several = False
+if _several:
+    # Each worker counts for itself; this is where they add up. Known before anything counts.
+    _metrics_folder = tempfile.mkdtemp(prefix="sam-backend-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
+
 from sam_backend.startup import checked_settings, welcome
 
 _settings = checked_settings()
@@ -26,10 +38,18 @@ def when_ready(_server: object) -> None:
     print(welcome(_settings), flush=True)
 
 
-if workers > 1:
-    # Each worker counts for itself; this is where they add up.
-    _metrics_folder = tempfile.mkdtemp(prefix="sam-backend-metrics-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
+if _several:
 
     def on_exit(_server: object) -> None:
         shutil.rmtree(_metrics_folder, ignore_errors=True)
+
+
+def worker_exit(_server: object, _worker: object) -> None:
+    """The last thing a worker does, after its requests are answered.
+
+    ONNX Runtime was loaded before the fork, for the check above; what it does in a forked process
+    when that cleans up ends in an abort.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

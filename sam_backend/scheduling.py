@@ -33,6 +33,12 @@ class Schedule:
         """A click's slot to decode, first come, first served."""
         return self._slot(self._decodes)
 
+    @property
+    def clicks(self) -> int:
+        """How many clicks encode, decode or wait to."""
+        with self._changed:
+            return sum(len(queue.waiting) + queue.busy for queue in (self._encodes, self._decodes))
+
     def wait_for_a_gap(self) -> None:
         """Returns when no click encodes, decodes or waits to."""
         with self._changed:
