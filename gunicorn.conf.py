@@ -8,17 +8,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from sam_backend.errors import SettingsError
-from sam_backend.settings import Settings
-
-try:
-    _several = Settings.from_environment().workers > 1
-except SettingsError:  # said below
-    _several = False
-if _several:
-    # Each worker counts for itself; this is where they add up. Known before anything counts.
-    _metrics_folder = tempfile.mkdtemp(prefix="sam-backend-metrics-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
+if os.environ.get("WORKERS", "").strip() not in ("", "1"):
+    # Each worker counts for itself, in files that /metrics adds up. Said before the first import
+    # of prometheus_client, which looks for it only then.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="sam-backend-metrics-")
 
 from sam_backend.startup import checked_settings, welcome
 
@@ -38,10 +31,8 @@ def when_ready(_server: object) -> None:
     print(welcome(_settings), flush=True)
 
 
-if _several:
-
-    def on_exit(_server: object) -> None:
-        shutil.rmtree(_metrics_folder, ignore_errors=True)
+def on_exit(_server: object) -> None:
+    shutil.rmtree(os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""), ignore_errors=True)
 
 
 def worker_exit(_server: object, _worker: object) -> None:

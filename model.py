@@ -13,7 +13,6 @@ from sam_backend import label_config, metrics, prompts
 from sam_backend.errors import Refusal
 from sam_backend.label_config import LabelConfig
 from sam_backend.regions import Output, Result
-from sam_backend.segmenter import segment
 from sam_backend.services import Services
 from sam_backend.stale import Stale
 
@@ -38,7 +37,9 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         **_of_other_versions: object,
     ) -> None:
         self._services = services or services_from_environment()
-        super().__init__(project_id=project_id, label_config=label_config)
+        # The SDK parses with entities expanded: it gets to see what our parser accepted.
+        accepted = label_config if _is_readable(label_config) else None
+        super().__init__(project_id=project_id, label_config=accepted)
         self._project = project_id or ""
         self._label_config = label_config or "<View/>"
 
@@ -84,37 +85,45 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         if not found:  # sent when a mask was accepted or the last prompt deleted
             self._services.accepted(str(task.get("id")))
         config = label_config.parse(self._label_config)
+        extra = self._services.state.extra_params(self._project) or {}
         regions: list[Result] = []
         for target, context in found.items():
+            output = Output.of(config, target, config.wishes(context[-1].control, extra))
             with self._services.turn(self._project, str(task.get("id")), target, context):
-                regions += self._masks(task, config, target, context)
+                regions += self._masks(task, config, output, context)
         return regions
 
     def _masks(
         self,
         task: Task,
         config: LabelConfig,
-        target: prompts.Target,
+        output: Output,
         context: tuple[prompts.Prompt, ...],
     ) -> list[Result]:
-        regions: list[Result] = []
-        output = Output.of(config, target)
+        """The masks of all objects that prompts of one label on one image point at."""
+        target, regions = output.target, list[Result]()
         joined = self._services.join(self._project, task, target, context)
-        # The mask carries the id of its object's first prompt. So the next answer replaces it,
-        # and accepting it makes the editor say so (an empty context): it takes that prompt's
-        # place among the regions. Any other id, and nothing is heard of the accept.
-        wanted = [
-            (group[0].id, prompts.object_prompt(group, target)) for group in prompts.objects(joined)
-        ]
         embedding = self._services.embedding(self._project, task, config, target)
-        for first_prompt, prompt in wanted:
+        for group in prompts.objects(joined):
             with metrics.STAGE.labels("decode").time():
-                segmentation = segment(self._services.engine(), embedding, prompt)
-            if not segmentation.mask.any():
-                raise Refusal("prompt", "the model sees no object there: click another spot")
-            with metrics.STAGE.labels("rle").time():
-                regions += output.brush(first_prompt, segmentation)
+                found = self._services.objects.segment(
+                    self._services.engine(), embedding, task, target, group, output.candidates
+                )
+            for region_id, segmentation in found:
+                if not segmentation.mask.any():
+                    raise Refusal("prompt", "the model sees no object there: click another spot")
+                with metrics.STAGE.labels("rle").time():
+                    tolerance = self._services.settings.polygon_tolerance
+                    regions += output.results(region_id, segmentation, tolerance)
         return regions
+
+
+def _is_readable(xml: str | None) -> bool:
+    try:
+        label_config.parse(xml or "")
+    except Refusal:
+        return False
+    return True
 
 
 @cache

@@ -2,56 +2,79 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
+import threading
+from contextlib import nullcontext
 from pathlib import Path
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime as ort
-from google.protobuf.message import DecodeError
 
-from sam_backend.click_decoder import open_click_decoder
-from sam_backend.encoder import open_encoder, used_tokens
+from sam_backend import onnx_graph
+from sam_backend.click_decoder import ClickDecoder, open_click_decoder
+from sam_backend.encoder import TrimmedEncoder, open_trimmed, used_tokens
 from sam_backend.engine import (
     LOW_RES_SIDE,
+    MODEL_SIDE,
+    PIXEL_MEAN,
     Embedding,
     Floats,
     Pixels,
+    model_input,
     prompt_points,
+    scaled_size,
     to_model_frame,
 )
-from sam_backend.errors import SettingsError
+from sam_backend.errors import Refusal, SettingsError
+from sam_backend.weights import sha256
 
-PIXEL_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
-PIXEL_STD = np.array([58.395, 57.12, 57.375], np.float32)
+_NOWHERE = -100.0  # logits outside of the image, where a decoder gives none
+_OTHER_MODEL = "choose another model (SAM_CHOICE), or make one with onnx_converter.py"
+_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64}
 
 # Counts the ways in which images were encoded so far: another way makes other embeddings.
 _ENCODING = 2
-
-_DECODER_INPUTS = ("image_embeddings", "point_coords", "point_labels", "mask_input")
-# What exported decoders do between the four masks and the one that they return.
-_CHOOSING = ("Unsqueeze", "Reshape", "Gather", "GatherND", "Flatten", "Slice")
+# Larger encoders are none of those that can be trimmed, and slow to read.
+_SMALL_BYTES = 256 << 20
 
 
 class OnnxSam:
     """Encoder and decoder sessions, all safe to share between threads; no image is kept."""
 
-    def __init__(self, encoder: Path, decoder: Path, name: str) -> None:
+    def __init__(self, encoder: Path, decoder: Path, name: str, device: str = "auto") -> None:
         self.name = name
-        content = encoder.read_bytes()
         # Names weights and preprocessing: embeddings on disk are kept under it.
-        self.fingerprint = f"onnx-{_ENCODING}:{sha256(content).hexdigest()}"
-        self._encoder = open_encoder(_read(encoder), _session)
-        model = _read(decoder)
-        self._decoder = _session(four_mask_decoder(_read(decoder)))
-        self._outputs = [output.name for output in self._decoder.get_outputs()]
-        self._click = open_click_decoder(model, _session, self._decode)
+        self.fingerprint = f"onnx-{_ENCODING}:{sha256(encoder)}"
+        self._takes = onnx_graph.read_encoder(encoder)
+        self._gives = onnx_graph.read_decoder(decoder)
+        on_gpu = device != "cpu" and "CUDAExecutionProvider" in ort.get_available_providers()
+        if device.startswith(("cuda", "mps")) and not on_gpu:
+            raise SettingsError(
+                f"DEVICE={device!r}: ONNX Runtime finds no such device "
+                "(NVIDIA: pip install -r requirements-gpu.txt)"
+            )
+        self._device = device if on_gpu else "cpu"
+        self._decoder = _session(self._gives.model, self._device)
+        self._types = {i.name: _DTYPES.get(i.type, np.float32) for i in self._decoder.get_inputs()}
+        self._trimmed = self._open_trimmed(encoder)
+        if self._trimmed is None:
+            self._whole = _session(encoder, self._device)
+        self._constants = self._positions(encoder)
+        self._click = self._open_click()
+        # One encoding uses the whole GPU, and its memory is what runs out first.
+        self._one_at_a_time = threading.Lock() if on_gpu else nullcontext()
 
     def encode(self, image: Pixels) -> Embedding:
-        scaled = to_model_frame(image)
-        normalised = (scaled - PIXEL_MEAN) / PIXEL_STD
-        features = self._encoder.encode(normalised)
-        return Embedding(features, height=image.shape[0], width=image.shape[1])
+        height, width = image.shape[:2]
+        with self._one_at_a_time:
+            if self._trimmed is not None:
+                features = self._trimmed.encode(image)
+            else:
+                inputs = {self._takes.image_input: self._pixels(image)}
+                features = self._whole.run([_image_output(self._whole)], inputs)[0]
+        return Embedding(features.astype(np.float32, copy=False), height=height, width=width)
 
     def decode(
         self,
@@ -61,113 +84,162 @@ class OnnxSam:
         box: Floats | None = None,
         mask_input: Floats | None = None,
     ) -> tuple[Floats, Floats]:
+        size = embedding.height, embedding.width
+        self._refuse_size(*size)
         coordinates, codes = prompt_points(embedding, points, labels, box)
-        if self._click is None:
-            return self._decode(embedding.features, coordinates, codes, mask_input)
-        used = used_tokens(embedding.height, embedding.width)
-        return self._click.decode(embedding.features, used, coordinates, codes, mask_input)
+        if self._click is not None:
+            used = used_tokens(embedding.height, embedding.width)
+            return self._click.decode(embedding.features, used, coordinates, codes, mask_input)
+        if self._gives.by_transformers:
+            inputs = self._prompt_of_transformers(coordinates, codes, box)
+        else:
+            inputs = _prompt(coordinates, codes, mask_input)
+            inputs["orig_im_size"] = np.array(size, np.float32)
+        return self._exported(embedding.features, inputs, size)
 
-    def _decode(
-        self, features: Floats, coordinates: Floats, codes: Floats, mask_input: Floats | None
+    def _exported(
+        self, features: Floats, prompt: dict[str, npt.NDArray[np.generic]], size: tuple[int, int]
     ) -> tuple[Floats, Floats]:
         """By the decoder as it was exported."""
-        mask = np.zeros((1, 1, LOW_RES_SIDE, LOW_RES_SIDE), np.float32)
-        if mask_input is not None:
-            mask[0, 0] = mask_input
-        logits, scores = self._decoder.run(
-            self._outputs,
-            {
-                "image_embeddings": features,
-                "point_coords": coordinates,
-                "point_labels": codes,
-                "mask_input": mask,
-                "has_mask_input": np.array([mask_input is not None], np.float32),
-            },
+        inputs = prompt | {"image_embeddings": features} | self._constants
+        wanted = {
+            name: inputs[name].astype(dtype, copy=False) for name, dtype in self._types.items()
+        }
+        masks, scores = self._decoder.run([self._gives.masks, self._gives.scores], wanted)
+        if self._gives.full_size:
+            masks = _low_res(masks, *size)
+        return _four(
+            masks.reshape(-1, LOW_RES_SIDE, LOW_RES_SIDE).astype(np.float32, copy=False),
+            scores.ravel().astype(np.float32, copy=False),
         )
-        return logits[0], scores[0]
+
+    def _open_trimmed(self, encoder: Path) -> TrimmedEncoder | None:
+        """An encoder that leaves the padding out, where the graph is a known one."""
+        if self._takes.raw or encoder.stat().st_size > _SMALL_BYTES:
+            return None
+        return open_trimmed(onnx.load(encoder), lambda model: _session(model, self._device))
+
+    def _open_click(self) -> ClickDecoder | None:
+        """The same decoder with half the arithmetic, where it can be rebuilt so."""
+        if self._gives.by_transformers or self._gives.full_size or self._gives.size:
+            return None
+
+        def exported(
+            features: Floats, coordinates: Floats, codes: Floats, mask: Floats | None
+        ) -> tuple[Floats, Floats]:
+            size = MODEL_SIDE, MODEL_SIDE
+            return self._exported(features, _prompt(coordinates, codes, mask), size)
+
+        return open_click_decoder(
+            self._gives.model, lambda model: _session(model, self._device), exported
+        )
+
+    def _pixels(self, image: Pixels) -> npt.NDArray[np.generic]:
+        self._refuse_size(*image.shape[:2])
+        takes = self._takes
+        if not takes.raw:
+            return model_input(image).astype(takes.dtype, copy=False)
+        scaled = to_model_frame(image)
+        if takes.size is None:
+            return scaled.astype(takes.dtype, copy=False)
+        height, width = scaled.shape[:2]
+        if height > takes.size[0] or width > takes.size[1]:
+            raise Refusal(
+                "model",
+                f"this ONNX model's encoder takes images of {takes.size[1]} x {takes.size[0]}, and "
+                f"one of {image.shape[1]} x {image.shape[0]} does not fit: {_OTHER_MODEL}",
+            )
+        # It normalises all that it is given: the mean becomes the zeros that SAM pads with.
+        canvas = np.full((*takes.size, 3), PIXEL_MEAN, np.float32)
+        canvas[:height, :width] = scaled
+        return canvas.astype(takes.dtype, copy=False)
+
+    def _refuse_size(self, height: int, width: int) -> None:
+        made_for = self._gives.size
+        if made_for not in (None, (height, width)):
+            raise Refusal(
+                "model",
+                f"this ONNX model was made for images of {made_for[1]} x {made_for[0]} only, and "
+                f"this one has {width} x {height}: {_OTHER_MODEL}",
+            )
+
+    def _prompt_of_transformers(
+        self, coordinates: Floats, codes: Floats, box: Floats | None
+    ) -> dict[str, npt.NDArray[np.generic]]:
+        if box is not None:
+            raise Refusal(
+                "model",
+                "this ONNX model (of transformers.js) takes no rectangles: "
+                f"use keypoints, or {_OTHER_MODEL}",
+            )
+        # It adds the padding point by itself.
+        return {"input_points": coordinates[:, None, :-1], "input_labels": codes[:, None, :-1]}
+
+    def _positions(self, encoder: Path) -> dict[str, Floats]:
+        """What transformers.js's decoder also takes of its encoder: the same for all images."""
+        name = onnx_graph.POSITIONS
+        if name not in self._gives.inputs:
+            return {}
+        if self._trimmed or name not in {output.name for output in self._whole.get_outputs()}:
+            raise SettingsError(f"{encoder} has no output {name}, which the decoder needs")
+        part = _session(onnx_graph.part_for(encoder, name), "cpu")
+        blank = np.zeros((1, 3, MODEL_SIDE, MODEL_SIDE), np.float32)
+        return {name: part.run(None, {i.name: blank for i in part.get_inputs()})[0]}
 
 
-def check_files(encoder: Path, decoder: Path) -> None:
-    """SettingsError if the pair is missing, unreadable or not SAM's. Starts no session."""
-    if not any(node.op_type in ("Conv", "ConvInteger") for node in _read(encoder).graph.node):
-        raise SettingsError(f"{encoder} is not an image encoder")
-    try:
-        four_mask_decoder(_read(decoder))
-    except ValueError as error:
-        raise SettingsError(f"{decoder} is not a decoder that can be used: {error}") from None
+def _prompt(
+    coordinates: Floats, codes: Floats, mask_input: Floats | None
+) -> dict[str, npt.NDArray[np.generic]]:
+    """The inputs of an exported decoder beside the embedding."""
+    mask = np.zeros((1, 1, LOW_RES_SIDE, LOW_RES_SIDE), np.float32)
+    if mask_input is not None:
+        mask[0, 0] = mask_input
+    return {
+        "point_coords": coordinates,
+        "point_labels": codes,
+        "mask_input": mask,
+        "has_mask_input": np.array([mask_input is not None], np.float32),
+    }
 
 
-def four_mask_decoder(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The decoder, cut before it chooses one mask and scales it up.
-
-    Its outputs are then the logits (1, 4, 256, 256) and scores (1, 4) of all mask tokens.
-    ValueError says what is missing.
-    """
-    graph = model.graph
-    have = {value.name for value in graph.input}
-    lacking = [name for name in _DECODER_INPUTS if name not in have]
-    if lacking:
-        raise ValueError(f"it has no input {', '.join(lacking)}")
-    makers = {output: node for node in graph.node for output in node.output}
-    outputs = [_before_choice(makers, name) for name in ("low_res_masks", "iou_predictions")]
-    nodes = _needed(graph, makers, outputs)
-    used = {name for node in nodes for name in node.input}
-    cut = onnx.helper.make_graph(
-        nodes,
-        "sam_decoder",
-        [value for value in graph.input if value.name in used],
-        [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in outputs],
-        [tensor for tensor in graph.initializer if tensor.name in used],
-    )
-    return onnx.helper.make_model(
-        cut, opset_imports=model.opset_import, ir_version=model.ir_version
-    )
+def _four(masks: Floats, scores: Floats) -> tuple[Floats, Floats]:
+    """As four masks, whatever a decoder gives: some have no single mask, some nothing else."""
+    if len(masks) == 1:
+        return np.repeat(masks, 4, axis=0), np.repeat(scores, 4)
+    if len(masks) == 3:
+        order = [int(scores.argmax()), 0, 1, 2]
+        return masks[order], scores[order]
+    return masks[:4], scores[:4]
 
 
-def _before_choice(makers: dict[str, onnx.NodeProto], output: str) -> str:
-    """The tensor of all masks (or scores) from which an output is one."""
-    name, chosen = output, False
-    while (node := makers.get(name)) is not None and node.op_type in _CHOOSING:
-        if chosen and node.op_type == "Reshape":
-            break  # the reshape that makes the masks, not one that undoes the choice
-        chosen = chosen or node.op_type.startswith("Gather")
-        name = node.input[0]
-    if name == output or not chosen:
-        raise ValueError(f"output {output!r} is not one of several masks")
-    return name
+def _low_res(masks: Floats, height: int, width: int) -> Floats:
+    """Masks (1, n, height, width) as SAM's low-res logits (n, 256, 256)."""
+    scale = LOW_RES_SIDE / MODEL_SIDE
+    rows, columns = (max(1, round(side * scale)) for side in scaled_size(height, width))
+    small = np.full((masks.shape[1], LOW_RES_SIDE, LOW_RES_SIDE), _NOWHERE, np.float32)
+    for target, mask in zip(small, masks[0].astype(np.float32, copy=False), strict=True):
+        target[:rows, :columns] = cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA)
+    return small
 
 
-def _needed(
-    graph: onnx.GraphProto, makers: dict[str, onnx.NodeProto], outputs: list[str]
-) -> list[onnx.NodeProto]:
-    """The nodes that the outputs depend on, in the graph's own order."""
-    wanted, reached = list(outputs), set()
-    while wanted:
-        node = makers.get(wanted.pop())
-        if node is not None and id(node) not in reached:
-            reached.add(id(node))
-            wanted.extend(node.input)
-    return [node for node in graph.node if id(node) in reached]
+def _image_output(session: ort.InferenceSession) -> str:
+    names = [output.name for output in session.get_outputs()]
+    return "image_embeddings" if "image_embeddings" in names else names[0]
 
 
-def _read(path: Path) -> onnx.ModelProto:
-    try:
-        model = onnx.load(path)
-    except FileNotFoundError:
-        raise SettingsError(f"{path} does not exist: ./download_models.sh fetches it") from None
-    except (OSError, DecodeError, ValueError) as error:
-        raise SettingsError(f"{path} is not a readable ONNX file: {error}") from None
-    if not model.graph.node:
-        raise SettingsError(f"{path} is not a readable ONNX file: it holds no graph")
-    return model
-
-
-def _session(model: onnx.ModelProto) -> ort.InferenceSession:
+def _session(model: Path | onnx.ModelProto, device: str) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 3  # exported graphs warn about their own constants
     # Threads that wait in a loop for the next operation take the cores from other annotators'
     # clicks, and from Label Studio where it runs beside.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    providers: list[str | tuple[str, dict[str, str]]] = ["CPUExecutionProvider"]
+    if device != "cpu":
+        ort.preload_dlls()  # finds the CUDA libraries that PyTorch brings
+        number = device.partition(":")[2] or "0"
+        # Else its memory doubles whenever it grows, and never shrinks.
+        memory = {"device_id": number, "arena_extend_strategy": "kSameAsRequested"}
+        providers.insert(0, ("CUDAExecutionProvider", memory))
+    # By its path where it can be: larger ones (ViT-H) keep their weights in a file beside it.
+    source = str(model) if isinstance(model, Path) else model.SerializeToString()
+    return ort.InferenceSession(source, options, providers=providers)

@@ -1,4 +1,4 @@
-"""Runs an image encoder: on the part of the square that holds image, where its graph allows."""
+"""Runs an image encoder on the part of the square that holds image."""
 
 from __future__ import annotations
 
@@ -10,26 +10,12 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from sam_backend.engine import MODEL_SIDE, Floats, scaled_size
+from sam_backend.engine import MODEL_SIDE, Floats, Pixels, model_input, scaled_size
 from sam_backend.onnx_trim import STRIDE, AnySizeEncoder, any_size, used
 
 logger = logging.getLogger("sam_backend")
 
 OpenSession = Callable[[onnx.ModelProto], ort.InferenceSession]
-
-
-class SquareEncoder:
-    """Encodes the whole square, as the graph was exported."""
-
-    def __init__(self, model: onnx.ModelProto, open_session: OpenSession) -> None:
-        self._session = open_session(model)
-        self._input = self._session.get_inputs()[0].name
-
-    def encode(self, pixels: Floats) -> Floats:
-        """Features (1, C, 64, 64) of normalised pixels (H, W, 3), longest side 1024."""
-        whole = _padded(pixels, MODEL_SIDE, MODEL_SIDE)
-        features: Floats = self._session.run(None, {self._input: whole})[0]
-        return features
 
 
 class TrimmedEncoder:
@@ -50,10 +36,10 @@ class TrimmedEncoder:
         )
         ahead.shutdown(wait=False)
 
-    def encode(self, pixels: Floats) -> Floats:
-        """Features (1, C, 64, 64) of normalised pixels (H, W, 3), longest side 1024."""
-        height, width = (used(size) for size in pixels.shape[:2])
-        features = self._run(_padded(pixels, height, width))
+    def encode(self, image: Pixels) -> Floats:
+        """Features (1, C, 64, 64) of an RGB image (H, W, 3)."""
+        height, width = (used(size) for size in scaled_size(*image.shape[:2]))
+        features = self._run(model_input(image, height, width))
         if features.shape[2:] == self._empty.result().shape[2:]:
             return features
         whole: Floats = self._empty.result().copy()
@@ -66,25 +52,16 @@ class TrimmedEncoder:
         return features
 
 
-def open_encoder(
-    model: onnx.ModelProto, open_session: OpenSession
-) -> TrimmedEncoder | SquareEncoder:
-    """An encoder without padding if the graph is a known one, else as it is."""
+def open_trimmed(model: onnx.ModelProto, open_session: OpenSession) -> TrimmedEncoder | None:
+    """An encoder without padding if the graph is a known one."""
     try:
         return TrimmedEncoder(any_size(model), open_session)
     except ValueError as error:
         logger.info("the encoder takes whole squares: %s", error)
-        return SquareEncoder(model, open_session)
+        return None
 
 
 def used_tokens(height: int, width: int) -> tuple[int, int]:
     """Rows and columns of the embedding that hold an image of this size."""
     rows, columns = (-(-size // STRIDE) for size in scaled_size(height, width))
     return rows, columns
-
-
-def _padded(pixels: Floats, height: int, width: int) -> Floats:
-    """(H, W, 3) as (1, 3, height, width), zeros right and below."""
-    whole = np.zeros((1, 3, height, width), np.float32)
-    whole[0, :, : pixels.shape[0], : pixels.shape[1]] = pixels.transpose(2, 0, 1)
-    return whole

@@ -20,6 +20,8 @@ Floats = npt.NDArray[np.float32]
 
 MODEL_SIDE = 1024
 LOW_RES_SIDE = 256
+PIXEL_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
+PIXEL_STD = np.array([58.395, 57.12, 57.375], np.float32)
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,18 @@ def to_model_frame(image: Pixels) -> Pixels:
     height, width = scaled_size(*image.shape[:2])
     resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(resized)
+
+
+def model_input(image: Pixels, height: int = MODEL_SIDE, width: int = MODEL_SIDE) -> Floats:
+    """What an encoder takes: (1, 3, height, width), normalised, zeros right of and below the image.
+
+    Height and width are the model's square, or the part of it that holds the image.
+    """
+    scaled = to_model_frame(image)
+    pixels = np.zeros((1, 3, height, width), np.float32)
+    normalised = (scaled - PIXEL_MEAN) / PIXEL_STD
+    pixels[0, :, : scaled.shape[0], : scaled.shape[1]] = normalised.transpose(2, 0, 1)
+    return pixels
 
 
 def prompt_points(

@@ -93,8 +93,8 @@ def _check_answer(response: requests.Response, source: Source) -> None:
         had = "does not accept the token" if source.label_studio.token else "wants a token"
         raise Refusal(
             "image",
-            f"Label Studio {had} for the image {shown(url)}: set LABEL_STUDIO_URL and "
-            "LABEL_STUDIO_API_KEY (Account & Settings → Personal Access Token)",
+            f"Label Studio {had} for the image {shown(url)}: create a Personal Access Token "
+            "(Account & Settings) and set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY",
         )
     if status != 200:
         raise Refusal("image", f"the image {shown(url)} cannot be fetched: HTTP {status}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
@@ -14,7 +16,16 @@ from sam_backend.errors import Refusal
 KEYPOINT_TAGS = ("KeyPointLabels", "KeyPoint")
 RECTANGLE_TAGS = ("RectangleLabels", "Rectangle")
 PROMPT_TAGS = KEYPOINT_TAGS + RECTANGLE_TAGS
-OUTPUT_TAGS = ("BrushLabels", "Brush")
+OUTPUT_TAGS = (
+    "BrushLabels",
+    "Brush",
+    "BitmaskLabels",
+    "Bitmask",
+    "PolygonLabels",
+    "Polygon",
+    "RectangleLabels",
+    "Rectangle",
+)
 
 
 @dataclass(frozen=True)
@@ -38,10 +49,18 @@ class Control:
     to_names: tuple[str, ...]
     labels: tuple[Label, ...]
     smart: bool
+    # Wishes of a prompt's control: where its masks shall go, and how many for a single click.
+    sam_output: str | None = None
+    candidates: str | None = None
 
     @property
     def takes_labels(self) -> bool:
         return self.tag.endswith("Labels")
+
+    def can_hold_masks_of(self, to_name: str) -> bool:
+        # A smart rectangle is a prompt; the tight box of a mask goes to one that is not.
+        is_prompt = self.smart and self.tag in PROMPT_TAGS
+        return self.tag in OUTPUT_TAGS and to_name in self.to_names and not is_prompt
 
 
 @dataclass(frozen=True)
@@ -51,6 +70,14 @@ class ImageObject:
     name: str
     data_key: str
     is_list: bool
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """Beyond the ordinary: the output that is wanted, and how many masks for a single click."""
+
+    output: str | None
+    candidates: int
 
 
 @dataclass(frozen=True)
@@ -66,16 +93,34 @@ class LabelConfig:
                 return image
         raise Refusal("config", f"the label config has no <Image name={name!r}>")
 
-    def output_for(self, to_name: str) -> Control:
-        """The control that draws masks on an image: the first one in document order."""
-        for control in self.controls:
-            if control.tag in OUTPUT_TAGS and to_name in control.to_names:
-                return control
-        raise Refusal(
-            "config",
-            f"no control on image {to_name!r} can hold a mask: "
-            f"add <BrushLabels> or <Brush> with toName={to_name!r} to the label config",
-        )
+    def output_for(self, to_name: str, wanted: str | None = None) -> Control:
+        """The control that takes the masks of an image: the wanted one, else the first one."""
+        found = [control for control in self.controls if control.can_hold_masks_of(to_name)]
+        if wanted is not None:
+            found = [control for control in found if control.name == wanted]
+            if not found:
+                raise Refusal(
+                    "config",
+                    f"sam_output={wanted!r} names no control on image {to_name!r} that can hold "
+                    "a mask",
+                )
+        if not found:
+            raise Refusal(
+                "config",
+                f"no control on image {to_name!r} can hold a mask: "
+                f"add <BrushLabels> or <Brush> with toName={to_name!r} to the label config",
+            )
+        return found[0]
+
+    def wishes(self, prompt_control: str, extra_params: Mapping[str, Any]) -> Wishes:
+        """What a prompt's control asks for, else what the model's extra params do."""
+        found = [control for control in self.controls if control.name == prompt_control]
+        own = found[0] if found else None
+        output = (own and own.sam_output) or extra_params.get("sam_output")
+        candidates = (own and own.candidates) or extra_params.get("candidates") or 1
+        if str(candidates) not in ("1", "2", "3"):
+            raise Refusal("config", f"candidates={candidates!r} is not 1, 2 or 3")
+        return Wishes(None if output is None else str(output), int(candidates))
 
     def labels_for(self, to_name: str) -> Control | None:
         """The shared `<Labels>` of an image, which names the regions of bare controls."""
@@ -116,7 +161,7 @@ class LabelConfig:
         for control in smart:
             for to_name in control.to_names:
                 try:
-                    output = self.output_for(to_name)
+                    output = self.output_for(to_name, control.sam_output)
                     for label in control.labels:
                         self.label_word(output, label.word)
                 except Refusal as refusal:
@@ -148,6 +193,8 @@ def _control(element: Element) -> Control:
             for label in element.iter("Label")
         ),
         smart=element.get("smart", "").lower() == "true",
+        sam_output=element.get("sam_output"),
+        candidates=element.get("candidates"),
     )
 
 

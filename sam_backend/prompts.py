@@ -43,6 +43,7 @@ class Prompt:
     angle: float = 0.0
     is_rectangle: bool = False
     is_positive: bool = True
+    control: str = ""  # that it was placed with
 
 
 def read(results: Iterable[Mapping[str, Any]]) -> dict[Target, tuple[Prompt, ...]]:
@@ -98,12 +99,6 @@ def object_prompt(prompts: Sequence[Prompt], target: Target) -> ObjectPrompt:
     """The prompts of one object in image pixels; at most one of them is a rectangle."""
     rectangle = next((prompt for prompt in prompts if prompt.is_rectangle), None)
     keypoints = [prompt for prompt in prompts if not prompt.is_rectangle]
-    if rectangle is None and not any(prompt.is_positive for prompt in keypoints):
-        raise Refusal(
-            "prompt",
-            "there are only negative keypoints: place a positive one (without Alt) or a "
-            "rectangle on the object first",
-        )
     size = np.array([target.width, target.height], np.float32)
     points = np.array([(p.x, p.y) for p in keypoints], np.float32).reshape(-1, 2) / 100 * size
     return ObjectPrompt(
@@ -185,6 +180,7 @@ def _prompt(shape: Mapping[str, Any]) -> Prompt:
         is_rectangle=is_rectangle,
         # Only smart keypoints say it, and only Alt makes it false: absent means positive.
         is_positive=shape.get("is_positive") is not False,
+        control=str(shape.get("from_name")),
     )
 
 

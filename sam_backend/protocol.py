@@ -68,10 +68,11 @@ class Protocol:
     def setup(self) -> Response:
         body = _body()
         project = str(body.get("project") or "")
-        url, token = body.get("hostname"), body.get("access_token")
-        if isinstance(url, str) and url.startswith(("http://", "https://")):
-            told = Connection(url.rstrip("/"), str(token) if token else None)
-            self._services.remember(project, told)
+        url, token = str(body.get("hostname") or ""), body.get("access_token")
+        if not url.startswith(("http://", "https://")):
+            url, token = "", None
+        told = Connection(url.rstrip("/"), str(token) if token else None)
+        self._services.state.remember_setup(project, told, _extra_params(body))
         for problem in _problems(body.get("schema")):
             logger.warning("project %s: its label config does not work here: %s", project, problem)
         return answer({"model_version": self._services.model_version})
@@ -129,6 +130,17 @@ def _body() -> Mapping[str, Any]:
     if not isinstance(body, dict):
         raise BadRequest("the body is not a JSON object")
     return body
+
+
+def _extra_params(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Typed by a person into Label Studio's model form: JSON, as an object or as its text."""
+    extra = body.get("extra_params")
+    if isinstance(extra, str):
+        try:
+            extra = orjson.loads(extra)
+        except orjson.JSONDecodeError:
+            logger.warning("the model's extra params are not JSON: %s", extra[:80])
+    return extra if isinstance(extra, dict) else {}
 
 
 def _problems(schema: object) -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sam_backend import rle
+from sam_backend import shapes
 from sam_backend.errors import Refusal
-from sam_backend.label_config import Control, LabelConfig
+from sam_backend.label_config import Control, LabelConfig, Wishes
 from sam_backend.prompts import Target
 from sam_backend.segmenter import Segmentation
 
@@ -16,46 +16,55 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True)
 class Output:
-    """The controls that hold a target's mask, and its labels in their words.
+    """The controls that hold a target's masks, and its labels in their words.
 
-    One result of `<BrushLabels>`, or two of one id from `<Brush>` and `<Labels>`.
+    `<BrushLabels>` takes a region in one result, `<Brush>` and a shared `<Labels>` in two of one
+    id; the same goes for polygons, bitmasks and rectangles.
     """
 
     target: Target
-    controls: tuple[Control, ...]
+    control: Control
+    naming: Control | None
     labels: tuple[str, ...]
+    candidates: int  # for a single click
 
     @classmethod
-    def of(cls, config: LabelConfig, target: Target) -> Output:
-        control = config.output_for(target.to_name)
+    def of(cls, config: LabelConfig, target: Target, wishes: Wishes) -> Output:
+        control = config.output_for(target.to_name, wishes.output)
         naming = None if control.takes_labels else config.labels_for(target.to_name)
         words = tuple(config.label_word(naming or control, word) for word in target.labels)
         if control.takes_labels and not words:
             raise Refusal("prompt", "the prompt has no label: choose a label, then click again")
-        both = (control, naming) if naming is not None and words else (control,)
-        return cls(target, both, words)
+        return cls(target, control, naming if words else None, words, wishes.candidates)
 
-    def brush(self, region_id: str, segmentation: Segmentation) -> list[Result]:
-        """The results of one brush region."""
-        stroke = {"format": "rle", "rle": rle.encode(segmentation.mask)}
+    def results(
+        self, region_id: str, segmentation: Segmentation, polygon_tolerance: float
+    ) -> list[Result]:
+        """The results of a mask: one region, or one for each part where it is polygons."""
+        form = shapes.in_form_of(self.control.tag, polygon_tolerance)
+        found: list[Result] = []
+        for number, value in enumerate(form(segmentation.mask)):
+            part = region_id if number == 0 else f"{region_id}-{number + 1}"
+            region = self._region(part, segmentation.score)
+            found += [self._result(region, self.control, value)]
+            if self.naming is not None:
+                found += [self._result(region, self.naming, value)]
+        return found
+
+    def _region(self, region_id: str, score: float) -> Result:
         region: Result = {
             "id": region_id,
             "to_name": self.target.to_name,
             "original_width": self.target.width,
             "original_height": self.target.height,
             "image_rotation": self.target.rotation,
-            "score": segmentation.score,
+            "score": score,
         }
         if self.target.item_index is not None:
             region["item_index"] = self.target.item_index
-        return [
-            {
-                **region,
-                "from_name": control.name,
-                "type": control.tag.lower(),
-                "value": {**stroke, control.tag.lower(): list(self.labels)}
-                if control.takes_labels
-                else stroke,
-            }
-            for control in self.controls
-        ]
+        return region
+
+    def _result(self, region: Result, control: Control, value: dict[str, Any]) -> Result:
+        kind = control.tag.lower()
+        labelled = {**value, kind: list(self.labels)} if control.takes_labels else value
+        return {**region, "from_name": control.name, "type": kind, "value": labelled}

@@ -34,26 +34,29 @@ def encode(mask: npt.NDArray[np.bool_]) -> list[int]:
 
 def decode(rle: Iterable[int], height: int, width: int) -> npt.NDArray[np.bool_]:
     """The mask (H, W) of a brush RLE: true where alpha is not 0. ValueError if it does not fit."""
-    bits = np.unpackbits(np.frombuffer(bytes(rle), dtype=np.uint8))
+    content = bytes(rle)
+    end_of_stream = len(content) * 8
+    content += bytes(8)  # zeros behind the end, so that the last numbers are read like all others
     expected = height * width * CHANNELS
-    if bits.size < _HEADER_BITS or (count := _number(bits, 0, 32)) != expected:
+    if end_of_stream < _HEADER_BITS or _number(content, 0, 32) != expected:
         raise ValueError(f"the brush mask is not one of {width}x{height} pixels")
-    word = _number(bits, 32, 5) + 1
-    sizes = [_number(bits, 37 + 4 * i, 4) + 1 for i in range(4)]
-    values = np.zeros(count, dtype=np.uint8)
+    word = _number(content, 32, 5) + 1
+    sizes = [_number(content, 37 + 4 * i, 4) + 1 for i in range(4)]
+    values = np.zeros(expected, dtype=np.uint8)
     at, done = _HEADER_BITS, 0
-    while done < count:
-        size = sizes[_number(bits, at + 1, 2)]
-        end = done + _number(bits, at + 3, size) + 1
-        words = 1 if bits[at : at + 1].any() else end - done
+    while done < expected:
+        head = _number(content, at, 3)
+        size = sizes[head & 0b11]
+        end = done + _number(content, at + 3, size) + 1
         at += 3 + size
-        if end > count or at + words * word > bits.size:
+        words = 1 if head & 0b100 else end - done
+        if end > expected or at + words * word > end_of_stream:
             raise ValueError("the brush mask is cut off")
         if words == 1:
-            values[done:end] = _number(bits, at, word) & 0xFF
+            values[done:end] = _number(content, at, word) & 0xFF
         else:
-            weights = 1 << np.arange(word - 1, -1, -1)
-            values[done:end] = bits[at : at + words * word].reshape(words, word) @ weights
+            places = range(at, at + words * word, word)
+            values[done:end] = [_number(content, place, word) & 0xFF for place in places]
         at += words * word
         done = end
     alpha: npt.NDArray[np.bool_] = values[CHANNELS - 1 :: CHANNELS].reshape(height, width) > 0
@@ -92,7 +95,7 @@ def _pack(numbers: npt.NDArray[np.int64], widths: npt.NDArray[np.int64]) -> npt.
     return out[: -(-ends[-1] // 8)].astype(np.uint8)
 
 
-def _number(bits: npt.NDArray[np.uint8], at: int, width: int) -> int:
-    if at + width > bits.size:
-        raise ValueError("the brush mask is cut off")
-    return int.from_bytes(np.packbits(bits[at : at + width]).tobytes(), "big") >> (-width % 8)
+def _number(content: bytes, at: int, width: int) -> int:
+    """The number of up to 32 bits that starts at a bit."""
+    window = int.from_bytes(content[at >> 3 : (at >> 3) + 5], "big")
+    return window >> (40 - width - (at & 7)) & ((1 << width) - 1)

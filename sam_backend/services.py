@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +18,12 @@ from sam_backend.images import Images
 from sam_backend.joining import Memory, accepted, ended, join, newest_draft
 from sam_backend.label_config import ImageObject, LabelConfig
 from sam_backend.label_studio import LabelStudioAccess
+from sam_backend.objects import Objects
 from sam_backend.prompts import Prompt, Target
 from sam_backend.scheduling import Schedule, ScheduledEngine, decode_slots
 from sam_backend.settings import Settings
 from sam_backend.stale import Turns
-from sam_backend.state import Connection, RefusalRecord, State
+from sam_backend.state import RefusalRecord, State
 
 logger = logging.getLogger("sam_backend")
 
@@ -37,6 +37,7 @@ class Services:
         self.settings = settings
         self.model_version = model_version
         self.state = State.in_folder(settings.model_dir)
+        self.objects = Objects()
         self.turns = Turns()
         self._schedule = Schedule(encodes=1, decodes=decode_slots())
         self.access = LabelStudioAccess(settings, self.state.connection)
@@ -107,35 +108,22 @@ class Services:
             prompts, after = join(context, memory, draft, time.time())
             return after
 
-        self._with_state(
-            lambda: self.state.update_memory(project, str(task.get("id")), target, change)
-        )
+        self.state.update_memory(project, str(task.get("id")), target, change)
         return prompts
 
     def accepted(self, task_id: str) -> None:
         """The editor says that no prompt of a task is left: its masks were accepted."""
-        self._with_state(lambda: self.state.change_memories(task_id, accepted))
+        self.state.change_memories(task_id, accepted)
 
     def ended(self, task_id: str) -> None:
         """Label Studio says that a task's annotation was saved or deleted."""
-        self._with_state(lambda: self.state.change_memories(task_id, ended))
-
-    def remember(self, project: str, connection: Connection) -> None:
-        """A project's Label Studio, as its setup request told it."""
-        self._with_state(lambda: self.state.remember_connection(project, connection))
+        self.state.change_memories(task_id, ended)
 
     def report(self, task_id: str, refusal: Refusal) -> None:
         """One line in the log, one on the status page."""
         logger.warning("task %s: %s", task_id, refusal)
         metrics.REFUSALS.labels(refusal.cause).inc()
-        record = RefusalRecord(time.time(), task_id, refusal.cause, str(refusal))
-        self._with_state(lambda: self.state.add_refusal(record))
-
-    def _with_state(self, action: Callable[[], None]) -> None:
-        try:
-            action()
-        except sqlite3.Error as error:  # a full disk must not cost anyone a mask
-            logger.warning("%s cannot be written: %s", self.state.path.name, error)
+        self.state.add_refusal(RefusalRecord(time.time(), task_id, refusal.cause, str(refusal)))
 
 
 def _image_value(task: Mapping[str, Any], image: ImageObject, item_index: int | None) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,8 @@ from urllib.parse import urlsplit
 
 from sam_backend.errors import SettingsError
 
-SAM_CHOICES = ("MobileSAM", "ONNX")
+SAM_CHOICES = ("MobileSAM", "SAM", "SAM-B", "SAM-L", "SAM-H", "ONNX", "Transformers")
+ENGINES = ("auto", "onnx", "torch")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -20,9 +23,15 @@ class Settings:
     """What an operator may decide. `Settings.from_environment()` is the way in."""
 
     sam_choice: str
+    sam_engine: str
+    device: str
     model_dir: Path
     mobilesam_checkpoint: Path
+    vitb_checkpoint: Path
+    vitl_checkpoint: Path
+    vith_checkpoint: Path
     onnx_checkpoint: Path
+    transformers_model: str
     label_studio_url: str | None
     label_studio_token: str | None
     local_files_root: Path | None
@@ -34,6 +43,7 @@ class Settings:
     cache_dir: Path
     cache_mb: int
     cache_disk_mb: int
+    polygon_tolerance: float
     log_level: str
 
     @classmethod
@@ -49,9 +59,15 @@ class Settings:
             )
         return cls(
             sam_choice=env.choice("SAM_CHOICE", "MobileSAM", SAM_CHOICES),
+            sam_engine=env.choice("SAM_ENGINE", "auto", ENGINES),
+            device=env.device("DEVICE"),
             model_dir=model_dir,
             mobilesam_checkpoint=env.path("MOBILESAM_CHECKPOINT", model_dir / "mobile_sam"),
+            vitb_checkpoint=env.path("VITB_CHECKPOINT", model_dir / "sam_vit_b_01ec64.pth"),
+            vitl_checkpoint=env.path("VITL_CHECKPOINT", model_dir / "sam_vit_l_0b3195.pth"),
+            vith_checkpoint=env.path("VITH_CHECKPOINT", model_dir / "sam_vit_h_4b8939.pth"),
             onnx_checkpoint=env.path("ONNX_CHECKPOINT", model_dir / "onnx"),
+            transformers_model=env.text("TRANSFORMERS_MODEL") or "facebook/sam2.1-hiera-tiny",
             label_studio_url=url,
             label_studio_token=token,
             local_files_root=env.directory("LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"),
@@ -63,6 +79,7 @@ class Settings:
             cache_dir=env.path("CACHE_DIR", model_dir / "cache"),
             cache_mb=env.integer("CACHE_MB", 512, 16, 1_000_000),
             cache_disk_mb=env.integer("CACHE_DISK_MB", 4096, 0, 100_000_000),
+            polygon_tolerance=env.number("POLYGON_TOLERANCE", 1.0, 0, 100),
             log_level=env.choice("LOG_LEVEL", "INFO", LOG_LEVELS),
         )
 
@@ -85,6 +102,18 @@ class _Environment:
             raise SettingsError(f"{key}={value!r} is not a whole number from {least} to {most}")
         return int(value)
 
+    def number(self, key: str, default: float, least: float, most: float) -> float:
+        value = self.text(key)
+        if value is None:
+            return default
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not least <= number <= most:
+            raise SettingsError(f"{key}={value!r} is not a number from {least:g} to {most:g}")
+        return number
+
     def choice(self, key: str, default: str, choices: tuple[str, ...]) -> str:
         value = self.text(key)
         if value is None:
@@ -93,6 +122,12 @@ class _Environment:
             if choice.lower() == value.lower():
                 return choice
         raise SettingsError(f"{key}={value!r} is not one of {', '.join(choices)}")
+
+    def device(self, key: str) -> str:
+        value = (self.text(key) or "auto").lower()
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+            raise SettingsError(f"{key}={value!r} is not one of auto, cpu, cuda, cuda:N, mps")
+        return value
 
     def path(self, key: str, default: Path) -> Path:
         value = self.text(key)

@@ -52,6 +52,12 @@ def serve() -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *arguments])  # noqa: S606
 
 
+_IMAGES_ADVICE = """
+  Images that were uploaded to Label Studio need a token: Account & Settings > Personal Access
+  Token, then  LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=<token> make start
+"""
+
+
 def welcome(settings: Settings) -> str:
     """What to do in Label Studio, for whoever started the server in a terminal."""
     return f"""
@@ -63,7 +69,7 @@ SAM for Label Studio is up: http://localhost:{settings.port}
   3. Settings > Model > Connect Model: http://localhost:{settings.port}
      and switch on "Interactive preannotations"
   4. Open a task, switch on Auto-Annotation, choose a label and the smart tool, click an object
-
+{_IMAGES_ADVICE if settings.label_studio_token is None else ""}
   No Label Studio at hand? `make studio` starts one with a sample project.
 """
 

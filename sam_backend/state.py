@@ -6,19 +6,26 @@ refusals. All of it may be lost without harm.
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from functools import wraps
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 import orjson
 
 from sam_backend.joining import Memory, Trust
 from sam_backend.prompts import Prompt, Target
+
+logger = logging.getLogger("sam_backend")
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 MEMORY_S = 3600.0
 LAST_REFUSALS = 50
@@ -27,7 +34,7 @@ _SCHEMA = """
 create table if not exists memory (
     project text, task text, target text, seen real, value blob, primary key (project, task, target)
 );
-create table if not exists label_studio (project text primary key, url text, token text);
+create table if not exists setups (project text primary key, url text, token text, extra blob);
 create table if not exists refusals (time real, task text, cause text, message text);
 """
 
@@ -50,6 +57,20 @@ class RefusalRecord:
     message: str
 
 
+def _if_possible(method: Callable[P, R]) -> Callable[P, R | None]:
+    """A file that cannot be used (a full disk, say) must not cost anyone a mask."""
+
+    @wraps(method)
+    def attempt(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        try:
+            return method(*args, **kwargs)
+        except sqlite3.Error as error:
+            logger.warning("the file that workers share is out of use: %s", error)
+            return None
+
+    return attempt
+
+
 class State:
     """Reads and writes the shared file; each call is one transaction."""
 
@@ -66,8 +87,11 @@ class State:
             folder.mkdir(parents=True, exist_ok=True)
             return cls(folder / "state.sqlite3")
         except (OSError, sqlite3.Error):
-            return cls(Path(tempfile.mkdtemp(prefix="sam-backend-")) / "state.sqlite3")
+            path = Path(tempfile.mkdtemp(prefix="sam-backend-")) / "state.sqlite3"
+            logger.warning("%s cannot be written: what workers share is in %s", folder, path)
+            return cls(path)
 
+    @_if_possible
     def update_memory(
         self, project: str, task: str, target: Target, change: Callable[[Memory], Memory]
     ) -> None:
@@ -84,6 +108,7 @@ class State:
                 (*key, memory.seen, orjson.dumps(asdict(memory))),
             )
 
+    @_if_possible
     def change_memories(self, task: str, change: Callable[[Memory], Memory]) -> None:
         """Changes the memories of all targets of a task."""
         with self._transaction() as db:
@@ -92,20 +117,34 @@ class State:
                 changed = orjson.dumps(asdict(change(_memory(value))))
                 db.execute("update memory set value = ? where rowid = ?", (changed, row))
 
-    def remember_connection(self, project: str, connection: Connection) -> None:
+    @_if_possible
+    def remember_setup(
+        self, project: str, connection: Connection, extra_params: Mapping[str, Any]
+    ) -> None:
+        """What a `/setup` request told: it comes often, and predictions do not repeat it."""
         with self._transaction() as db:
             db.execute(
-                "insert or replace into label_studio values (?, ?, ?)",
-                (project, connection.url, connection.token),
+                "insert or replace into setups values (?, ?, ?, ?)",
+                (project, connection.url, connection.token, orjson.dumps(extra_params)),
             )
 
+    @_if_possible
+    def extra_params(self, project: str) -> Mapping[str, Any]:
+        """The extra params of a project's model in Label Studio."""
+        with closing(self._connect()) as db:
+            row = db.execute("select extra from setups where project = ?", (project,)).fetchone()
+        extra: dict[str, Any] = orjson.loads(row[0]) if row else {}
+        return extra
+
+    @_if_possible
     def connection(self, project: str) -> Connection | None:
         with closing(self._connect()) as db:
             row = db.execute(
-                "select url, token from label_studio where project = ?", (project,)
+                "select url, token from setups where project = ? and url != ''", (project,)
             ).fetchone()
         return Connection(*row) if row else None
 
+    @_if_possible
     def add_refusal(self, refusal: RefusalRecord) -> None:
         with self._transaction() as db:
             db.execute(
@@ -117,6 +156,7 @@ class State:
                 (LAST_REFUSALS,),
             )
 
+    @_if_possible
     def refusals(self) -> list[RefusalRecord]:
         """The last refusals, newest first."""
         with closing(self._connect()) as db:
@@ -135,13 +175,8 @@ class State:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with closing(self._connect()) as db:
             db.execute("begin immediate")
-            try:
-                yield db
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    db.execute("rollback")
-                raise
-            db.execute("commit")
+            yield db
+            db.execute("commit")  # closing without it rolls back
 
 
 def _memory(value: bytes) -> Memory:

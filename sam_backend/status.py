@@ -25,7 +25,7 @@ def report(services: Services) -> dict[str, Any]:
             "mb": round(services.images.embeddings.nbytes / 2**20, 1),
             "limit_mb": services.settings.cache_mb,
         },
-        "last_errors": [asdict(refusal) for refusal in services.state.refusals()],
+        "last_errors": [asdict(refusal) for refusal in services.state.refusals() or []],
     }
 
 

@@ -1,122 +1,166 @@
-"""Engines and parts of the back end for tests, without weights."""
+"""Label Studio's side of a conversation, and an engine whose masks are easy to foretell."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Mapping
-from io import BytesIO
-from pathlib import Path
+import base64
+import io
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from sam_backend.engine import Embedding, Floats, Pixels
-from sam_backend.services import Services
-from sam_backend.settings import Settings
+from sam_backend.engine import (
+    LOW_RES_SIDE,
+    MODEL_SIDE,
+    Embedding,
+    Floats,
+    Pixels,
+    scaled_size,
+)
 
-SIDE = 64  # of the test images
+BRUSH_LABELS = """<View>
+  <Image name="image" value="$image"/>
+  <BrushLabels name="tag" toName="image"><Label value="Car"/><Label value="Bike"/></BrushLabels>
+  <KeyPointLabels name="tag2" toName="image" smart="true">
+    <Label value="Car"/><Label value="Bike"/></KeyPointLabels>
+  <RectangleLabels name="tag3" toName="image" smart="true">
+    <Label value="Car"/><Label value="Bike"/></RectangleLabels>
+</View>"""
 
-
-class FakeEngine:
-    """Its masks say which image they are of: discs as wide as the image is bright."""
-
-    name = "fake"
-
-    def __init__(self, fingerprint: str | None = "fake-1") -> None:
-        self.fingerprint = fingerprint
-        self.encoded: list[int] = []  # brightness of each image, in order
-        self.decodes = 0
-        self.before_encode: Callable[[], object] = lambda: None
-        self.before_decode: Callable[[], object] = lambda: None
-        self._lock = threading.Lock()
-
-    def encode(self, image: Pixels) -> Embedding:
-        self.before_encode()
-        brightness = int(image[0, 0, 0])
-        with self._lock:
-            self.encoded.append(brightness)
-        features = np.full((1, 4, 8, 8), brightness, np.float32)
-        return Embedding(features, image.shape[0], image.shape[1])
-
-    def decode(
-        self,
-        embedding: Embedding,
-        points: Floats,
-        labels: Floats,
-        box: Floats | None = None,
-        mask_input: Floats | None = None,
-    ) -> tuple[Floats, Floats]:
-        self.before_decode()
-        with self._lock:
-            self.decodes += 1
-        brightness = float(embedding.features[0, 0, 0, 0])
-        time.sleep(0)  # lets another thread in, where one that shares state would fail
-        x, y = points[0] * 256 / embedding.width
-        rows, columns = np.mgrid[:256, :256]
-        distance = np.hypot(rows - y, columns - x)
-        logits = np.repeat((brightness / 4 + 8 - distance)[None].astype(np.float32), 4, axis=0)
-        return logits, np.full(4, 0.5, np.float32)
-
-
-class SharedStateEngine(FakeEngine):
-    """What the tests must catch: the image of the last encode or decode, for all."""
-
-    _image: Embedding | None = None
-
-    def decode(
-        self,
-        embedding: Embedding,
-        points: Floats,
-        labels: Floats,
-        box: Floats | None = None,
-        mask_input: Floats | None = None,
-    ) -> tuple[Floats, Floats]:
-        self._image = embedding
-        time.sleep(0.0005)
-        return super().decode(self._image, points, labels, box, mask_input)
-
-
-def services(
-    folder: Path, engine: FakeEngine, environ: Mapping[str, str] | None = None
-) -> Services:
-    """A back end's parts on a fake engine, with its files in a folder."""
-    settings = Settings.from_environment({"MODEL_DIR": str(folder)} | dict(environ or {}))
-    return Services(settings, "fake-version", lambda: engine)
-
-
-def picture(brightness: int) -> bytes:
-    file = BytesIO()
-    Image.new("L", (SIDE, SIDE), brightness).save(file, "PNG")
-    return file.getvalue()
-
-
-CONFIG = """<View><Image name="image" value="$image"/>
-<BrushLabels name="brush" toName="image"><Label value="A"/></BrushLabels>
-<KeyPointLabels name="point" toName="image" smart="true"><Label value="A"/></KeyPointLabels>
+SHARED_LABELS = """<View>
+  <Labels name="label" toName="image"><Label value="Car"/><Label value="Bike"/></Labels>
+  <Image name="image" value="$image"/>
+  <Brush name="mask" toName="image"/>
+  <KeyPoint name="point" toName="image" smart="true"/>
+  <Rectangle name="box" toName="image" smart="true"/>
 </View>"""
 
 
-def keypoint(prompt_id: str, x: float, y: float, width: int = SIDE, height: int = SIDE) -> object:
-    """A smart keypoint at percents of the image, as the editor sends it."""
-    return {
-        "id": prompt_id,
+class DiscEngine:
+    """Sees a disc of 10 low-res pixels at each positive point and all of a box, on top of the mask
+    that it is given; a negative point takes its disc away. All mask tokens say the same."""
+
+    name = "disc"
+
+    def encode(self, image: Pixels) -> Embedding:
+        return Embedding(np.zeros((1, 1, 1, 1), np.float32), image.shape[0], image.shape[1])
+
+    def decode(
+        self,
+        embedding: Embedding,
+        points: Floats,
+        labels: Floats,
+        box: Floats | None = None,
+        mask_input: Floats | None = None,
+    ) -> tuple[Floats, Floats]:
+        scale = scaled_size(embedding.height, embedding.width)[1] / embedding.width
+        step = scale * LOW_RES_SIDE / MODEL_SIDE
+        rows, columns = np.mgrid[:LOW_RES_SIDE, :LOW_RES_SIDE]
+        mask = (
+            np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), bool) if mask_input is None else mask_input > 0
+        )
+        if box is not None:
+            x0, y0, x1, y1 = box * step
+            mask |= (columns >= x0) & (columns < x1) & (rows >= y0) & (rows < y1)
+        for wanted in (1, 0):
+            for x, y in points[labels == wanted] * step:
+                disc = np.hypot(columns - x, rows - y) < 10
+                mask = mask | disc if wanted else mask & ~disc
+        logits = np.where(mask, np.float32(8), np.float32(-8))[None].repeat(4, axis=0)
+        return logits, np.full(4, 0.9, np.float32)
+
+
+def picture(width: int = 400, height: int = 300, fmt: str = "PNG") -> bytes:
+    """An image file with something in it."""
+    rows, columns = np.mgrid[:height, :width]
+    pixels = np.stack([rows % 256, columns % 256, (rows + columns) % 256], axis=-1)
+    out = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(out, fmt)
+    return out.getvalue()
+
+
+def inline(content: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+def keypoint(
+    id_: str, x: float, y: float, label: str = "Car", positive: bool | None = True, **more: Any
+) -> dict[str, Any]:
+    """A smart keypoint of a config with labels on each control. None: `is_positive` is absent."""
+    result = {
+        "id": id_,
         "type": "keypointlabels",
-        "from_name": "point",
+        "from_name": "tag2",
         "to_name": "image",
-        "original_width": width,
-        "original_height": height,
+        "original_width": 400,
+        "original_height": 300,
         "image_rotation": 0,
-        "is_positive": True,
-        "value": {"x": x, "y": y, "width": 0.3, "keypointlabels": ["A"]},
+        "value": {"x": x, "y": y, "width": 0.3, "keypointlabels": [label], "labels": [label]},
+        "origin": "manual",
+        **more,
+    }
+    return result if positive is None else {**result, "is_positive": positive}
+
+
+def rectangle(
+    id_: str,
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    label: str = "Car",
+    rotation: float = 0,
+    **more: Any,
+) -> dict[str, Any]:
+    value = {"x": x, "y": y, "width": width, "height": height, "rotation": rotation}
+    return {
+        "id": id_,
+        "type": "rectanglelabels",
+        "from_name": "tag3",
+        "to_name": "image",
+        "original_width": 400,
+        "original_height": 300,
+        "image_rotation": 0,
+        "value": {**value, "rectanglelabels": [label]},
+        "origin": "manual",
+        **more,
     }
 
 
-def click(task_id: int, image: str, *prompts: object) -> dict[str, object]:
-    """The body of a /predict request; without prompts, that of a task being opened."""
+def shared_pair(prompt: dict[str, Any], label: str = "Car") -> list[dict[str, Any]]:
+    """The same prompt as a config with one shared `<Labels>` sends it: two results of one id."""
+    kind = prompt["type"].removesuffix("labels")
+    name = {"keypoint": "point", "rectangle": "box"}[kind]
+    place = {k: v for k, v in prompt["value"].items() if not k.endswith("labels")}
+    return [
+        {**prompt, "type": kind, "from_name": name, "value": place},
+        {**prompt, "type": "labels", "from_name": "label", "value": {**place, "labels": [label]}},
+    ]
+
+
+def request_body(
+    context: Iterable[dict[str, Any]] | None,
+    config: str = BRUSH_LABELS,
+    image: str | None = None,
+    drafts: Iterable[dict[str, Any]] = (),
+    task_id: int = 1,
+) -> dict[str, Any]:
+    """What Label Studio posts to /predict; no context is what it posts when a task is opened."""
     return {
-        "tasks": [{"id": task_id, "data": {"image": image}}],
-        "project": "1.1",
-        "label_config": CONFIG,
-        "params": {"context": {"result": list(prompts)} if prompts else None},
+        "tasks": [
+            {
+                "id": task_id,
+                "data": {"image": image or inline(picture())},
+                "drafts": list(drafts),
+                "annotations": [],
+            }
+        ],
+        "project": "1.1795243155",
+        "label_config": config,
+        "params": {
+            "login": None,
+            "password": None,
+            "context": None if context is None else {"result": list(context)},
+        },
     }

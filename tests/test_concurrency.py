@@ -12,16 +12,16 @@ import pytest
 from flask import Flask
 
 from sam_backend.server import create_app
-from tests import fakes
+from tests import shades
 
 IMAGES = 24
 CLICKS = 3000
 THREADS = 8
 
 
-def app_on(folder: Path, engine: fakes.FakeEngine) -> Flask:
+def app_on(folder: Path, engine: shades.FakeEngine) -> Flask:
     # A memory of two images and a small disk: clicks meet every tier, and evictions.
-    services = fakes.services(folder, engine, {"CACHE_MB": "16", "CACHE_DISK_MB": "1"})
+    services = shades.services(folder, engine, {"CACHE_MB": "16", "CACHE_DISK_MB": "1"})
     return create_app(services.settings, services)
 
 
@@ -29,17 +29,17 @@ def ask(app: Flask, number: int) -> object:
     """The RLE for the click of that number: the numbers decide over image and place."""
     place = random.Random(number)
     brightness = 40 + 8 * place.randrange(IMAGES)
-    image = "data:image/png;base64," + base64.b64encode(fakes.picture(brightness)).decode()
+    image = "data:image/png;base64," + base64.b64encode(shades.picture(brightness)).decode()
     x, y = place.uniform(20, 80), place.uniform(20, 80)
     # One project, task and label for all: what they must not share is the image and the prompt.
-    body = fakes.click(1, image, fakes.keypoint(uuid.uuid4().hex, x, y))
+    body = shades.click(1, image, shades.keypoint(uuid.uuid4().hex, x, y))
     response = app.test_client().post("/predict", json=body)
     assert response.json is not None
     return response.json["results"][0]["result"][0]["value"]["rle"]
 
 
-def wrong_answers(folder: Path, engine: fakes.FakeEngine, clicks: int) -> int:
-    alone = app_on(folder / "alone", fakes.FakeEngine())
+def wrong_answers(folder: Path, engine: shades.FakeEngine, clicks: int) -> int:
+    alone = app_on(folder / "alone", shades.FakeEngine())
     together = app_on(folder / "together", engine)
     numbers = [random.Random(n).randrange(200) for n in range(clicks)]
     expected = {number: ask(alone, number) for number in set(numbers)}
@@ -49,17 +49,17 @@ def wrong_answers(folder: Path, engine: fakes.FakeEngine, clicks: int) -> int:
 
 
 def test_each_answer_is_its_own(tmp_path: Path) -> None:
-    assert wrong_answers(tmp_path, fakes.FakeEngine(), CLICKS) == 0
+    assert wrong_answers(tmp_path, shades.FakeEngine(), CLICKS) == 0
 
 
 def test_a_shared_image_would_be_noticed(tmp_path: Path) -> None:
-    assert wrong_answers(tmp_path, fakes.SharedStateEngine(), 400) > 0
+    assert wrong_answers(tmp_path, shades.SharedStateEngine(), 400) > 0
 
 
 @pytest.mark.parametrize("memory", ["16", "64"])
 def test_encodes_are_no_more_than_images(tmp_path: Path, memory: str) -> None:
-    engine = fakes.FakeEngine()
-    services = fakes.services(tmp_path, engine, {"CACHE_MB": memory})
+    engine = shades.FakeEngine()
+    services = shades.services(tmp_path, engine, {"CACHE_MB": memory})
     app = create_app(services.settings, services)
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(lambda number: ask(app, number), range(200)))

@@ -16,7 +16,7 @@ from sam_backend.prefetch import Prefetcher
 from sam_backend.scheduling import Schedule
 from sam_backend.server import create_app
 from sam_backend.services import Services
-from tests import fakes
+from tests import shades
 
 
 def wait_until(happened: Callable[[], object]) -> None:
@@ -27,15 +27,15 @@ def wait_until(happened: Callable[[], object]) -> None:
 
 
 def url(brightness: int) -> str:
-    return "data:image/png;base64," + base64.b64encode(fakes.picture(brightness)).decode()
+    return "data:image/png;base64," + base64.b64encode(shades.picture(brightness)).decode()
 
 
 class Backend:
     """The app on a fake engine whose encodes wait until they are let go."""
 
     def __init__(self, folder: Path) -> None:
-        self.engine = fakes.FakeEngine()
-        self.services: Services = fakes.services(folder, self.engine)
+        self.engine = shades.FakeEngine()
+        self.services: Services = shades.services(folder, self.engine)
         self.client: FlaskClient = create_app(self.services.settings, self.services).test_client()
         self.encoding = threading.Semaphore(0)
         self.started: list[None] = []
@@ -48,11 +48,11 @@ class Backend:
         self.engine.before_encode = before
 
     def open(self, task: int, brightness: int) -> None:
-        response = self.client.post("/predict", json=fakes.click(task, url(brightness)))
+        response = self.client.post("/predict", json=shades.click(task, url(brightness)))
         assert response.json == {"results": [[]]}
 
     def click(self, task: int, brightness: int) -> object:
-        body = fakes.click(task, url(brightness), fakes.keypoint("p", 50, 50))
+        body = shades.click(task, url(brightness), shades.keypoint("p", 50, 50))
         response = self.client.post("/predict", json=body)
         assert response.json is not None
         return response.json["results"][0]["result"]
@@ -110,7 +110,7 @@ def test_a_click_joins_the_prefetch_of_its_image(backend: Backend) -> None:
 
 
 def test_a_batch_is_not_prefetched(backend: Backend) -> None:
-    body = fakes.click(1, url(1))
+    body = shades.click(1, url(1))
     body["tasks"] = [{"id": n, "data": {"image": url(n)}} for n in range(3)]
     assert backend.client.post("/predict", json=body).json == {"results": [[], [], []]}
     assert len(backend.services.images.prefetcher) == 0
@@ -119,7 +119,7 @@ def test_a_batch_is_not_prefetched(backend: Backend) -> None:
 
 def test_a_task_that_cannot_be_prefetched_is_no_error(backend: Backend) -> None:
     for image in ("", "s3://bucket/key", "data:image/png;base64,AAAA"):
-        response = backend.client.post("/predict", json=fakes.click(1, image))
+        response = backend.client.post("/predict", json=shades.click(1, image))
         assert response.json == {"results": [[]]}
     assert backend.services.state.refusals() == []
     backend.open(2, 2)

@@ -11,27 +11,27 @@ import pytest
 from flask.testing import FlaskClient
 
 from sam_backend.server import create_app
-from tests import fakes
+from tests import shades
 from tests.test_prefetch import wait_until
 
-IMAGE = "data:image/png;base64," + base64.b64encode(fakes.picture(40)).decode()
+IMAGE = "data:image/png;base64," + base64.b64encode(shades.picture(40)).decode()
 
 
 @pytest.fixture
-def engine() -> fakes.FakeEngine:
-    return fakes.FakeEngine()
+def engine() -> shades.FakeEngine:
+    return shades.FakeEngine()
 
 
 @pytest.fixture
-def client(tmp_path: Path, engine: fakes.FakeEngine) -> FlaskClient:
-    services = fakes.services(tmp_path, engine)
+def client(tmp_path: Path, engine: shades.FakeEngine) -> FlaskClient:
+    services = shades.services(tmp_path, engine)
     app = create_app(services.settings, services)
     app.config["turns"] = services.turns
     return app.test_client()
 
 
 def answers(
-    client: FlaskClient, engine: fakes.FakeEngine, bodies: list[dict[str, object]]
+    client: FlaskClient, engine: shades.FakeEngine, bodies: list[dict[str, object]]
 ) -> list[int]:
     """How many regions each of these gets, sent one after the other while the encoder is busy."""
     go, waiting = threading.Event(), list[None]()
@@ -62,29 +62,29 @@ def answers(
 
 
 def test_the_older_click_stops_before_its_decode(
-    client: FlaskClient, engine: fakes.FakeEngine
+    client: FlaskClient, engine: shades.FakeEngine
 ) -> None:
-    first, second = fakes.keypoint("p1", 50, 50), fakes.keypoint("p2", 60, 50)
-    bodies = [fakes.click(1, IMAGE, first), fakes.click(1, IMAGE, first, second)]
+    first, second = shades.keypoint("p1", 50, 50), shades.keypoint("p2", 60, 50)
+    bodies = [shades.click(1, IMAGE, first), shades.click(1, IMAGE, first, second)]
     assert answers(client, engine, bodies) == [0, 1]
     assert engine.decodes == 1
 
 
-def test_another_annotator_in_the_same_task(client: FlaskClient, engine: fakes.FakeEngine) -> None:
-    mine, theirs = fakes.keypoint("p1", 50, 50), fakes.keypoint("q1", 60, 50)
-    bodies = [fakes.click(1, IMAGE, mine), fakes.click(1, IMAGE, theirs)]
+def test_another_annotator_in_the_same_task(client: FlaskClient, engine: shades.FakeEngine) -> None:
+    mine, theirs = shades.keypoint("p1", 50, 50), shades.keypoint("q1", 60, 50)
+    bodies = [shades.click(1, IMAGE, mine), shades.click(1, IMAGE, theirs)]
     assert answers(client, engine, bodies) == [1, 1]
 
 
-def test_another_task(client: FlaskClient, engine: fakes.FakeEngine) -> None:
-    prompt = fakes.keypoint("p1", 50, 50)
-    bodies = [fakes.click(1, IMAGE, prompt), fakes.click(2, IMAGE, prompt)]
+def test_another_task(client: FlaskClient, engine: shades.FakeEngine) -> None:
+    prompt = shades.keypoint("p1", 50, 50)
+    bodies = [shades.click(1, IMAGE, prompt), shades.click(2, IMAGE, prompt)]
     assert answers(client, engine, bodies) == [1, 1]
 
 
-def test_a_stale_click_is_no_error(client: FlaskClient, engine: fakes.FakeEngine) -> None:
-    prompt = fakes.keypoint("p1", 50, 50)
-    answers(client, engine, [fakes.click(1, IMAGE, prompt)] * 3)
+def test_a_stale_click_is_no_error(client: FlaskClient, engine: shades.FakeEngine) -> None:
+    prompt = shades.keypoint("p1", 50, 50)
+    answers(client, engine, [shades.click(1, IMAGE, prompt)] * 3)
     report = client.get("/", headers={"Accept": "application/json"}).json
     assert report is not None
     assert report["last_errors"] == []

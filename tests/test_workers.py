@@ -21,7 +21,7 @@ import orjson
 import pytest
 from PIL import Image, ImageDraw
 
-from tests import fakes
+from tests import shades
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = ROOT / "models" / "mobile_sam"
@@ -68,8 +68,8 @@ class Server:
         image = dice.randrange(IMAGES)
         x, y = dice.uniform(20, 80), dice.uniform(20, 80)
         height = SIDE - 8 * (image % 3)
-        body = fakes.click(
-            task or number, DRAWINGS[image], fakes.keypoint(f"p{task}", x, y, SIDE, height)
+        body = shades.click(
+            task or number, DRAWINGS[image], shades.keypoint(f"p{task}", x, y, SIDE, height)
         )
         request = urllib.request.Request(
             self._url + "/predict", orjson.dumps(body), {"Content-Type": "application/json"}

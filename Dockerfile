@@ -1,0 +1,22 @@
+# The back end with MobileSAM on ONNX Runtime: no PyTorch, no root.
+FROM node:22-slim AS weights
+WORKDIR /weights
+COPY download_models.sh .
+RUN MODEL_DIR=/weights/models ./download_models.sh --model mobile_sam
+
+FROM python:3.12-slim
+WORKDIR /app
+COPY requirements.txt requirements-sdk.txt ./
+RUN pip install --no-cache-dir -r requirements.txt \
+    && pip install --no-cache-dir --no-deps -r requirements-sdk.txt
+COPY --from=weights /weights/models /opt/weights
+COPY *.py ./
+COPY sam_backend sam_backend
+RUN useradd --uid 1000 --create-home sam && mkdir /data && chown sam /data
+USER sam
+# What the server writes (what its workers share) goes to /data; the weights are read only.
+ENV MODEL_DIR=/data MOBILESAM_CHECKPOINT=/opt/weights/mobile_sam PYTHONUNBUFFERED=1
+EXPOSE 9090
+HEALTHCHECK --interval=30s --timeout=3s --start-period=20s \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://localhost:9090/health', timeout=2)"]
+CMD ["python", "_wsgi.py"]

@@ -1,0 +1,107 @@
+"""From the prompts of one object to its region's id and mask, with what is known of it already."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from cachetools import LRUCache
+
+from sam_backend import existing, prompts
+from sam_backend.engine import Embedding, Engine, Floats
+from sam_backend.errors import Refusal
+from sam_backend.existing import Region
+from sam_backend.prompts import Prompt, Target
+from sam_backend.segmenter import Segmentation, State, alternatives, resume, segment
+
+KEPT_STATES = 32  # 1.3 MB each
+KEPT_MASKS = 512  # 256 KiB each
+
+Value = TypeVar("Value")
+
+
+class Recent(Generic[Value]):
+    """The last values under their keys, for many threads."""
+
+    def __init__(self, most: int) -> None:
+        self._values: LRUCache[Hashable, Value] = LRUCache(most)
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> Value | None:
+        with self._lock:
+            return self._values.get(key)
+
+    def put(self, key: Hashable, value: Value) -> None:
+        with self._lock:
+            self._values[key] = value
+
+
+class Objects:
+    """What was answered a moment ago, so that the next click need not work it out again.
+
+    It only saves time: a request has all that its answer depends on.
+    """
+
+    def __init__(self) -> None:
+        self._states: Recent[State] = Recent(KEPT_STATES)
+        self._masks: Recent[Floats] = Recent(KEPT_MASKS)
+
+    def segment(
+        self,
+        engine: Engine,
+        embedding: Embedding,
+        task: Mapping[str, Any],
+        target: Target,
+        group: Sequence[Prompt],
+        candidates: int = 1,
+    ) -> list[tuple[str, Segmentation]]:
+        """The id of the region that an object's prompts draw, and its mask.
+
+        The id is that of the object's first prompt. So the next answer replaces this one, and
+        accepting it makes the editor say so (an empty context): the mask takes that prompt's place
+        among the regions. Or it is that of a mask which is there already, and is replaced.
+
+        A single keypoint is ambiguous: it gets up to so many `candidates`, the best one first.
+        """
+        prompt = prompts.object_prompt(group, target)
+        start, region = self._start(engine, embedding, task, target, group)
+        if prompt.box is None and not prompt.labels.any() and region is None:
+            raise Refusal(
+                "prompt",
+                "there are only negative keypoints: place a positive one (without Alt) or a "
+                "rectangle on the object first",
+            )
+        key = (task.get("id"), target, group[0].id)
+        segmentation = segment(engine, embedding, prompt, self._states.get(key) or start)
+        self._states.put(key, segmentation.state)
+        own = region.id if region else group[0].id
+        if candidates > 1 and len(group) == 1 and prompt.box is None and region is None:
+            choice = alternatives(segmentation, embedding, candidates)
+            return [(own if i == 0 else f"{own}~{i + 1}", each) for i, each in enumerate(choice)]
+        return [(own, segmentation)]
+
+    def _start(
+        self,
+        engine: Engine,
+        embedding: Embedding,
+        task: Mapping[str, Any],
+        target: Target,
+        group: Sequence[Prompt],
+    ) -> tuple[State | None, Region | None]:
+        """What to decode the clicks on top of: a mask that they finish, if there is one."""
+        if any(prompt.is_rectangle for prompt in group):
+            return None, None
+        known = existing.regions(task, target, self._masks)
+        alone: list[State] = []
+
+        def seen() -> existing.Mask:
+            first = prompts.object_prompt(group[:1], target)
+            alone.append(segment(engine, embedding, first).state)
+            mask: existing.Mask = alone[0].logits > 0
+            return mask
+
+        region = existing.meant(group[0], target, known, seen)
+        if region is None:
+            return (alone[0] if alone else None), None
+        return resume(region.logits), region

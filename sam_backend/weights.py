@@ -1,0 +1,87 @@
+"""Published weights, by hash. Others are welcome (people fine-tune), damaged ones are not."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from sam_backend.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Published:
+    """One file that download_models.sh fetches, and how it asks for it."""
+
+    model: str
+    size: int
+    sha256: str
+
+
+# The same as in download_models.sh, which says where the hashes are published.
+PUBLISHED = (
+    Published(
+        "mobile_sam",
+        28_085_517,
+        "18348d144bd357285285dbd75dacd8c44a2789ea63c5edbc908e681516e95246",
+    ),
+    Published(
+        "mobile_sam",
+        16_501_766,
+        "800b1500d3e4422f9499706b75544b3604031e182f7f5f0f69f778e3512c4131",
+    ),
+    Published(
+        "mobile_sam_pt",
+        40_728_226,
+        "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+    ),
+    Published(
+        "sam_vit_b",
+        375_042_383,
+        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+    ),
+    Published(
+        "sam_vit_l",
+        1_249_524_607,
+        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+    ),
+    Published(
+        "sam_vit_h",
+        2_564_550_879,
+        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+    ),
+)
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content; remembered until the file changes, as the large ones take seconds."""
+    facts = path.stat()
+    return _sha256(path, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=32)
+def _sha256(path: Path, size: int, modified: int) -> str:  # noqa: ARG001 (they are the cache's key)
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def published(path: Path) -> Published | None:
+    """Which published file this is; None for anybody's own.
+
+    SettingsError for a published file gone bad. A file's name says nothing, and a fine-tuned
+    checkpoint may well be called like the original; but one that has the size of a published file
+    to the byte, and other bytes, is a damaged copy of it.
+    """
+    for known in PUBLISHED:
+        if path.stat().st_size == known.size:
+            if sha256(path) == known.sha256:
+                return known
+            raise SettingsError(
+                f"{path} is damaged (its SHA-256 is not that of the published file): "
+                f"delete it and run ./download_models.sh --model {known.model}"
+            )
+    return None

@@ -1,0 +1,77 @@
+"""Parts that tests share: the real weights, shared images where present, a server in process."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from onnx_sam import OnnxSam
+from sam_backend.engine import Engine
+from sam_backend.server import create_app
+from sam_backend.services import Services
+from sam_backend.settings import Settings
+from tests.fakes import DiscEngine
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+WEIGHTS = REPOSITORY / "models" / "mobile_sam"
+SHARED = Path(os.environ.get("SHARED_DIR", REPOSITORY.parent / "shared"))
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    """MobileSAM as it is served by default."""
+    if not (WEIGHTS / "encoder.onnx").is_file():
+        pytest.skip("no weights in models/mobile_sam: run ./download_models.sh")
+    return OnnxSam(WEIGHTS / "encoder.onnx", WEIGHTS / "decoder.onnx", "MobileSAM")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real images and requests that are not part of this repository."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no shared test material at {SHARED} (set SHARED_DIR)")
+    return SHARED
+
+
+@pytest.fixture
+def payload(shared: Path) -> Callable[[str], dict[str, Any]]:
+    """A request body that a real Label Studio 1.23.2 sent."""
+
+    def load(name: str) -> dict[str, Any]:
+        body: dict[str, Any] = json.loads((shared / "payloads" / f"{name}.json").read_text())
+        return body
+
+    return load
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Callable[..., Settings]:
+    """Settings from an environment of the test's own."""
+
+    def make(**environ: str) -> Settings:
+        return Settings.from_environment({"MODEL_DIR": str(tmp_path), **environ})
+
+    return make
+
+
+@pytest.fixture
+def services(settings: Callable[..., Settings]) -> Callable[..., Services]:
+    """Services around an engine that draws discs."""
+
+    def make(engine: Engine | None = None, **environ: str) -> Services:
+        return Services(settings(**environ), "test-model", lambda: engine or DiscEngine())
+
+    return make
+
+
+@pytest.fixture
+def client(services: Callable[..., Services]) -> FlaskClient:
+    """A server in this process, without Basic authentication."""
+    made = services()
+    return create_app(made.settings, made).test_client()

@@ -1,0 +1,271 @@
+"""Where the image of a task comes from, and what opens it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from sam_backend.errors import Refusal
+from sam_backend.fetching import Fetcher
+from sam_backend.label_studio import LabelStudioAccess, is_refresh_token
+from sam_backend.settings import Settings
+from sam_backend.sources import Source, resolve
+from sam_backend.state import Connection
+from tests.loopback import Reply, Site, always, site
+
+LS = Connection("http://studio.example:8080", "f00d")
+SettingsOf = Callable[..., Settings]
+
+
+@pytest.fixture
+def studio() -> Iterator[Site]:
+    with site() as served:
+        yield served
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Site]:
+    with site() as served:
+        yield served
+
+
+def fetcher(settings: Settings) -> Fetcher:
+    return Fetcher(LabelStudioAccess(settings, lambda _: None))
+
+
+def only_for(header: str, content: bytes) -> Callable[[str | None, bytes], Reply]:
+    return lambda auth, _body: (200, {}, content) if auth == header else (401, {}, b"{}")
+
+
+def jwt(**claims: object) -> str:
+    def part(value: object) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+    return f"{part({'alg': 'HS256'})}.{part(claims)}.c2ln"
+
+
+def test_uploads_are_on_label_studio() -> None:
+    source = resolve("/data/upload/6/cat.jpg", "1", LS, None)
+    assert source.url == "http://studio.example:8080/data/upload/6/cat.jpg"
+    assert source.label_studio == LS
+
+
+def test_label_studio_may_run_below_a_prefix() -> None:
+    below = Connection("https://example.org/studio", None)
+    for value in ("/data/upload/1/a.jpg", "/studio/data/upload/1/a.jpg"):
+        assert resolve(value, "1", below, None).url == (
+            "https://example.org/studio/data/upload/1/a.jpg"
+        )
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/a b.jpg", "gs://b/c.png", "azure-blob://c/ü.png"])
+def test_cloud_files_are_resolved_by_label_studio(uri: str) -> None:
+    encoded = base64.urlsafe_b64encode(uri.encode()).decode()
+    assert resolve(uri, "77", LS, None).url == f"{LS.url}/tasks/77/resolve/?fileuri={encoded}"
+
+
+def test_already_resolved_links_are_taken_as_they_are() -> None:
+    link = "/tasks/77/resolve/?fileuri=czM6Ly9idWNrZXQvYS5qcGc="
+    assert resolve(link, "77", LS, None).url == LS.url + link
+
+
+def test_the_token_is_for_label_studio_alone() -> None:
+    assert resolve("http://studio.example:8080/x.jpg", "1", LS, None).label_studio == LS
+    for other in (
+        "https://studio.example:8080/x.jpg",
+        "http://studio.example/x.jpg",
+        "http://studio.example.evil:8080/x.jpg",
+        "http://studio.example:8080@evil.example/x.jpg",
+    ):
+        assert resolve(other, "1", LS, None).label_studio is None
+
+
+def test_local_files_are_read_where_the_folder_is_known(tmp_path: Path) -> None:
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "cats" / "a b.jpg").write_bytes(b"cat")
+    value = "/data/local-files/?d=" + quote("cats/a b.jpg")
+    assert resolve(value, "1", LS, tmp_path).path == tmp_path / "cats" / "a b.jpg"
+    assert resolve(value, "1", LS, None).url == LS.url + value
+
+
+def test_no_path_leads_out_of_the_folder(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    (root / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    for name in ("../secret.jpg", "link.jpg", str(tmp_path / "secret.jpg"), "%2e%2e/secret.jpg"):
+        source = resolve(f"/data/local-files/?d={name}", "1", LS, root.resolve())
+        assert source.path is None
+
+
+def test_a_changed_local_file_is_another_image(tmp_path: Path) -> None:
+    file = tmp_path / "a.jpg"
+    file.write_bytes(b"one")
+    before = resolve("/data/local-files/?d=a.jpg", "1", LS, tmp_path).key
+    file.write_bytes(b"other")
+    assert resolve("/data/local-files/?d=a.jpg", "1", LS, tmp_path).key != before
+
+
+def test_where_label_studio_is_unknown_the_refusal_says_what_to_set() -> None:
+    with pytest.raises(Refusal, match="set LABEL_STUDIO_URL"):
+        resolve("/data/upload/1/a.jpg", "1", None, None)
+
+
+@pytest.mark.parametrize("value", ["file:///etc/passwd", "ftp://x/y.jpg", "just text", "data:,x"])
+def test_what_is_no_image_address_is_refused(value: str) -> None:
+    with pytest.raises(Refusal):
+        resolve(value, "1", LS, None)
+
+
+def test_legacy_tokens_go_along_as_they_are(studio: Site, settings: SettingsOf) -> None:
+    studio.routes["/a.jpg"] = only_for("Token f00d", b"cat")
+    source = resolve("/a.jpg", "1", Connection(studio.url, "f00d"), None)
+    assert fetcher(settings()).fetch(source).content == b"cat"
+
+
+def test_personal_access_tokens_are_exchanged_once(studio: Site, settings: SettingsOf) -> None:
+    token = jwt(token_type="refresh", exp=time.time() + 3600)
+    studio.routes["/api/token/refresh/"] = lambda _auth, body: (
+        (200, {}, b'{"access": "abc"}')
+        if json.loads(body) == {"refresh": token}
+        else (401, {}, b"")
+    )
+    studio.routes["/a.jpg"] = only_for("Bearer abc", b"cat")
+    source, fetches = (
+        resolve("/a.jpg", "1", Connection(studio.url, token), None),
+        fetcher(settings()),
+    )
+    assert fetches.fetch(source).content == fetches.fetch(source).content == b"cat"
+    assert studio.paths().count("/api/token/refresh/") == 1
+
+
+def test_an_access_token_refused_early_is_renewed(studio: Site, settings: SettingsOf) -> None:
+    answers = iter([b'{"access": "old"}', b'{"access": "new"}'])
+    studio.routes["/api/token/refresh/"] = lambda _auth, _body: (200, {}, next(answers))
+    studio.routes["/a.jpg"] = only_for("Bearer new", b"cat")
+    source = resolve("/a.jpg", "1", Connection(studio.url, jwt(token_type="refresh")), None)
+    assert fetcher(settings()).fetch(source).content == b"cat"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_revoked_personal_token_is_named(studio: Site, settings: SettingsOf, status: int) -> None:
+    studio.routes["/api/token/refresh/"] = always(status, b"{}")
+    source = resolve("/a.jpg", "1", Connection(studio.url, jwt(token_type="refresh")), None)
+    with pytest.raises(Refusal, match="expired or revoked"):
+        fetcher(settings()).fetch(source)
+
+
+def test_a_login_page_instead_of_the_image_means_the_token(
+    studio: Site, settings: SettingsOf
+) -> None:
+    studio.routes["/a.jpg"] = always(302, Location="/user/login/?next=/a.jpg")
+    studio.routes["/user/login/?next=/a.jpg"] = always(200, b"<html>", Content_Type="text/html")
+    source = resolve("/a.jpg", "1", Connection(studio.url, "f00d"), None)
+    with pytest.raises(Refusal, match="does not accept the token"):
+        fetcher(settings()).fetch(source)
+
+
+def test_a_token_does_not_follow_a_redirect_to_another_place(
+    studio: Site, elsewhere: Site, settings: SettingsOf
+) -> None:
+    studio.routes["/a.jpg"] = always(303, Location=elsewhere.url + "/signed.jpg")
+    elsewhere.routes["/signed.jpg"] = always(200, b"cat")
+    source = resolve("/a.jpg", "1", Connection(studio.url, "f00d"), None)
+    assert fetcher(settings()).fetch(source).content == b"cat"
+    assert studio.requests[0][2] == "Token f00d"
+    assert elsewhere.requests == [("GET", "/signed.jpg", None)]
+
+
+def test_a_netrc_file_does_not_replace_the_token(
+    studio: Site, settings: SettingsOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    studio.routes["/a.jpg"] = only_for("Token f00d", b"cat")
+    source = resolve("/a.jpg", "1", Connection(studio.url, "f00d"), None)
+    assert fetcher(settings()).fetch(source).content == b"cat"
+
+
+def test_a_missing_image_is_named_without_its_signature(
+    elsewhere: Site, settings: SettingsOf
+) -> None:
+    source = resolve(elsewhere.url + "/gone.jpg?X-Signature=secret", "1", None, None)
+    with pytest.raises(Refusal, match=r"/gone.jpg' cannot be fetched: HTTP 404") as refused:
+        fetcher(settings()).fetch(source)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_web_page_is_not_an_image(elsewhere: Site, settings: SettingsOf) -> None:
+    elsewhere.routes["/a.jpg"] = always(200, b"<html>", Content_Type="text/html; charset=utf-8")
+    with pytest.raises(Refusal, match="a web page, not an image"):
+        fetcher(settings()).fetch(resolve(elsewhere.url + "/a.jpg", "1", None, None))
+
+
+def test_an_answer_that_breaks_off_is_refused(elsewhere: Site, settings: SettingsOf) -> None:
+    elsewhere.routes["/a.jpg"] = always(200, b"only this", Content_Length="5000")
+    with pytest.raises(Refusal, match="broke off"):
+        fetcher(settings()).fetch(resolve(elsewhere.url + "/a.jpg", "1", None, None))
+
+
+def test_an_image_over_the_limit_is_not_read_to_its_end(
+    elsewhere: Site, settings: SettingsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sam_backend.fetching.MAX_BYTES", 1 << 20)
+    elsewhere.routes["/a.jpg"] = always(200, b"x" * (3 << 20))
+    with pytest.raises(Refusal, match="over 1 MiB"):
+        fetcher(settings()).fetch(resolve(elsewhere.url + "/a.jpg", "1", None, None))
+
+
+def test_nobody_there(settings: SettingsOf) -> None:
+    with site() as gone:
+        url = gone.url
+    with pytest.raises(
+        Refusal, match=r"cannot be fetched \(ConnectionError\): set LABEL_STUDIO_URL"
+    ):
+        fetcher(settings()).fetch(resolve("/a.jpg", "1", Connection(url, "f00d"), None))
+    token = jwt(token_type="refresh")
+    with pytest.raises(Refusal, match="cannot be reached"):
+        fetcher(settings()).fetch(resolve("/a.jpg", "1", Connection(url, token), None))
+
+
+def test_what_is_configured_comes_before_what_setup_said(settings: SettingsOf) -> None:
+    said = Connection("http://from-setup.example", "said")
+    nothing = LabelStudioAccess(settings(), lambda _: said)
+    assert nothing.connection("1") == said
+    address = LabelStudioAccess(settings(LABEL_STUDIO_HOST="http://mine.example/"), lambda _: said)
+    assert address.connection("1") == Connection("http://mine.example", "said")
+    both = LabelStudioAccess(
+        settings(LABEL_STUDIO_URL="http://mine.example", LABEL_STUDIO_ACCESS_TOKEN="own"),
+        lambda _: said,
+    )
+    assert both.connection("1") == Connection("http://mine.example", "own")
+
+
+@pytest.mark.parametrize(
+    ("token", "expected"),
+    [
+        (jwt(token_type="refresh"), True),
+        (jwt(token_type="access"), False),
+        ("0123456789abcdef0123456789abcdef01234567", False),
+        ("a.b.c", False),
+        ("..", False),
+    ],
+)
+def test_personal_tokens_are_told_from_legacy_ones(token: str, expected: bool) -> None:
+    assert is_refresh_token(token) is expected
+
+
+def test_inline_images_need_no_network(settings: SettingsOf) -> None:
+    value = "data:image/png;base64," + base64.b64encode(b"cat").decode()
+    assert fetcher(settings()).fetch(resolve(value, "1", None, None)).content == b"cat"
+
+
+def test_a_file_that_went_away(settings: SettingsOf, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match=r"'gone\.jpg' cannot be read"):
+        fetcher(settings()).fetch(Source("k", path=tmp_path / "gone.jpg"))

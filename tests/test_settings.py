@@ -1,0 +1,71 @@
+"""The environment, and the one line that a bad value is answered with."""
+
+from pathlib import Path
+
+import pytest
+
+from sam_backend.errors import SettingsError
+from sam_backend.settings import Settings
+
+of = Settings.from_environment
+
+
+def test_without_any_setting_it_works() -> None:
+    settings = of({})
+    assert (settings.sam_choice, settings.port, settings.log_level) == ("MobileSAM", 9090, "INFO")
+    assert settings.basic_auth is None
+    assert settings.label_studio_url is None
+
+
+def test_an_empty_value_is_no_value() -> None:
+    """It is what `docker compose` passes on for a variable that nobody set."""
+    assert of({"PORT": "", "SAM_CHOICE": " ", "LABEL_STUDIO_URL": ""}) == of({})
+
+
+def test_both_names_of_the_guide_are_known() -> None:
+    old = of({"LABEL_STUDIO_HOST": "http://ls:8080", "LABEL_STUDIO_ACCESS_TOKEN": "t"})
+    new = of({"LABEL_STUDIO_URL": "http://ls:8080/", "LABEL_STUDIO_API_KEY": "t"})
+    assert old == new
+
+
+def test_names_of_models_are_read_in_any_case() -> None:
+    assert of({"SAM_CHOICE": "mobilesam"}).sam_choice == "MobileSAM"
+
+
+def test_model_files_lie_in_the_model_folder_unless_said_otherwise() -> None:
+    assert of({"MODEL_DIR": "/weights"}).mobilesam_checkpoint == Path("/weights/mobile_sam")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("PORT", "http"),
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("PORT", "-1"),
+        ("WORKERS", "0"),
+        ("THREADS", "many"),
+        ("CACHE_MB", "1.5"),
+        ("SAM_CHOICE", "SAM9"),
+        ("LOG_LEVEL", "LOUD"),
+        ("LABEL_STUDIO_URL", "studio.example:8080"),
+        ("LABEL_STUDIO_HOST", "ftp://studio.example"),
+        ("LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT", "/no/such/folder"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_key(key: str, value: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        of({key: value})
+    assert f"{key}={value!r}" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("given", [{"BASIC_AUTH_USER": "a"}, {"BASIC_AUTH_PASS": "b"}])
+def test_half_a_password_is_refused(given: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="needs both halves"):
+        of(given)
+
+
+def test_a_token_needs_to_know_whose_it_is() -> None:
+    with pytest.raises(SettingsError, match="LABEL_STUDIO_API_KEY is set without LABEL_STUDIO_URL"):
+        of({"LABEL_STUDIO_API_KEY": "secret"})

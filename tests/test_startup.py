@@ -1,0 +1,171 @@
+"""Starting the real thing, in each of its three ways, and not starting it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.conftest import REPOSITORY, WEIGHTS
+
+BIN = Path(sys.executable).parent
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def environment(**settings: str) -> dict[str, str]:
+    kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+    return {**kept, "PATH": f"{BIN}:{kept.get('PATH', '')}", **settings}
+
+
+@contextmanager
+def running(*command: str, **settings: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A server that answers on its port; its output is in `process.stdout`."""
+    url = f"http://127.0.0.1:{settings['PORT']}"
+    process = subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env=environment(**settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_until_up(url, process)
+        yield url, process
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.communicate(timeout=30)
+
+
+def wait_until_up(url: str, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[0]
+        try:
+            requests.get(f"{url}/health", timeout=1)
+        except requests.ConnectionError:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail(f"no answer from {url} in 60 s")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _weights() -> None:
+    if not WEIGHTS.is_dir():
+        pytest.skip("no weights in models/mobile_sam: run ./download_models.sh")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [sys.executable, "_wsgi.py"],
+        [str(BIN / "gunicorn"), "_wsgi:app"],
+        [str(BIN / "label-studio-ml"), "start", "."],
+    ],
+    ids=["python", "gunicorn", "label-studio-ml"],
+)
+def test_the_three_ways_to_start(command: list[str], tmp_path: Path) -> None:
+    port = str(free_port())
+    (tmp_path / "models").mkdir()
+    checkpoint = {"MOBILESAM_CHECKPOINT": str(WEIGHTS), "MODEL_DIR": str(tmp_path / "models")}
+    with running(*command, PORT=port, **checkpoint) as (url, _):
+        assert requests.get(f"{url}/health", timeout=5).json()["status"] == "UP"
+        assert requests.get(url, timeout=5).json()["model"] == "MobileSAM"
+
+
+def test_it_ends_by_saying_what_to_do_in_label_studio(tmp_path: Path) -> None:
+    port = str(free_port())
+    settings = {"PORT": port, "MOBILESAM_CHECKPOINT": str(WEIGHTS), "MODEL_DIR": str(tmp_path)}
+    with running(sys.executable, "_wsgi.py", **settings) as (url, process):
+        assert process.stdout is not None
+        text = ""
+        while "make studio" not in text:
+            text += process.stdout.readline()
+        assert f"http://localhost:{port}" in text
+        assert "ML_BLOCK_LOCAL_IP=false USE_DEFAULT_BANNED_SUBNETS=false" in text
+        assert "label_configs/brush.xml" in text
+        assert requests.get(f"{url}/health", timeout=5).ok
+
+
+def test_options_of_label_studio_ml_are_settings(tmp_path: Path) -> None:
+    port = str(free_port())
+    command = [sys.executable, "_wsgi.py", "--port", port, "--basic-auth-user", "u"]
+    command += ["--basic-auth-pass", "p", "--model-dir", str(tmp_path), "--host", "127.0.0.1"]
+    with running(*command, PORT=port, MOBILESAM_CHECKPOINT=str(WEIGHTS)) as (url, _):
+        assert requests.get(url, timeout=5).status_code == 401
+        assert requests.get(url, timeout=5, auth=("u", "p")).ok
+
+
+def test_several_workers_count_together(tmp_path: Path) -> None:
+    port = str(free_port())
+    settings = {"PORT": port, "MOBILESAM_CHECKPOINT": str(WEIGHTS), "MODEL_DIR": str(tmp_path)}
+    with running(sys.executable, "_wsgi.py", WORKERS="2", **settings) as (url, _):
+        for _ in range(20):
+            requests.get(f"{url}/versions", timeout=5)
+        text = requests.get(f"{url}/metrics", timeout=5).text
+        assert 'sam_request_seconds_count{route="/versions"} 20.0' in text
+
+
+def refused(**settings: str) -> str:
+    """What a start says that does not come to pass; the port must stay closed."""
+    port = str(free_port())
+    process = subprocess.run(
+        [sys.executable, "_wsgi.py"],
+        check=False,
+        cwd=REPOSITORY,
+        env=environment(**{"PORT": port, **settings}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert process.returncode == 2
+    assert process.stdout == ""
+    (line,) = process.stderr.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("PORT", "high"), ("SAM_CHOICE", "SAM9"), ("WORKERS", "0")]
+)
+def test_a_bad_setting_stops_the_start_with_one_line(key: str, value: str) -> None:
+    assert f"{key}={value!r}" in refused(**{key: value})
+
+
+def test_a_missing_model_file_is_named(tmp_path: Path) -> None:
+    line = refused(MODEL_DIR=str(tmp_path))
+    assert f"{tmp_path}/mobile_sam/encoder.onnx does not exist" in line
+    assert "download_models.sh" in line
+
+
+@pytest.mark.parametrize("damaged", ["encoder.onnx", "decoder.onnx"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "text"])
+def test_a_damaged_model_file_is_named(tmp_path: Path, damaged: str, damage: str) -> None:
+    shutil.copytree(WEIGHTS, tmp_path / "mobile_sam")
+    file = tmp_path / "mobile_sam" / damaged
+    content = file.read_bytes()
+    file.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "text": b"hello"}[damage])
+    assert str(file) in refused(MODEL_DIR=str(tmp_path))
+
+
+def test_encoder_and_decoder_swapped(tmp_path: Path) -> None:
+    (tmp_path / "mobile_sam").mkdir()
+    shutil.copy(WEIGHTS / "encoder.onnx", tmp_path / "mobile_sam" / "decoder.onnx")
+    shutil.copy(WEIGHTS / "decoder.onnx", tmp_path / "mobile_sam" / "encoder.onnx")
+    assert "encoder.onnx is not an image encoder" in refused(MODEL_DIR=str(tmp_path))

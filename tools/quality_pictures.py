@@ -1,0 +1,74 @@
+"""The README's pictures: the clicks, our mask and the peer's, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from sam_backend.engine import Engine, Pixels
+from tools.click_protocol import Click, Mask
+from tools.quality import Annotation, as_prompt
+
+PANEL_WIDTH = 300  # pixels
+COLOURS = 96  # a palette keeps a photograph below 150 kB and lossless
+GREEN, RED, BLUE = (40, 200, 60), (230, 50, 50), (30, 110, 255)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture that scikit-image ships, in the public domain or under CC0."""
+
+    file: str
+    clicks: tuple[Click, ...]
+
+
+SCENES = (
+    Scene("astronaut.png", (Click(223, 300, True),)),
+    Scene("chelsea.png", (Click(220, 150, True),)),
+    Scene("coffee.png", (Click(300, 180, True),)),
+)
+
+
+def draw_pictures(engine: Engine, images: Path, out: Path) -> None:
+    """Write out/quality_<name>.png for each scene found in images."""
+    for scene in SCENES:
+        image = np.asarray(Image.open(images / scene.file).convert("RGB"))
+        ours, peer = _answers(engine, image, scene.clicks)
+        panels = [_clicked(image, scene.clicks), _masked(image, ours), _masked(image, peer)]
+        picture = Image.fromarray(np.hstack([_panel(panel) for panel in panels]))
+        picture.quantize(COLOURS, dither=Image.Dither.NONE).save(
+            out / f"quality_{Path(scene.file).stem}.png", optimize=True
+        )
+
+
+def _answers(engine: Engine, image: Pixels, clicks: tuple[Click, ...]) -> tuple[Mask, Mask]:
+    annotation = Annotation(engine, engine.encode(image))
+    prompt = as_prompt(list(clicks))
+    return annotation.ours(prompt), annotation.peer(prompt)
+
+
+def _clicked(image: Pixels, clicks: tuple[Click, ...]) -> Pixels:
+    drawn: Pixels = image.copy()
+    radius = max(4, image.shape[1] // 50)
+    for click in clicks:
+        cv2.circle(drawn, (click.x, click.y), radius, (255, 255, 255), -1)
+        cv2.circle(drawn, (click.x, click.y), radius - 2, GREEN if click.positive else RED, -1)
+    return drawn
+
+
+def _masked(image: Pixels, mask: Mask) -> Pixels:
+    drawn: Pixels = image.copy()
+    drawn[mask] = (0.45 * drawn[mask] + 0.55 * np.array(BLUE)).astype(np.uint8)
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(drawn, outlines, -1, (255, 255, 255), max(1, image.shape[1] // 300))
+    return drawn
+
+
+def _panel(image: Pixels) -> Pixels:
+    height = round(image.shape[0] * PANEL_WIDTH / image.shape[1])
+    resized = cv2.resize(image, (PANEL_WIDTH, height), interpolation=cv2.INTER_AREA)
+    return np.pad(resized, ((0, 0), (2, 2), (0, 0)), constant_values=255).astype(np.uint8)
