@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help start studio test check e2e lock clean
+.PHONY: help start studio test check e2e bench lock clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,10 @@ e2e: .venv-test/ready .venv-studio/ready  ## the tests with a real Label Studio 
 	@./download_models.sh --model mobile_sam
 	.venv-test/bin/python -m pytest tests/e2e
 
+bench: .venv/ready .venv-bench/ready  ## this back end beside the usual one, as ratios
+	@./download_models.sh --model mobile_sam
+	@.venv/bin/python -m tools.bench $(BENCH)
+
 lock: .venv-test/ready  ## pin and hash what requirements/*.in ask for
 	@for pair in base:requirements.txt test:requirements/test.txt studio:requirements/studio.txt; do \
 	    .venv-test/bin/uv pip compile --quiet --universal --upgrade --python-version 3.10 \
@@ -37,7 +41,7 @@ lock: .venv-test/ready  ## pin and hash what requirements/*.in ask for
 	done
 
 clean:  ## remove environments and caches; weights and Label Studio's data stay
-	rm -rf .venv .venv-test .venv-studio .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-test .venv-studio .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/ready: requirements.txt requirements-sdk.txt
 	$(call environment,.venv)
@@ -54,6 +58,12 @@ clean:  ## remove environments and caches; weights and Label Studio's data stay
 .venv-studio/ready: requirements/studio.txt
 	$(call environment,.venv-studio)
 	.venv-studio/bin/python $(PIP_INSTALL) -r requirements/studio.txt
+	@touch $@
+
+.venv-bench/ready: requirements/bench.txt requirements/bench-no-deps.txt
+	$(call environment,.venv-bench)
+	.venv-bench/bin/python $(PIP_INSTALL) -r requirements/bench.txt
+	.venv-bench/bin/python $(PIP_INSTALL) --no-deps -r requirements/bench-no-deps.txt
 	@touch $@
 
 define environment

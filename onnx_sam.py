@@ -230,6 +230,9 @@ def _image_output(session: ort.InferenceSession) -> str:
 def _session(model: Path | onnx.ModelProto, device: str) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 3  # exported graphs warn about their own constants
+    # Threads that wait in a loop for the next operation take the cores from other annotators'
+    # clicks, and from Label Studio where it runs beside.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers: list[str | tuple[str, dict[str, str]]] = ["CPUExecutionProvider"]
     if device != "cpu":
         ort.preload_dlls()  # finds the CUDA libraries that PyTorch brings

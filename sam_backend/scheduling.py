@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from sam_backend import metrics, stale
 from sam_backend.engine import Embedding, Engine, Floats, Pixels
 
-# More threads do not make a click much faster, but keep others from theirs.
-DECODE_THREADS = 2
-
 
 class Schedule:
     """Slots for the encodes and decodes of clicks, and the gaps between them for prefetches.
@@ -35,6 +32,12 @@ class Schedule:
     def decode(self) -> AbstractContextManager[None]:
         """A click's slot to decode, first come, first served."""
         return self._slot(self._decodes)
+
+    @property
+    def clicks(self) -> int:
+        """How many clicks encode, decode or wait to."""
+        with self._changed:
+            return sum(len(queue.waiting) + queue.busy for queue in (self._encodes, self._decodes))
 
     def wait_for_a_gap(self) -> None:
         """Returns when no click encodes, decodes or waits to."""
@@ -103,5 +106,5 @@ class ScheduledEngine:
 
 
 def decode_slots() -> int:
-    """How many decodes run at once: each uses DECODE_THREADS cores, where there are that many."""
-    return max(1, (os.cpu_count() or 1) // DECODE_THREADS)
+    """How many decodes run at once: with more than there are cores, all only finish later."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -38,7 +38,7 @@ class Services:
         self.model_version = model_version
         self.state = State.in_folder(settings.model_dir)
         self.objects = Objects()
-        self._turns = Turns()
+        self.turns = Turns()
         self._schedule = Schedule(encodes=1, decodes=decode_slots())
         self.access = LabelStudioAccess(settings, self.state.connection)
         self.images = Images(settings, Fetcher(self.access), self._schedule, self.engine)
@@ -78,7 +78,7 @@ class Services:
     ) -> AbstractContextManager[None]:
         """A request's turn, which a newer one with the same prompts overtakes."""
         ids = frozenset(prompt.id for prompt in prompts)
-        return self._turns.turn((project, task_id, target), ids)
+        return self.turns.turn((project, task_id, target), ids)
 
     def opened(self, project: str, task: Mapping[str, Any], config: str) -> None:
         """An annotator opened a task: gets its images ready. Returns at once."""

@@ -40,6 +40,10 @@ class Turns:
         self._turns: dict[Hashable, list[_Turn]] = {}
         self._lock = threading.Lock()
 
+    def __len__(self) -> int:
+        with self._lock:
+            return sum(map(len, self._turns.values()))
+
     @contextmanager
     def turn(self, place: Hashable, prompt_ids: frozenset[str]) -> Iterator[None]:
         """Registers a request; overtakes the older ones of the same annotator."""

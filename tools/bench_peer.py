@@ -1,0 +1,73 @@
+"""What `make bench` compares with: MobileSAM as people serve it today, from PyPI's parts alone.
+
+One predictor that all threads share, the last image kept in it, masks by the SDK's brush encoder.
+Runs in an environment of its own (requirements/bench.txt), never seen by the rest.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.request import urlopen
+
+import cv2
+import numpy as np
+import torch
+from flask import Flask, jsonify, request
+from label_studio_sdk.converter import brush
+
+# A torchvision built for CUDA does not load beside a CPU torch; only its resizing is used here.
+_library = torch.library.Library("torchvision", "DEF")
+for _schema in (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+):
+    try:
+        _library.define(_schema)
+    except RuntimeError:  # it loaded after all
+        break
+
+from mobile_sam import SamPredictor, sam_model_registry  # noqa: E402
+
+app = Flask("peer")
+_model = sam_model_registry["vit_t"](checkpoint=os.environ["CHECKPOINT"])
+_model.eval()
+predictor = SamPredictor(_model)
+seen: dict[str, str] = {}
+
+
+@app.get("/health")
+def health() -> Any:
+    return jsonify({"status": "UP"})
+
+
+@app.post("/predict")
+def predict() -> Any:
+    body = request.get_json()
+    task, context = body["tasks"][0], (body.get("params") or {}).get("context")
+    if not context:
+        return jsonify({"results": []})
+    url = task["data"]["image"]
+    if seen.get("url") != url:
+        with urlopen(url) as response:  # noqa: S310 (the benchmark's own server)
+            content = np.frombuffer(response.read(), np.uint8)
+        predictor.set_image(cv2.imdecode(content, cv2.IMREAD_COLOR_RGB))
+        seen["url"] = url
+    points, labels, box = [], [], None
+    for region in context["result"]:
+        width, height, value = region["original_width"], region["original_height"], region["value"]
+        x, y = value["x"] * width / 100, value["y"] * height / 100
+        if region["type"] == "rectanglelabels":
+            box = [x, y, x + value["width"] * width / 100, y + value["height"] * height / 100]
+        else:
+            points.append([x, y])
+            labels.append(int(region.get("is_positive", True)))
+    masks, scores, _ = predictor.predict(
+        point_coords=np.array(points) if points else None,
+        point_labels=np.array(labels) if points else None,
+        box=np.array(box) if box else None,
+        multimask_output=True,
+    )
+    mask = masks[int(np.argmax(scores))].astype(np.uint8) * 255
+    region = {"type": "brushlabels", "value": {"format": "rle", "rle": brush.mask2rle(mask)}}
+    return jsonify({"results": [{"result": [region], "score": float(scores.max())}]})

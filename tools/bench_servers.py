@@ -1,0 +1,228 @@
+"""The servers that `make bench` asks, and how it asks them."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import orjson
+import requests
+from PIL import Image
+
+from sam_backend import rle
+
+ROOT = Path(__file__).resolve().parent.parent
+
+CONFIG = """<View><Image name="image" value="$image"/>
+<BrushLabels name="brush" toName="image"><Label value="A"/></BrushLabels>
+<KeyPointLabels name="point" toName="image" smart="true"><Label value="A"/></KeyPointLabels>
+<RectangleLabels name="box" toName="image" smart="true"><Label value="A"/></RectangleLabels>
+</View>"""
+
+
+class Pictures:
+    """Serves pictures to both back ends, as Label Studio would."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir()
+        handler = functools.partial(_Quiet, directory=str(folder))
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+
+    def add(self, name: str, image: Image.Image) -> str:
+        path = self._folder / name
+        if not path.exists():
+            image.save(path, quality=92)
+        return f"http://127.0.0.1:{self._server.server_port}/{name}"
+
+    def __enter__(self) -> Pictures:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_of_error: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+@dataclass
+class Backend:
+    """One of the servers, asked as Label Studio asks."""
+
+    name: str
+    url: str
+    pid: int
+    cache: Path | None = None
+    _task: int = field(default=0)
+
+    def click(
+        self,
+        image: str,
+        points: Sequence[tuple[float, float]] = (),
+        box: tuple[float, float, float, float] | None = None,
+        masks: int = 0,
+    ) -> float:
+        """Milliseconds for the whole request."""
+        body = self._body(image, points, box, masks)
+        started = time.perf_counter()
+        self._post(body)
+        return 1000 * (time.perf_counter() - started)
+
+    def mask(self, image: str, points: Sequence[tuple[float, float]]) -> object:
+        """The RLE of the answer, None for an error."""
+        response = self._post(self._body(image, points, None, 0))
+        try:
+            return orjson.loads(response.content)["results"][0]["result"][0]["value"]["rle"]
+        except (ValueError, LookupError, TypeError):
+            return None
+
+    def open(self, image: str) -> None:
+        body = orjson.loads(self._body(image, [], None, 0))
+        body["params"]["context"] = None
+        self._post(orjson.dumps(body))
+
+    def stages(self) -> dict[str, float]:
+        """Seconds spent in each stage so far, and in requests for clicks."""
+        text = requests.get(self.url + "/metrics", timeout=60).text
+        found = re.findall(r'^sam_stage_seconds_sum\{stage="(\w+)"\} (\S+)', text, re.MULTILINE)
+        whole = re.findall(
+            r'^sam_request_seconds_sum\{route="/predict"\} (\S+)', text, re.MULTILINE
+        )
+        return {name: float(value) for name, value in found} | {"request": float(whole[0])}
+
+    def usage(self) -> tuple[float, float]:
+        """Resident memory of the worker and bytes in the cache folder, in MB."""
+        task = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        resident = 0
+        for process in (self.pid, *map(int, task.read_text().split())):
+            status = Path(f"/proc/{process}/status").read_text()
+            resident = max(resident, int(re.findall(r"VmRSS:\s+(\d+)", status)[0]))
+        disk = sum(p.stat().st_size for p in self.cache.rglob("*")) if self.cache else 0
+        return resident / 1024, disk / 2**20
+
+    def _post(self, body: bytes) -> requests.Response:
+        headers = {"Content-Type": "application/json"}
+        return requests.post(self.url + "/predict", body, headers=headers, timeout=300)
+
+    def _body(
+        self,
+        image: str,
+        points: Sequence[tuple[float, float]],
+        box: tuple[float, float, float, float] | None,
+        masks: int,
+    ) -> bytes:
+        self._task += 1
+        size = {"original_width": 2241, "original_height": 1500, "to_name": "image"}
+        prompts = [
+            size
+            | {
+                "id": f"{self._task}-{n}",
+                "type": "keypointlabels",
+                "is_positive": True,
+                "value": {"x": x, "y": y, "keypointlabels": ["A"]},
+            }
+            for n, (x, y) in enumerate(points)
+        ]
+        if box is not None:
+            place = dict(zip(("x", "y", "width", "height"), box, strict=True))
+            prompts.append(
+                size
+                | {
+                    "id": f"{self._task}-box",
+                    "type": "rectanglelabels",
+                    "value": place | {"rectanglelabels": ["A"]},
+                }
+            )
+        regions = [
+            size
+            | {
+                "id": f"mask-{n}",
+                "type": "brushlabels",
+                "value": {"format": "rle", "rle": _mask(), "brushlabels": ["A"]},
+            }
+            for n in range(masks)
+        ]
+        task = {
+            "id": self._task,
+            "data": {"image": image},
+            "annotations": [{"id": 1, "result": regions}] if regions else [],
+        }
+        context = {"result": prompts}
+        return orjson.dumps(
+            {
+                "tasks": [task],
+                "project": "1.1",
+                "label_config": CONFIG,
+                "params": {"context": context},
+            }
+        )
+
+
+@functools.cache
+def _mask() -> list[int]:
+    """A ragged mask of some 20 kB."""
+    rows, columns = np.mgrid[:1500, :2241]
+    edge = 300 + 40 * np.sin(rows / 3) + 30 * np.cos(columns / 5)
+    return rle.encode(np.hypot(rows - 700, columns - 1100) < edge)
+
+
+@contextmanager
+def ours(folder: Path) -> Iterator[Backend]:
+    environ = {"MODEL_DIR": str(folder), "LOG_LEVEL": "WARNING", "HOST": "127.0.0.1"}
+    weights = os.environ.get("MOBILESAM_CHECKPOINT") or str(ROOT / "models/mobile_sam")
+    command = [sys.executable, str(ROOT / "_wsgi.py")]
+    with _server("ours", command, environ | {"MOBILESAM_CHECKPOINT": weights}) as backend:
+        backend.cache = folder / "cache"
+        yield backend
+
+
+@contextmanager
+def peer(python: str, checkpoint: str) -> Iterator[Backend]:
+    options = ["--worker-class", "gthread", "--threads", "8", "--timeout", "300"]
+    command = [python, "-m", "gunicorn", *options, "tools.bench_peer:app", "--bind"]
+    with _server("peer", command, {"CHECKPOINT": checkpoint}) as backend:
+        yield backend
+
+
+@contextmanager
+def _server(name: str, command: list[str], environ: dict[str, str]) -> Iterator[Backend]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [*command, f"127.0.0.1:{port}"] if name == "peer" else command,
+        env=os.environ | environ | {"PORT": str(port)},
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=None if os.environ.get("BENCH_LOGS") else subprocess.DEVNULL,
+    )
+    backend = Backend(name, f"http://127.0.0.1:{port}", process.pid)
+    try:
+        for _ in range(1200):
+            if process.poll() is not None:
+                sys.exit(f"the {name} server ended: see why with BENCH_LOGS=1")
+            try:
+                requests.get(backend.url + "/health", timeout=5)
+                break
+            except requests.ConnectionError:
+                time.sleep(0.1)
+        yield backend
+    finally:
+        process.terminate()
+        process.wait(30)
