@@ -122,7 +122,7 @@ def answer(value: object, status_code: int = 200) -> Response:
 
 
 def _body() -> Mapping[str, Any]:
-    """The request's JSON object, without the numbers of its brush masks."""
+    """The request's JSON object; its brush masks are left unread."""
     try:
         body = bodies.parse(request.get_data(cache=False))
     except orjson.JSONDecodeError as error:

@@ -32,9 +32,12 @@ def encode(mask: npt.NDArray[np.bool_]) -> list[int]:
     return list(stream.tobytes())
 
 
-def decode(rle: Iterable[int], height: int, width: int) -> npt.NDArray[np.bool_]:
-    """The mask (H, W) of a brush RLE: true where alpha is not 0. ValueError if it does not fit."""
-    content = bytes(rle)
+def decode(rle: Iterable[int] | str, height: int, width: int) -> npt.NDArray[np.bool_]:
+    """The mask (H, W) of a brush RLE: true where alpha is not 0. ValueError if it does not fit.
+
+    A string is what `bodies.parse` makes of the numbers: the same, with commas.
+    """
+    content = bytes(map(int, rle.split(",")) if isinstance(rle, str) else rle)
     end_of_stream = len(content) * 8
     content += bytes(8)  # zeros behind the end, so that the last numbers are read like all others
     expected = height * width * CHANNELS

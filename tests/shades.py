@@ -26,7 +26,6 @@ class FakeEngine:
     def __init__(self, fingerprint: str | None = "fake-1") -> None:
         self.fingerprint = fingerprint
         self.encoded: list[int] = []  # brightness of each image, in order
-        self.decodes = 0
         self.before_encode: Callable[[], object] = lambda: None
         self.before_decode: Callable[[], object] = lambda: None
         self._lock = threading.Lock()
@@ -48,8 +47,6 @@ class FakeEngine:
         mask_input: Floats | None = None,
     ) -> tuple[Floats, Floats]:
         self.before_decode()
-        with self._lock:
-            self.decodes += 1
         brightness = float(embedding.features[0, 0, 0, 0])
         time.sleep(0)  # lets another thread in, where one that shares state would fail
         x, y = points[0] * 256 / embedding.width
