@@ -15,7 +15,8 @@ studio: .venv/ready .venv-studio/ready  ## the back end and a Label Studio with 
 	@./download_models.sh --model mobile_sam
 	@.venv/bin/python -m tools.studio
 
-test: check .venv-studio/ready  ## every check and every test; set up on first use
+# TORCH=1 adds the tests of the optional PyTorch side: gigabytes, where PyTorch comes with CUDA.
+test: check .venv-studio/ready $(if $(TORCH),.venv-test/torch)  ## every check and every test; set up on first use
 	@./download_models.sh --model mobile_sam
 	.venv-test/bin/python -m pytest
 
@@ -53,6 +54,10 @@ clean:  ## remove environments and caches; weights and Label Studio's data stay
 	$(call environment,.venv-test)
 	.venv-test/bin/python $(PIP_INSTALL) -r requirements.txt -r requirements/test.txt
 	.venv-test/bin/python $(PIP_INSTALL) --no-deps -r requirements-sdk.txt -r requirements/test-sdk.txt
+	@touch $@
+
+.venv-test/torch: .venv-test/ready requirements-torch.txt requirements-transformers.txt
+	.venv-test/bin/python $(PIP_INSTALL) -r requirements-torch.txt -r requirements-transformers.txt
 	@touch $@
 
 .venv-studio/ready: requirements/studio.txt
