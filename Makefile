@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help start studio test check e2e bench lock clean
+.PHONY: help start studio test check e2e bench quality screenshot lock clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,14 @@ e2e: .venv-test/ready .venv-studio/ready  ## the tests with a real Label Studio 
 bench: .venv/ready .venv-bench/ready  ## this back end beside the usual one, as ratios
 	@./download_models.sh --model mobile_sam
 	@.venv/bin/python -m tools.bench $(BENCH)
+
+quality: .venv/ready  ## masks per click, beside the usual back end's rule: make quality FOLDER=…
+	@./download_models.sh --model mobile_sam
+	@.venv/bin/python -m tools.quality $(FOLDER)
+
+screenshot: .venv-test/ready .venv-studio/ready  ## the picture in the README, taken anew
+	@./download_models.sh --model mobile_sam
+	.venv-test/bin/python -m tools.screenshot
 
 lock: .venv-test/ready  ## pin and hash what requirements/*.in ask for
 	@for pair in base:requirements.txt test:requirements/test.txt studio:requirements/studio.txt; do \
