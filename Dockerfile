@@ -6,9 +6,13 @@ RUN MODEL_DIR=/weights/models ./download_models.sh --model mobile_sam
 
 FROM python:3.12-slim
 WORKDIR /app
-COPY requirements.txt requirements-sdk.txt ./
+COPY requirements*.txt ./
 RUN pip install --no-cache-dir -r requirements.txt \
     && pip install --no-cache-dir --no-deps -r requirements-sdk.txt
+# requirements-gpu.txt, say: it brings an ONNX Runtime of its own.
+ARG EXTRA=""
+RUN if [ -n "$EXTRA" ]; then \
+    pip uninstall -y onnxruntime && pip install --no-cache-dir -r "$EXTRA"; fi
 COPY --from=weights /weights/models /opt/weights
 COPY *.py ./
 COPY sam_backend sam_backend

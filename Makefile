@@ -25,6 +25,7 @@ check: .venv-test/ready  ## formatting, lint and types
 	.venv-test/bin/ruff check .
 	.venv-test/bin/mypy
 	.venv-test/bin/shellcheck download_models.sh .ci/run
+	.venv-test/bin/hadolint --failure-threshold warning Dockerfile
 
 e2e: .venv-test/ready .venv-studio/ready  ## the tests with a real Label Studio and browser only
 	@./download_models.sh --model mobile_sam
