@@ -33,14 +33,3 @@ def when_ready(_server: object) -> None:
 
 def on_exit(_server: object) -> None:
     shutil.rmtree(os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""), ignore_errors=True)
-
-
-def worker_exit(_server: object, _worker: object) -> None:
-    """The last thing a worker does, after its requests are answered.
-
-    ONNX Runtime was loaded before the fork, for the check above; what it does in a forked process
-    when that cleans up ends in an abort.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)

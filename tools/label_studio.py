@@ -18,17 +18,20 @@ from typing import Any
 
 import requests
 
+Json = dict[str, Any]
+
 ROOT = Path(__file__).resolve().parents[1]
 EMAIL = "annotator@example.com"
 PASSWORD = "segment-anything"  # a loopback server without anything worth protecting
 START_LIMIT_S = 180.0  # the first start of a data directory runs every database migration
 REQUEST_LIMIT_S = 120.0  # an export of many masks takes a while
 
-# Label Studio refuses loopback addresses for models and for the webhooks it makes with them;
-# the others keep it from calling home.
+# Label Studio refuses loopback addresses for models and for the webhooks it makes with them, and
+# the legacy token that it sends in /setup. The other switches keep it from calling home.
 SWITCHES = {
     "ML_BLOCK_LOCAL_IP": "false",
     "USE_DEFAULT_BANNED_SUBNETS": "false",
+    "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
     "LATEST_VERSION_CHECK": "False",
     "COLLECT_ANALYTICS": "False",
     "SENTRY_DSN": "",
@@ -44,8 +47,7 @@ def free_port() -> int:
     """A port of the loopback interface that nothing listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        return int(probe.getsockname()[1])
 
 
 def find_executable() -> Path:
@@ -58,16 +60,11 @@ class LabelStudio:
     """One Label Studio server on the loopback interface, and its API."""
 
     def __init__(
-        self,
-        data_dir: Path,
-        *,
-        executable: Path | None = None,
-        port: int | None = None,
-        local_files: Path | None = None,
+        self, data_dir: Path, *, port: int | None = None, local_files: Path | None = None
     ) -> None:
         """`local_files` is the folder below which local storages may lie; None turns them off."""
         self.data_dir = data_dir
-        self.executable = executable or find_executable()
+        self.executable = find_executable()
         self.port = port or free_port()
         # The name that Label Studio gives itself in /setup: cookies and tokens go by origin.
         self.url = f"http://localhost:{self.port}"
@@ -75,6 +72,7 @@ class LabelStudio:
         self._local_files = local_files
         self._process: subprocess.Popen[bytes] | None = None
         self._session = requests.Session()
+        self._session.trust_env = False  # no proxy lies between this and the loopback interface
 
     @property
     def legacy_token(self) -> str:
@@ -88,12 +86,12 @@ class LabelStudio:
 
     def start(self) -> None:
         """Start the server and sign in; raise LabelStudioError with the log's end if it fails."""
+        if not self.executable.is_file():
+            raise LabelStudioError(f"there is no Label Studio at {self.executable}")
         self.data_dir.mkdir(parents=True, exist_ok=True)
         command: list[str | Path] = [self.executable, "start", "--no-browser"]
         command += ["--data-dir", self.data_dir, "--internal-host", "127.0.0.1"]
         command += ["--port", str(self.port), "--username", EMAIL, "--password", PASSWORD]
-        # The token that Label Studio sends in /setup is a legacy one.
-        command += ["--enable-legacy-api-token"]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
@@ -116,13 +114,13 @@ class LabelStudio:
         if self._process is None:
             return
         process, self._process = self._process, None
-        for how in (signal.SIGTERM, signal.SIGKILL):
-            if process.poll() is None:
-                os.killpg(process.pid, how)
-                try:
-                    process.wait(timeout=10)
-                except subprocess.TimeoutExpired:
-                    continue
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def wait(self) -> int:
         """Wait until the server ends by itself, and return its exit status."""
@@ -130,64 +128,45 @@ class LabelStudio:
 
     def create_project(self, title: str, label_config: str) -> int:
         """Create a project and return its id."""
-        answer = self._post("/api/projects", {"title": title, "label_config": label_config})
-        return int(answer["id"])
+        body = {"title": title, "label_config": label_config}
+        return int(self._post("/api/projects", body)["id"])
 
-    def projects(self) -> list[dict[str, Any]]:
+    def projects(self) -> list[Json]:
         """All projects, newest first."""
-        found: list[dict[str, Any]] = self._get("/api/projects?page_size=1000")["results"]
-        return found
+        return list(self._get("/api/projects?page_size=1000")["results"])
 
     def import_images(self, project_id: int, paths: Sequence[Path]) -> list[int]:
         """Upload images, one task each, and return the ids of the tasks."""
         with ExitStack() as stack:
             # Under one field name, Label Studio takes the last file only.
-            files = [
-                (f"file{number}", (path.name, stack.enter_context(path.open("rb"))))
-                for number, path in enumerate(paths)
-            ]
-            answer = self._call("POST", self._import_path(project_id), files=files).json()
-        return list(answer["task_ids"])
+            opened = [(path.name, stack.enter_context(path.open("rb"))) for path in paths]
+            files = {f"file{number}": file for number, file in enumerate(opened)}
+            path = f"/api/projects/{project_id}/import?return_task_ids=true"
+            return list(self._call("POST", path, files=files).json()["task_ids"])
 
     def import_tasks(self, project_id: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
         """Import tasks in Label Studio's JSON format and return their ids."""
-        return list(self._post(self._import_path(project_id), list(tasks))["task_ids"])
+        path = f"/api/projects/{project_id}/import?return_task_ids=true"
+        return list(self._post(path, list(tasks))["task_ids"])
 
     def connect_model(
-        self,
-        project_id: int,
-        url: str,
-        title: str,
-        user: str | None = None,
-        password: str | None = None,
+        self, project_id: int, url: str, title: str, auth: tuple[str, str] | None = None
     ) -> int:
-        """Connect an interactive ML back end and return its id."""
-        body: dict[str, Any] = {
-            "project": project_id,
-            "url": url,
-            "title": title,
-            "is_interactive": True,
-        }
-        if user is not None:
-            body |= {
-                "auth_method": "BASIC_AUTH",
-                "basic_auth_user": user,
-                "basic_auth_pass": password,
-            }
+        """Connect an interactive ML back end, with a user and password if given; return its id."""
+        body: Json = {"project": project_id, "url": url, "title": title, "is_interactive": True}
+        if auth:
+            body |= dict(zip(("basic_auth_user", "basic_auth_pass"), auth, strict=True))
+            body["auth_method"] = "BASIC_AUTH"
         return int(self._post("/api/ml", body)["id"])
 
-    def models(self, project_id: int) -> list[dict[str, Any]]:
+    def models(self, project_id: int) -> list[Json]:
         """The ML back ends connected to a project, each checked anew by Label Studio."""
-        found: list[dict[str, Any]] = self._get(f"/api/ml?project={project_id}")
-        return found
+        return list(self._call("GET", f"/api/ml?project={project_id}").json())
 
-    def click(
-        self, model_id: int, task_id: int, regions: Sequence[Mapping[str, Any]]
-    ) -> dict[str, Any]:
+    def click(self, model_id: int, task_id: int, regions: Sequence[Mapping[str, Any]]) -> Json:
         """What the editor does after a smart prompt; the model's prediction is under "data"."""
         body = {"task": task_id, "context": {"result": list(regions)}}
-        answer: dict[str, Any] = self._post(f"/api/ml/{model_id}/interactive-annotating", body)
-        return answer
+        return self._post(f"/api/ml/{model_id}/interactive-annotating", body)
 
     def add_local_storage(self, project_id: int, path: Path) -> int:
         """Import the files in a folder below `local_files` as tasks; return the storage's id."""
@@ -196,19 +175,17 @@ class LabelStudio:
         self._post(f"/api/storages/localfiles/{storage}/sync", {})
         return storage
 
-    def task(self, task_id: int) -> dict[str, Any]:
-        """One task with its annotations, drafts and predictions."""
-        found: dict[str, Any] = self._get(f"/api/tasks/{task_id}")
-        return found
+    def task(self, task_id: int) -> Json:
+        """One task with its annotations and drafts."""
+        return self._get(f"/api/tasks/{task_id}")
 
-    def tasks(self, project_id: int) -> list[dict[str, Any]]:
+    def tasks(self, project_id: int) -> list[Json]:
         """All tasks of a project."""
-        answer = self._get(f"/api/tasks?project={project_id}&page_size=1000&fields=all")
-        found: list[dict[str, Any]] = answer["tasks"]
-        return found
+        path = f"/api/tasks?project={project_id}&page_size=1000&fields=all"
+        return list(self._get(path)["tasks"])
 
     def export(self, project_id: int, export_type: str) -> bytes:
-        """An export of the annotated tasks as Label Studio writes it: JSON, or a ZIP archive."""
+        """An export as Label Studio writes it: a ZIP archive when there are several files."""
         path = f"/api/projects/{project_id}/export?exportType={export_type}"
         return self._call("GET", path).content
 
@@ -218,9 +195,8 @@ class LabelStudio:
 
     def allow_legacy_tokens(self, allowed: bool) -> None:
         """Turn legacy API tokens on or off for the organisation; new ones have them off."""
-        self._post(
-            "/api/jwt/settings", {"api_tokens_enabled": True, "legacy_api_tokens_enabled": allowed}
-        )
+        body = {"api_tokens_enabled": True, "legacy_api_tokens_enabled": allowed}
+        self._post("/api/jwt/settings", body)
 
     def _environment(self) -> dict[str, str]:
         # LABEL_STUDIO_* and HOST of the caller are meant for the back end, and would rename this.
@@ -229,30 +205,23 @@ class LabelStudio:
             for key, value in os.environ.items()
             if not key.startswith(("LABEL_STUDIO_", "HEARTEX_")) and key not in {"HOST", "PORT"}
         }
-        local = {"LOCAL_FILES_SERVING_ENABLED": "false"}
         if self._local_files:
-            local = {
-                "LOCAL_FILES_SERVING_ENABLED": "true",
-                "LOCAL_FILES_DOCUMENT_ROOT": str(self._local_files),
-            }
-        return kept | SWITCHES | local
+            kept["LOCAL_FILES_DOCUMENT_ROOT"] = str(self._local_files)
+        kept["LOCAL_FILES_SERVING_ENABLED"] = str(bool(self._local_files)).lower()
+        return kept | SWITCHES
 
     def _wait_until_up(self) -> None:
         deadline = time.monotonic() + START_LIMIT_S
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
-                raise LabelStudioError(f"Label Studio ended while starting:\n{self._log_end()}")
+                break
             try:
                 if self._session.get(f"{self.url}/health", timeout=5).ok:
                     return
             except requests.RequestException:
                 time.sleep(0.2)
-        raise LabelStudioError(
-            f"Label Studio is not up after {START_LIMIT_S:.0f} s:\n{self._log_end()}"
-        )
-
-    def _log_end(self) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
+        end = "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
+        raise LabelStudioError(f"Label Studio did not start. The end of {self.log}:\n{end}")
 
     def _sign_in(self) -> None:
         page = f"{self.url}/user/login/"
@@ -265,15 +234,11 @@ class LabelStudio:
     def _csrf_token(self) -> str:
         return str(self._session.cookies["csrftoken"])
 
-    @staticmethod
-    def _import_path(project_id: int) -> str:
-        return f"/api/projects/{project_id}/import?return_task_ids=true"
+    def _get(self, path: str) -> Json:
+        return dict(self._call("GET", path).json())
 
-    def _get(self, path: str) -> Any:
-        return self._call("GET", path).json()
-
-    def _post(self, path: str, body: Any) -> Any:
-        return self._call("POST", path, json=body).json()
+    def _post(self, path: str, body: object) -> Json:
+        return dict(self._call("POST", path, json=body).json())
 
     def _call(self, method: str, path: str, **kwargs: Any) -> requests.Response:
         headers = {"X-CSRFToken": self._csrf_token(), "Referer": self.url}
