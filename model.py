@@ -82,8 +82,8 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
 
     def _regions(self, task: Task, results: list[Any]) -> list[Result]:
         found = prompts.read(results)
-        if not found:  # sent when a mask was accepted or the last prompt deleted
-            self._services.accepted(str(task.get("id")))
+        if not found:  # sent when an annotation is saved with prompts still in it
+            self._services.ended(str(task.get("id")))
         config = label_config.parse(self._label_config)
         extra = self._services.state.extra_params(self._project) or {}
         regions: list[Result] = []
@@ -103,11 +103,12 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         """The masks of all objects that prompts of one label on one image point at."""
         target, regions = output.target, list[Result]()
         joined = self._services.join(self._project, task, target, context)
+        sent = frozenset(prompt.id for prompt in context)
         embedding = self._services.embedding(self._project, task, config, target)
         for group in prompts.objects(joined):
             with metrics.STAGE.labels("decode").time():
                 found = self._services.objects.segment(
-                    self._services.engine(), embedding, task, target, group, output.candidates
+                    self._services.engine(), embedding, task, target, group, sent, output.candidates
                 )
             for region_id, segmentation in found:
                 if not segmentation.mask.any():

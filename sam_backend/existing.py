@@ -12,7 +12,7 @@ import contextlib
 import io
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import cv2
@@ -21,8 +21,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from sam_backend import rle
-from sam_backend.engine import LOW_RES_SIDE, MODEL_SIDE, Floats, scaled_size
+from sam_backend.engine import LOW_RES_SIDE, MODEL_SIDE, Floats, scaled_size, upsample
 from sam_backend.prompts import Prompt, Target
+from sam_backend.segmenter import ObjectPrompt, Segmentation
 
 Mask = npt.NDArray[np.bool_]  # (H, W)
 
@@ -30,7 +31,7 @@ SAME_OBJECT = 0.6  # of a mask lies in what the model sees where the click is
 _CERTAIN = 8.0  # the logit of a pixel that is all in, or all out
 
 _TYPES = ("brushlabels", "brush", "bitmasklabels", "bitmask", "polygonlabels", "polygon")
-_PART = re.compile(r"-\d+$")  # parts of one object are named a, a-2, a-3, …
+_PART = re.compile(r"\.\d+$")  # parts of one object are named a, a.2, a.3, …
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Region:
 
     id: str
     logits: Floats  # (256, 256), low-res: the mask as the engine takes it
+    parts: tuple[Mapping[str, Any], ...]  # the results that it is made of
 
     def holds(self, keypoint: Prompt, target: Target) -> bool:
         row, column = _low_res_place(keypoint, target)
@@ -73,7 +75,7 @@ def regions(task: Mapping[str, Any], target: Target, cache: Cache) -> list[Regio
             if logits is None:
                 logits = _logits(parts, target)
                 cache.put(key, logits)
-            found.append(Region(region_id, logits))
+            found.append(Region(region_id, logits, tuple(parts)))
     return found
 
 
@@ -92,6 +94,26 @@ def meant(
     mask = seen()
     best = max(known, key=lambda region: region.share_in(mask))
     return best if best.share_in(mask) >= SAME_OBJECT else None
+
+
+def changed_where_clicked(
+    region: Region, answer: Segmentation, prompt: ObjectPrompt, target: Target
+) -> Segmentation:
+    """A mask that is there already, changed by an answer only where the clicks point at.
+
+    What was painted by hand elsewhere stays as it was, to the pixel.
+    """
+    new = answer.state.logits
+    _, labels = cv2.connectedComponents(((new > 0) != (region.logits > 0)).astype(np.uint8))
+    height, width = scaled_size(target.height, target.width)
+    scale = np.array([width / target.width, height / target.height]) * LOW_RES_SIDE / MODEL_SIDE
+    columns, rows = np.clip((prompt.points * scale).astype(int), 0, LOW_RES_SIDE - 1).T
+    clicked = np.isin(labels, [label for label in labels[rows, columns] if label])
+    # A little wider, for the edge between two low-res pixels belongs to the change.
+    changed = np.float32(cv2.dilate(clicked.astype(np.uint8), np.ones((3, 3), np.uint8)))
+    here = upsample(changed, target.height, target.width) > 0.5
+    old = _painted(region.parts, target)
+    return replace(answer, mask=np.where(here, answer.mask, old))
 
 
 def _results(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -143,17 +165,23 @@ def _signature(part: Mapping[str, Any]) -> Hashable:
 
 
 def _logits(parts: Sequence[Mapping[str, Any]], target: Target) -> Floats:
-    """The masks of all parts together, at low resolution. What cannot be read is not there."""
-    mask = np.zeros((target.height, target.width), bool)
-    for part in parts:
-        with contextlib.suppress(ValueError, TypeError, OSError, KeyError):
-            mask |= _read(part["value"], target.height, target.width)
+    """The masks of all parts together, at low resolution."""
+    mask = _painted(parts, target)
     step = LOW_RES_SIDE / MODEL_SIDE
     height, width = (max(1, round(side * step)) for side in scaled_size(*mask.shape))
     covered = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
     logits = np.full((LOW_RES_SIDE, LOW_RES_SIDE), -_CERTAIN, np.float32)
     logits[:height, :width] = (2 * covered - 1) * _CERTAIN
     return logits
+
+
+def _painted(parts: Sequence[Mapping[str, Any]], target: Target) -> Mask:
+    """The masks of all parts together. What cannot be read is not there."""
+    mask = np.zeros((target.height, target.width), bool)
+    for part in parts:
+        with contextlib.suppress(ValueError, TypeError, OSError, KeyError):
+            mask |= _read(part["value"], target.height, target.width)
+    return mask
 
 
 def _read(value: Mapping[str, Any], height: int, width: int) -> Mask:

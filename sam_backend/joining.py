@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
-from sam_backend.prompts import PROMPT_TYPES, Prompt, distance
+from sam_backend.prompts import PROMPT_TYPES, Prompt, distance, mask_id
 
 # The editor saves a draft 5 s after the last change, at worst 10 s after it. Until then nothing
 # but the memory knows a prompt; from then on a prompt that lives is in the draft.
@@ -34,14 +34,14 @@ class Draft:
 class Trust(IntEnum):
     """Whether prompts stay until the annotator accepts, or go with each answer (auto-accept).
 
-    Auto-accept cannot be seen, only suspected: prompts go away without a word. A rejected mask
-    does the same, so one silent end costs a step, and two in a row end the joining until prompts
-    are seen to stay again.
+    Auto-accept cannot be seen, only suspected: prompts go away without a word, as they do when a
+    mask is accepted or rejected by hand. So each such end costs a step, and what shows that prompts
+    stay gives all of them back.
     """
 
     SUSPECT = 0
     NEUTRAL = 1
-    PROVEN = 2
+    PROVEN = 4
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Memory:
     prompts: tuple[Prompt, ...] = ()  # in the order in which they were placed
     draft: str = ""  # version of the draft then
     seen: float = 0.0  # when, in seconds since the epoch
-    trust: Trust = Trust.NEUTRAL
+    trust: int = Trust.NEUTRAL
 
 
 def newest_draft(drafts: object) -> Draft:
@@ -79,13 +79,10 @@ def join(
         for p in memory.prompts
         if p.is_rectangle not in kinds and _is_alive(p, memory, draft, now)
     ]
-    trust = memory.trust
-    if any(p.id in draft.prompt_ids or p.id in ids for p in memory.prompts):
-        trust = Trust.PROVEN
-    elif same_kind:  # all gone, so that object is done
-        trust = Trust(max(trust - 1, Trust.SUSPECT))
-        joined = []
-    if trust is Trust.SUSPECT or not (ids & {p.id for p in same_kind} or _touch(context, joined)):
+    trust = _trust(ids, memory, draft, ended=bool(same_kind))
+    if same_kind and not ids & {p.id for p in same_kind}:
+        joined = []  # the prompts before these are gone, so their object is done
+    elif not same_kind and not (_touch(context, joined) and (trust or _only_cuts(context))):
         joined = []
     fresh = {prompt.id: prompt for prompt in context}  # a prompt may have been moved
     kept = [fresh.pop(p.id, p) for p in memory.prompts if p.id in fresh or p in joined]
@@ -93,18 +90,28 @@ def join(
     return prompts, Memory(prompts, draft.version, now, trust)
 
 
-def accepted(memory: Memory) -> Memory:
-    """The memory after the editor said that no prompt is left, as it does on a manual accept."""
-    return replace(memory, prompts=(), trust=Trust.PROVEN)
-
-
 def ended(memory: Memory) -> Memory:
-    """The memory after the annotation was saved: how its masks were accepted stays unknown."""
+    """The memory after the editor or Label Studio said that no prompt of the task is left."""
     return replace(memory, prompts=())
 
 
+def _trust(ids: set[str], memory: Memory, draft: Draft, *, ended: bool) -> int:
+    known = {prompt.id for prompt in memory.prompts}
+    if known & (ids | draft.prompt_ids):
+        return Trust.PROVEN  # they outlived an answer
+    masks = {prompt_id for prompt_id in known if mask_id(prompt_id) in draft.mask_ids}
+    if len(masks) > 1:
+        return Trust.SUSPECT  # the mask of one object was accepted after each of its prompts
+    return max(memory.trust - 1, Trust.SUSPECT) if ended else memory.trust
+
+
+def _only_cuts(context: Sequence[Prompt]) -> bool:
+    """Nobody starts an object with a negative keypoint, so it cuts the one that was drawn last."""
+    return not any(prompt.is_rectangle or prompt.is_positive for prompt in context)
+
+
 def _is_alive(prompt: Prompt, memory: Memory, draft: Draft, now: float) -> bool:
-    if prompt.id in draft.mask_ids:
+    if mask_id(prompt.id) in draft.mask_ids:
         return False
     if prompt.id in draft.prompt_ids:
         return True

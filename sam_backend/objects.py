@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from cachetools import LRUCache
@@ -54,13 +54,15 @@ class Objects:
         task: Mapping[str, Any],
         target: Target,
         group: Sequence[Prompt],
+        sent: Container[str],
         candidates: int = 1,
     ) -> list[tuple[str, Segmentation]]:
         """The id of the region that an object's prompts draw, and its mask.
 
-        The id is that of the object's first prompt. So the next answer replaces this one, and
-        accepting it makes the editor say so (an empty context): the mask takes that prompt's place
-        among the regions. Or it is that of a mask which is there already, and is replaced.
+        The id follows from the first of the prompts that were sent with this request, so that the
+        next answer replaces this one. It does not follow from one that was joined: should its mask
+        have been accepted without our knowing, it would be overwritten. Or the id is that of a mask
+        which is there already, and is meant to be replaced.
 
         A single keypoint is ambiguous: it gets up to so many `candidates`, the best one first.
         """
@@ -75,8 +77,12 @@ class Objects:
         key = (task.get("id"), target, group[0].id)
         segmentation = segment(engine, embedding, prompt, self._states.get(key) or start)
         self._states.put(key, segmentation.state)
-        own = region.id if region else group[0].id
-        if candidates > 1 and len(group) == 1 and prompt.box is None and region is None:
+        if region is not None:
+            whole = existing.changed_where_clicked(region, segmentation, prompt, target)
+            return [(region.id, whole)]
+        first = next((p for p in group if p.id in sent), group[0])
+        own = prompts.mask_id(first.id)
+        if candidates > 1 and len(group) == 1 and prompt.box is None:
             choice = alternatives(segmentation, embedding, candidates)
             return [(own if i == 0 else f"{own}~{i + 1}", each) for i, each in enumerate(choice)]
         return [(own, segmentation)]

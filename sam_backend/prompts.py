@@ -46,6 +46,14 @@ class Prompt:
     control: str = ""  # that it was placed with
 
 
+def mask_id(prompt_id: str) -> str:
+    """The id of the region that a prompt draws: the same with every click, and never the prompt's.
+
+    With the prompt's own id, the editor would merge the two on accept, and break on undo.
+    """
+    return f"m-{prompt_id}"
+
+
 def read(results: Iterable[Mapping[str, Any]]) -> dict[Target, tuple[Prompt, ...]]:
     """The prompts among the results of a context or draft, by what they point at.
 

@@ -44,7 +44,7 @@ class Output:
         form = shapes.in_form_of(self.control.tag, polygon_tolerance)
         found: list[Result] = []
         for number, value in enumerate(form(segmentation.mask)):
-            part = region_id if number == 0 else f"{region_id}-{number + 1}"
+            part = region_id if number == 0 else f"{region_id}.{number + 1}"
             region = self._region(part, segmentation.score)
             found += [self._result(region, self.control, value)]
             if self.naming is not None:

@@ -15,7 +15,7 @@ from sam_backend.engine import Embedding, Engine
 from sam_backend.errors import Refusal
 from sam_backend.fetching import Fetcher
 from sam_backend.images import Images
-from sam_backend.joining import Memory, accepted, ended, join, newest_draft
+from sam_backend.joining import Memory, ended, join, newest_draft
 from sam_backend.label_config import ImageObject, LabelConfig
 from sam_backend.label_studio import LabelStudioAccess
 from sam_backend.objects import Objects
@@ -111,12 +111,8 @@ class Services:
         self.state.update_memory(project, str(task.get("id")), target, change)
         return prompts
 
-    def accepted(self, task_id: str) -> None:
-        """The editor says that no prompt of a task is left: its masks were accepted."""
-        self.state.change_memories(task_id, accepted)
-
     def ended(self, task_id: str) -> None:
-        """Label Studio says that a task's annotation was saved or deleted."""
+        """No prompt of a task is left: its annotation was saved or deleted."""
         self.state.change_memories(task_id, ended)
 
     def report(self, task_id: str, refusal: Refusal) -> None:

@@ -19,7 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import orjson
 
-from sam_backend.joining import Memory, Trust
+from sam_backend.joining import Memory
 from sam_backend.prompts import Prompt, Target
 
 logger = logging.getLogger("sam_backend")
@@ -185,5 +185,5 @@ def _memory(value: bytes) -> Memory:
         prompts=tuple(Prompt(**prompt) for prompt in fields["prompts"]),
         draft=fields["draft"],
         seen=fields["seen"],
-        trust=Trust(fields["trust"]),
+        trust=fields["trust"],
     )

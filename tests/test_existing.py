@@ -113,7 +113,7 @@ def test_other_prompts_start_a_new_object(
     client: FlaskClient, prompt: dict[str, Any], there: dict[str, Any]
 ) -> None:
     (result,) = click(client, prompt, drafts=draft(there))["result"]
-    assert result["id"] == "k"
+    assert result["id"] == "m-k"
     assert not mask_of(result)[150, 45]
 
 
@@ -135,7 +135,7 @@ def test_a_mask_may_have_any_form(client: FlaskClient, regions: list[dict[str, A
 def test_the_parts_of_an_object_are_one_mask(client: FlaskClient) -> None:
     values = shapes.polygons(LARGE | disc(300, 150, 30), 1.0)
     parts = [
-        region(id_, v, "polygonlabels") for id_, v in zip(("old", "old-2"), values, strict=True)
+        region(id_, v, "polygonlabels") for id_, v in zip(("old", "old.2"), values, strict=True)
     ]
     cut = keypoint("k", 25, 50, positive=False)
     (result,) = click(client, cut, drafts=draft(*parts))["result"]
@@ -163,6 +163,18 @@ def test_half_of_a_real_object_is_completed(engine: Engine) -> None:
     task = {"id": 1, "drafts": draft(there)}
     right = Prompt("k", 100 * 230 / 640, 100 * 200 / 480)
     embedding = engine.encode(pixels)
-    [(id_, grown)] = Objects().segment(engine, embedding, task, target, [right])
+    [(id_, grown)] = Objects().segment(engine, embedding, task, target, [right], {"k"})
     assert id_ == "old"
     assert iou(grown.mask, ball) > 0.9
+
+
+def test_what_was_painted_by_hand_stays_to_the_pixel_where_nobody_clicked(
+    client: FlaskClient,
+) -> None:
+    painted = LARGE.copy()
+    painted[110:112, 60:140] = False  # a scratch finer than the model sees
+    cut = keypoint("k", 25, 60, positive=False)
+    (result,) = click(client, cut, drafts=draft(brush("old", painted)))["result"]
+    mask = mask_of(result)
+    assert not mask[180, 100]
+    assert np.array_equal(mask[:140], painted[:140])

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sam_backend.joining import Draft, Memory, accepted, join, newest_draft
-from sam_backend.prompts import Prompt
+from sam_backend.joining import Draft, Memory, ended, join, newest_draft
+from sam_backend.prompts import Prompt, mask_id
 from tests.fakes import keypoint, rectangle
 
 
@@ -35,12 +35,9 @@ class Editor:
         prompts, self.memory = join(context, self.memory, self.draft, self.now)
         return [prompt.id for prompt in prompts]
 
-    def accepts(self) -> None:
-        """By hand: the mask takes its prompt's place, and the editor sends an empty context."""
-        self.memory = accepted(self.memory)
-
     def saves(self, *prompts: str, masks: tuple[str, ...] = ()) -> None:
-        self.draft = Draft(f"1@{self.now}", frozenset(prompts), frozenset(masks))
+        accepted = frozenset(map(mask_id, masks))
+        self.draft = Draft(f"1@{self.now}", frozenset(prompts), accepted)
 
 
 def test_a_keypoint_in_a_rectangle_refines_its_mask() -> None:
@@ -79,19 +76,26 @@ def test_a_moved_prompt_is_taken_where_it_is_now() -> None:
     assert [(p.id, p.x) for p in prompts] == [("r", 40), ("a", 55)]
 
 
-def test_after_an_accept_the_next_keypoint_stands_alone() -> None:
+def test_after_a_saved_annotation_the_next_keypoint_stands_alone() -> None:
     editor = Editor()
     editor.sends(box("r"))
-    editor.accepts()
+    editor.memory = ended(editor.memory)
     assert editor.sends(point("k")) == ["k"]
 
 
-def test_object_after_object_may_be_mixed_when_each_is_accepted() -> None:
+def test_object_after_object_may_be_mixed_by_those_whose_prompts_are_seen_to_stay() -> None:
     editor = Editor()
     for i in range(5):
         assert editor.sends(box(f"r{i}")) == [f"r{i}"]
-        assert editor.sends(point(f"k{i}")) == [f"r{i}", f"k{i}"]
-        editor.accepts()
+        assert editor.sends(point(f"a{i}")) == [f"r{i}", f"a{i}"]
+        assert editor.sends(point(f"a{i}"), point(f"b{i}")) == [f"r{i}", f"a{i}", f"b{i}"]
+
+
+def test_an_alt_click_alone_cuts_what_was_drawn_last_whoever_accepts_how() -> None:
+    editor = Editor()
+    for i in range(5):
+        assert editor.sends(box(f"r{i}")) == [f"r{i}"]
+    assert editor.sends(point("k", positive=False)) == ["r4", "k"]
 
 
 def test_a_keypoint_outside_of_the_rectangle_is_another_object() -> None:
@@ -149,7 +153,7 @@ def test_new_keypoints_without_the_old_ones_start_a_new_object() -> None:
     assert editor.sends(point("b", 55)) == ["b"]
 
 
-def test_auto_accept_is_recognised_and_ends_the_joining() -> None:
+def test_auto_accept_is_suspected_and_ends_the_joining() -> None:
     """Each answer is accepted at once and its prompts deleted, without a word to us."""
     editor = Editor()
     editor.sends(box("r1"))
@@ -159,13 +163,22 @@ def test_auto_accept_is_recognised_and_ends_the_joining() -> None:
     assert editor.sends(point("k2")) == ["k2"]
 
 
-def test_a_rejected_mask_does_not_end_the_joining_for_those_who_accept_by_hand() -> None:
+def test_auto_accept_is_recognised_by_two_masks_of_one_object() -> None:
     editor = Editor()
-    editor.sends(box("r1"))
-    editor.accepts()
+    editor.sends(box("r"))
+    assert editor.sends(point("k")) == ["r", "k"]  # nothing tells yet
+    editor.saves(masks=("r", "k"))
     editor.sends(box("r2"))
-    assert editor.sends(box("r3")) == ["r3"]  # r2 was rejected
-    assert editor.sends(point("k")) == ["r3", "k"]
+    assert editor.sends(point("k2")) == ["k2"]
+
+
+def test_a_rejected_mask_does_not_end_the_joining_for_those_whose_prompts_stay() -> None:
+    editor = Editor()
+    editor.sends(point("a"))
+    editor.sends(point("a"), point("b"))
+    editor.sends(box("r1", 10, 10))
+    assert editor.sends(box("r2")) == ["r2"]  # r1 was rejected
+    assert editor.sends(point("k")) == ["r2", "k"]
 
 
 def test_the_clock_may_jump_back() -> None:

@@ -12,8 +12,14 @@ from flask.testing import FlaskClient
 from sam_backend.engine import Floats
 from sam_backend.server import create_app
 from sam_backend.services import Services
-from tests.conftest import REPOSITORY
-from tests.fakes import BRUSH_LABELS, DiscEngine, keypoint, rectangle, shared_pair
+from tests.fakes import (
+    BRUSH_LABELS,
+    SHARED_LABELS,
+    DiscEngine,
+    keypoint,
+    rectangle,
+    shared_pair,
+)
 from tests.test_protocol import click, errors, mask_of, post
 
 
@@ -46,12 +52,11 @@ def test_the_config_decides(client: FlaskClient, tag: str, key: str) -> None:
 
 
 def test_bare_controls_take_the_label_from_the_shared_labels(client: FlaskClient) -> None:
-    pasted = (REPOSITORY / "label_configs" / "polygons.xml").read_text()
-    prompt = shared_pair(keypoint("a", 50, 50), label="Person")
-    outline, label = click(client, *prompt, config=pasted)["result"]
+    shared = SHARED_LABELS.replace("<Brush ", "<Polygon ")
+    outline, label = click(client, *shared_pair(keypoint("a", 50, 50)), config=shared)["result"]
     assert (outline["type"], label["type"]) == ("polygon", "labels")
-    assert outline["id"] == label["id"] == "a"
-    assert label["value"]["labels"] == ["Person"]
+    assert outline["id"] == label["id"]
+    assert label["value"]["labels"] == ["Car"]
     assert label["value"]["points"] == outline["value"]["points"]
 
 
@@ -95,7 +100,7 @@ def test_the_parts_of_an_object_are_polygons_with_ids_that_stay(client: FlaskCli
     points = [keypoint("a", 20, 50), keypoint("b", 80, 50)]
     first = click(client, *points, config=config("PolygonLabels"))["result"]
     again = click(client, *points, config=config("PolygonLabels"))["result"]
-    assert [region["id"] for region in first] == ["a", "a-2"]
+    assert [region["id"] for region in first] == ["m-a", "m-a.2"]
     assert first == again
 
 
@@ -132,11 +137,11 @@ def test_a_single_click_may_have_candidates_without_near_duplicates(
 ) -> None:
     asking = config("BrushLabels", attribute='candidates="3"')
     whole, part = click(ambiguous, keypoint("a", 50, 50), config=asking)["result"]
-    assert (whole["id"], part["id"]) == ("a", "a~2")
+    assert (whole["id"], part["id"]) == ("m-a", "m-a~2")
     assert whole["score"] > part["score"]
     assert (mask_of(part) & ~mask_of(whole)).sum() == 0
     again = click(ambiguous, keypoint("a", 50, 50), keypoint("b", 52, 50), config=asking)["result"]
-    assert [region["id"] for region in again] == ["a"], "a second click says which one"
+    assert [region["id"] for region in again] == ["m-a"], "a second click says which one"
 
 
 def test_nobody_gets_candidates_who_did_not_ask(ambiguous: FlaskClient) -> None:
