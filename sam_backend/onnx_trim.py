@@ -155,7 +155,7 @@ class _Rewriter:
                 self._write(node, 2, "", "columns")
             case [None, int(n), int(w), int(m), int(v), None] if (n, w) == (m, v) and n != w:
                 self._window = w
-                self._expect(n == self._traced.down)
+                self._expect(n == self._traced.down and self._steps[-1:] == ["pad"])
                 self._pad.input[1] = self._input("ends", (8,), _ends)
                 self._write(node, 1, "split", "down")
                 self._write(node, 3, "", "across")

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,8 @@ class Backend:
     url: str
     pid: int
     cache: Path | None = None
-    _task: int = field(default=0)
+    _task: int = 1
+    _clicks: Iterator[int] = field(default_factory=count)
 
     def click(
         self,
@@ -77,9 +79,10 @@ class Backend:
         points: Sequence[tuple[float, float]] = (),
         box: tuple[float, float, float, float] | None = None,
         masks: int = 0,
+        name: str = "",
     ) -> float:
-        """Milliseconds for the whole request."""
-        body = self._body(image, points, box, masks)
+        """Milliseconds for the whole request; prompts of one name are of one object."""
+        body = self._body(image, points, box, masks, name)
         started = time.perf_counter()
         self._post(body)
         return 1000 * (time.perf_counter() - started)
@@ -91,6 +94,10 @@ class Backend:
             return orjson.loads(response.content)["results"][0]["result"][0]["value"]["rle"]
         except (ValueError, LookupError, TypeError):
             return None
+
+    def next_task(self) -> None:
+        """Later clicks are in another task."""
+        self._task += 1
 
     def open(self, image: str) -> None:
         body = orjson.loads(self._body(image, [], None, 0))
@@ -126,13 +133,14 @@ class Backend:
         points: Sequence[tuple[float, float]],
         box: tuple[float, float, float, float] | None,
         masks: int,
+        name: str = "",
     ) -> bytes:
-        self._task += 1
+        click = name or next(self._clicks)
         size = {"original_width": 2241, "original_height": 1500, "to_name": "image"}
         prompts = [
             size
             | {
-                "id": f"{self._task}-{n}",
+                "id": f"point-{click}-{n}",
                 "type": "keypointlabels",
                 "is_positive": True,
                 "value": {"x": x, "y": y, "keypointlabels": ["A"]},
@@ -144,7 +152,7 @@ class Backend:
             prompts.append(
                 size
                 | {
-                    "id": f"{self._task}-box",
+                    "id": f"box-{click}",
                     "type": "rectanglelabels",
                     "value": place | {"rectanglelabels": ["A"]},
                 }
@@ -195,7 +203,9 @@ def ours(folder: Path) -> Iterator[Backend]:
 @contextmanager
 def peer(python: str, checkpoint: str) -> Iterator[Backend]:
     options = ["--worker-class", "gthread", "--threads", "8", "--timeout", "300"]
-    command = [python, "-m", "gunicorn", *options, "tools.bench_peer:app", "--bind"]
+    # Started elsewhere, for here lies our own gunicorn.conf.py.
+    options += ["--pythonpath", str(ROOT), "--bind"]
+    command = [python, "-m", "gunicorn", "tools.bench_peer:app", *options]
     with _server("peer", command, {"CHECKPOINT": checkpoint}) as backend:
         yield backend
 
@@ -208,7 +218,7 @@ def _server(name: str, command: list[str], environ: dict[str, str]) -> Iterator[
     process = subprocess.Popen(
         [*command, f"127.0.0.1:{port}"] if name == "peer" else command,
         env=os.environ | environ | {"PORT": str(port)},
-        cwd=ROOT,
+        cwd=ROOT if name == "ours" else ROOT / "tools",
         stdout=subprocess.DEVNULL,
         stderr=None if os.environ.get("BENCH_LOGS") else subprocess.DEVNULL,
     )
@@ -218,7 +228,7 @@ def _server(name: str, command: list[str], environ: dict[str, str]) -> Iterator[
             if process.poll() is not None:
                 sys.exit(f"the {name} server ended: see why with BENCH_LOGS=1")
             try:
-                requests.get(backend.url + "/health", timeout=5)
+                requests.get(backend.url + "/health", timeout=120)
                 break
             except requests.ConnectionError:
                 time.sleep(0.1)

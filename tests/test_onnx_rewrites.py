@@ -1,0 +1,72 @@
+"""The rewritten encoder and decoder say what the exported graphs say."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from sam_backend.onnx_trim import any_size, used
+from tests.conftest import WEIGHTS
+
+pytestmark = pytest.mark.skipif(
+    not (WEIGHTS / "encoder.onnx").exists(), reason="./download_models.sh fetches the weights"
+)
+
+
+@pytest.fixture(scope="module")
+def exported() -> onnx.ModelProto:
+    return onnx.load(WEIGHTS / "encoder.onnx")
+
+
+def session(model: onnx.ModelProto) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    return ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def test_any_size_is_the_same_for_a_square_and_close_for_less(exported: onnx.ModelProto) -> None:
+    rewritten = any_size(exported)
+    trimmed = session(rewritten.model)
+    pixels = np.zeros((1, 3, 1024, 1024), np.float32)
+    noise = np.random.default_rng(0).normal(0, 1, (3, 11, 16)).astype(np.float32)
+    pixels[0, :, :704] = noise.repeat(64, axis=1).repeat(64, axis=2)
+    whole = session(exported).run(None, {"input": pixels})[0]
+    same = trimmed.run(None, {"input": pixels} | rewritten.inputs(1024, 1024))[0]
+    np.testing.assert_allclose(same, whole, atol=1e-4)
+    for turned in (False, True):  # rows and columns are not mixed up
+        less = np.ascontiguousarray(pixels[:, :, :704])
+        reference = whole[:, :, :44]
+        if turned:
+            less = np.ascontiguousarray(less.transpose(0, 1, 3, 2))
+            flipped = {"input": np.ascontiguousarray(pixels.transpose(0, 1, 3, 2))}
+            full = trimmed.run(None, flipped | rewritten.inputs(1024, 1024))[0]
+            reference = full[:, :, :, :44]
+        part = trimmed.run(None, {"input": less} | rewritten.inputs(*less.shape[2:]))[0]
+        assert part.shape == reference.shape
+        inner = (part * reference).sum() / np.linalg.norm(part) / np.linalg.norm(reference)
+        assert inner > 0.95
+
+
+@pytest.mark.parametrize(("pixels", "rows"), [(1, 64), (64, 64), (65, 128), (1000, 1024)])
+def test_few_sizes(pixels: int, rows: int) -> None:
+    assert used(pixels) == rows
+
+
+@pytest.mark.parametrize("damage", ["window", "input", "slice"])
+def test_an_unknown_graph_is_refused(exported: onnx.ModelProto, damage: str) -> None:
+    model = onnx.ModelProto()
+    model.CopyFrom(exported)
+    if damage == "input":
+        model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 512
+    elif damage == "window":
+        next(node for node in model.graph.node if node.op_type == "Pad").op_type = "Identity"
+    else:
+        pads = [n for n, node in enumerate(model.graph.node) if node.op_type == "Pad"]
+        slices = [n for n, node in enumerate(model.graph.node) if node.op_type == "Slice"]
+        model.graph.node[next(n for n in slices if n > pads[0] + 40)].op_type = "Identity"
+    with pytest.raises(ValueError, match=r"attention|size"):
+        any_size(model)
