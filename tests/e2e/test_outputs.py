@@ -37,21 +37,18 @@ def saved_results(studio: LabelStudio, task_id: int) -> list[dict[str, Any]]:
 def test_a_polygon_is_saved_and_exported_to_coco(
     editor: Editor, studio: LabelStudio, make_project: MakeProject, back_end: BackEnd
 ) -> None:
-    project = make_project("polygons", back_end)
+    project = make_project("polygon_labels", back_end)
     task_id = open_new_task(editor, project)
     editor.choose(KEYPOINT, "Object")
     answer = editor.click(*Shape.DISC.centre)
     editor.accept()
     editor.submit()
 
-    outline, label = saved_results(studio, task_id)
-    assert (outline["type"], label["type"]) == ("polygon", "labels")
-    assert outline["value"]["points"] == pytest.approx(
-        np.array(answer["result"][0]["value"]["points"])
-    )
+    outline = next(r for r in saved_results(studio, task_id) if r["type"] == "polygonlabels")
+    assert np.allclose(outline["value"]["points"], answer["result"][0]["value"]["points"])
     with zipfile.ZipFile(io.BytesIO(studio.export(project.id, "COCO"))) as archive:
         coco = json.loads(archive.read("result.json"))
-    [annotation] = coco["annotations"]
+    annotation = coco["annotations"][0]  # one for each control that the region was saved for
     [points] = annotation["segmentation"]
     assert iou(painted(list(zip(points[::2], points[1::2], strict=True))), Shape.DISC.mask()) > 0.95
     assert [c["name"] for c in coco["categories"] if c["id"] == annotation["category_id"]] == [
@@ -76,12 +73,14 @@ def test_a_bitmask_is_saved_as_answered(
 def test_a_keypoint_gets_its_tight_box(
     editor: Editor, studio: LabelStudio, make_project: MakeProject, back_end: BackEnd
 ) -> None:
-    task_id = open_new_task(editor, make_project("boxes", back_end))
+    task_id = open_new_task(editor, make_project("rectangle_labels", back_end))
     editor.choose(KEYPOINT, "Object")
     editor.click(*Shape.RING.centre)
     editor.accept()
     editor.submit()
-    value = next(r for r in saved_results(studio, task_id) if r["type"] == "rectangle")["value"]
+    value = next(r for r in saved_results(studio, task_id) if r["type"] == "rectanglelabels")[
+        "value"
+    ]
     left, top, right, bottom = Shape.RING.value[1]
     assert value["x"] / 100 * WIDTH == pytest.approx(left, abs=5)
     assert value["y"] / 100 * HEIGHT == pytest.approx(top, abs=5)
