@@ -48,12 +48,17 @@ def test_a_polygon_is_saved_and_exported_to_coco(
     assert np.allclose(outline["value"]["points"], answer["result"][0]["value"]["points"])
     with zipfile.ZipFile(io.BytesIO(studio.export(project.id, "COCO"))) as archive:
         coco = json.loads(archive.read("result.json"))
-    annotation = coco["annotations"][0]  # one for each control that the region was saved for
+    [annotation] = coco["annotations"]
     [points] = annotation["segmentation"]
-    assert iou(painted(list(zip(points[::2], points[1::2], strict=True))), Shape.DISC.mask()) > 0.95
+    outlined = painted(list(zip(points[::2], points[1::2], strict=True)))
     assert [c["name"] for c in coco["categories"] if c["id"] == annotation["category_id"]] == [
         "Object"
     ]
+
+    open_new_task(editor, make_project("brush", back_end))
+    editor.choose(KEYPOINT, "Object")
+    _, mask = only_mask(editor.click(*Shape.DISC.centre))
+    assert iou(outlined, mask) > 0.98
 
 
 def test_a_bitmask_is_saved_as_answered(
