@@ -39,7 +39,7 @@ SINGLE_MASK, WHOLE = 0, 3  # the engine's tokens for one unambiguous mask, and f
 
 # The single-mask token is the one that was trained on several clicks, so it has two votes of five.
 LATER_WEIGHTS = np.array([2, 1, 1, 1], np.float32)[:, None, None] / 5
-INERTIA = 0.15  # the last answer's share in the next
+INERTIA = 0.25  # the last answer's share in the next
 BOX_DOUBT = 0.5  # in a rectangle, logits down to minus this are the object
 FEEDBACK_LIMIT = 10.0  # logits beyond this say no more, yet swamp the mask encoder
 SPECK = 0.01  # of the mask's area: unclicked components and holes below this go

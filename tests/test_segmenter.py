@@ -270,12 +270,12 @@ def test_real_weights_find_drawn_objects(mobile_sam: OnnxSam) -> None:
 def test_real_weights_keep_their_lead_on_real_objects(mobile_sam: OnnxSam) -> None:
     if not (EVAL / "index.json").exists():
         pytest.skip(f"{EVAL} is not there: it is not part of the repository")
-    pairs = measure(mobile_sam, targets_in(EVAL, 10), None)
+    pairs = measure(mobile_sam, targets_in(EVAL, 6), None)
 
     def lead(figure: str) -> float:
         return float(np.mean([pair.ours[figure] - pair.peer[figure] for pair in pairs]))
 
     assert np.mean([pair.ours["IoU@5"] for pair in pairs]) > 0.75
     assert lead("IoU@5") > 0.03
-    assert lead("NoC@85") < 0
+    assert lead("NoC@85") < -0.5
     assert lead("box") > 0
