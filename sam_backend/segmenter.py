@@ -39,7 +39,7 @@ SINGLE_MASK, WHOLE = 0, 3  # the engine's tokens for one unambiguous mask, and f
 
 # The single-mask token is the one that was trained on several clicks, so it has two votes of five.
 LATER_WEIGHTS = np.array([2, 1, 1, 1], np.float32)[:, None, None] / 5
-INERTIA = 0.15  # the last answer's share in the next
+INERTIA = 0.25  # the last answer's share in the next
 BOX_DOUBT = 0.5  # in a rectangle, logits down to minus this are the object
 FEEDBACK_LIMIT = 10.0  # logits beyond this say no more, yet swamp the mask encoder
 SPECK = 0.01  # of the mask's area: unclicked components and holes below this go
@@ -105,7 +105,8 @@ def segment(
     """The mask that the prompt means.
 
     The box is decoded first, then click after click, each on top of the last answer. A state that
-    answered the start of this prompt saves decoding that again; any other state is ignored.
+    answered the start of this prompt, with this engine and image, saves decoding that again; a
+    state of another prompt is ignored.
     """
     if state is not None and not prompt.extends(state.prompt):
         state = None
@@ -113,11 +114,12 @@ def segment(
         state = _begin(engine, embedding, prompt.first(0 if prompt.box is not None else 1))
     for count in range(len(state.prompt.points) + 1, len(prompt.points) + 1):
         state = _continue(engine, embedding, prompt.first(count), state)
-    mask = upsample(state.logits, embedding.height, embedding.width) > 0
-    bounds = _bounds(prompt)
-    if bounds is not None:
-        x0, y0, x1, y1 = np.rint(np.clip(bounds, 0, None)).astype(int)
-        mask[:y0], mask[y1:], mask[:, :x0], mask[:, x1:] = False, False, False, False
+    logits = upsample(state.logits, embedding.height, embedding.width)
+    # Again, as two clicks can share a low-res pixel.
+    _claim(logits, _pixels(embedding, prompt.points), prompt.labels > 0)
+    mask = logits > 0
+    if prompt.box is not None:
+        _keep_to_box(mask, prompt)
     return Segmentation(mask, state.score, state)
 
 
@@ -211,20 +213,19 @@ def _claim(logits: Floats, spots: Indices, positive: Mask) -> None:
     The spot is a disc no larger than a quarter of the mask's width, that ends half-way to the
     nearest click of the other kind; of it, what the model holds for as likely as the click itself.
     """
-    rows, columns = np.indices(logits.shape)
     for (x, y), inside in zip(spots, positive, strict=True):
         value = logits[y, x]
         if (value > 0) == inside:
             continue
         opposite = spots[positive != inside]
-        limit = max(1.5, np.sqrt(np.count_nonzero(logits > 0)) / 4)
-        if len(opposite):
-            limit = min(limit, np.hypot(*(opposite - [x, y]).T).min() / 2)
+        half_way = np.hypot(*(opposite - [x, y]).T).min() / 2 if len(opposite) else np.inf
+        limit = min(half_way, np.sqrt(np.count_nonzero(logits > 0)) / 4)
+        rows, columns = np.ogrid[: logits.shape[0], : logits.shape[1]]
         distance = np.hypot(columns - x, rows - y)
         alike = logits >= value - 1 if inside else logits <= value + 1
-        # The four pixels that the click's own pixel is interpolated from are always in it.
-        wrong = ((distance <= limit) & alike | (distance < 1.5)) & ((logits > 0) != inside)
-        _, labels = cv2.connectedComponents(wrong.astype(np.uint8))
+        # Next to the click likeness does not matter: scaling up would bring the old side back.
+        spot = (distance <= limit) & alike | (distance <= min(half_way, 1.5))
+        _, labels = cv2.connectedComponents((spot & ((logits > 0) != inside)).astype(np.uint8))
         logits[labels == labels[y, x]] = SETTLED if inside else -SETTLED
 
 
@@ -240,13 +241,20 @@ def _clean(logits: Floats, spots: Indices) -> None:
         logits[~kept[labels]] = -SETTLED if inside else SETTLED
 
 
-def _bounds(prompt: ObjectPrompt) -> Floats | None:
-    """The rectangle that the mask must keep to: none if a positive click lies outside the box."""
-    if prompt.box is None:
-        return None
-    inside = prompt.points[prompt.labels > 0]
-    box = prompt.box
-    return box if np.all((inside >= box[:2]) & (inside <= box[2:])) else None
+def _keep_to_box(mask: Mask, prompt: ObjectPrompt) -> None:
+    """Nothing of the mask outside the box, in place; unless a positive click lies there."""
+    box = np.rint(np.clip(np.asarray(prompt.box), 0, None)).astype(int)
+    clicked = np.floor(prompt.points[prompt.labels > 0])
+    if np.all((clicked >= box[:2]) & (clicked < box[2:])):
+        x0, y0, x1, y1 = box
+        mask[:y0], mask[y1:], mask[:, :x0], mask[:, x1:] = False, False, False, False
+
+
+def _pixels(embedding: Embedding, points: Floats) -> Indices:
+    """Pixels (N, 2) x, y of points (N, 2), none outside the image."""
+    pixels = np.floor(points.reshape(-1, 2)).astype(np.intp)
+    inside: Indices = np.clip(pixels, 0, [embedding.width - 1, embedding.height - 1])
+    return inside
 
 
 class _Frame:

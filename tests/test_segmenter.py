@@ -144,6 +144,8 @@ def test_nothing_outside_a_box_unless_a_click_says_so() -> None:
     assert mask.sum() == 100 * 100
     wider = segment(fake, IMAGE, prompt((330, 256, True), box=box)).mask
     assert wider[256, 330]
+    at_the_side = segment(fake, IMAGE, prompt((300, 256, True), box=box)).mask
+    assert at_the_side[256, 300]
 
 
 @pytest.mark.parametrize(("x", "y"), [(400, 256), (0, 0), (511, 511), (262, 340)])
@@ -160,6 +162,16 @@ def test_a_negative_click_is_outside_even_when_all_masks_hold_it() -> None:
     assert not mask[256, 300]
     assert mask[256, 256]
     assert mask.sum() > 0.7 * disc_mask(256, 256, 80).sum()
+
+
+def test_clicks_that_share_a_low_res_pixel_are_both_right() -> None:
+    large = Embedding(IMAGE.features, height=2048, width=2048)
+    fake = engine([disc(256, 256, 80)] * 4)
+    clicks = (1024, 1024, True), (1100, 1100, False), (1104, 1101, True)
+    mask = segment(fake, large, prompt(*clicks)).mask
+    assert mask[1024, 1024]
+    assert not mask[1100, 1100]
+    assert mask[1101, 1104]
 
 
 def test_specks_and_pinholes_go_but_not_what_was_clicked() -> None:
@@ -270,12 +282,12 @@ def test_real_weights_find_drawn_objects(mobile_sam: OnnxSam) -> None:
 def test_real_weights_keep_their_lead_on_real_objects(mobile_sam: OnnxSam) -> None:
     if not (EVAL / "index.json").exists():
         pytest.skip(f"{EVAL} is not there: it is not part of the repository")
-    pairs = measure(mobile_sam, targets_in(EVAL, 10), None)
+    pairs = measure(mobile_sam, targets_in(EVAL, 6), None)
 
     def lead(figure: str) -> float:
         return float(np.mean([pair.ours[figure] - pair.peer[figure] for pair in pairs]))
 
     assert np.mean([pair.ours["IoU@5"] for pair in pairs]) > 0.75
     assert lead("IoU@5") > 0.03
-    assert lead("NoC@85") < 0
+    assert lead("NoC@85") < -0.5
     assert lead("box") > 0
