@@ -59,7 +59,7 @@ def wait_until_up(url: str, process: subprocess.Popen[str]) -> None:
         assert process.poll() is None, process.communicate()[0]
         try:
             requests.get(f"{url}/health", timeout=1)
-        except requests.ConnectionError:
+        except requests.RequestException:  # the port is open a moment before a worker is there
             time.sleep(0.1)
         else:
             return
