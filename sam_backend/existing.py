@@ -31,6 +31,7 @@ SAME_OBJECT = 0.6  # of a mask lies in what the model sees where the click is
 _CERTAIN = 8.0  # the logit of a pixel that is all in, or all out
 
 _TYPES = ("brushlabels", "brush", "bitmasklabels", "bitmask", "polygonlabels", "polygon")
+_UNREADABLE = (ValueError, TypeError, OSError, KeyError)
 _PART = re.compile(r"\.\d+$")  # parts of one object are named a, a.2, a.3, …
 
 
@@ -39,25 +40,29 @@ class Region:
     """A mask of the prompt's label in the annotation that is being worked on."""
 
     id: str
-    logits: Floats  # (256, 256), low-res: the mask as the engine takes it
+    low_res: Mask  # (256, 256)
     parts: tuple[Mapping[str, Any], ...]  # the results that it is made of
+
+    @property
+    def logits(self) -> Floats:
+        """The mask as the engine takes it (256, 256)."""
+        return ((2 * self.low_res - 1) * _CERTAIN).astype(np.float32)
 
     def holds(self, keypoint: Prompt, target: Target) -> bool:
         row, column = _low_res_place(keypoint, target)
-        return bool(self.logits[row, column] > 0)
+        return bool(self.low_res[row, column])
 
     def share_in(self, seen: Mask) -> float:
         """How much of this mask lies in another (256, 256) one."""
-        own = self.logits > 0
-        return float((own & seen).sum() / max(1, own.sum()))
+        return float((self.low_res & seen).sum() / max(1, self.low_res.sum()))
 
 
 class Cache(Protocol):
     """Keeps masks that were read before."""
 
-    def get(self, key: Hashable) -> Floats | None: ...
+    def get(self, key: Hashable) -> Mask | None: ...
 
-    def put(self, key: Hashable, value: Floats) -> None: ...
+    def put(self, key: Hashable, value: Mask) -> None: ...
 
 
 def regions(task: Mapping[str, Any], target: Target, cache: Cache) -> list[Region]:
@@ -71,12 +76,36 @@ def regions(task: Mapping[str, Any], target: Target, cache: Cache) -> list[Regio
     for region_id, parts in results.items():
         if all(labelled.get(str(part.get("id"))) == set(target.labels) for part in parts):
             key = (task.get("id"), region_id, *map(_signature, parts))
-            logits = cache.get(key)
-            if logits is None:
-                logits = _logits(parts, target)
-                cache.put(key, logits)
-            found.append(Region(region_id, logits, tuple(parts)))
+            low_res = cache.get(key)
+            if low_res is None:
+                low_res = _low_res(parts, target)
+                cache.put(key, low_res)
+            found.append(Region(region_id, low_res, tuple(parts)))
     return found
+
+
+def has_masks(task: Mapping[str, Any]) -> bool:
+    """Whether a click in this task would have masks to look at."""
+    return any(result.get("type") in _TYPES for result in _results(task))
+
+
+def read_ahead(task: Mapping[str, Any], cache: Cache) -> None:
+    """Fills the cache with a task's masks: a hundred of them would keep the first click waiting."""
+    labelled = _labels_by_id(task)
+    targets = {
+        Target(
+            to_name=str(result.get("to_name")),
+            item_index=result.get("item_index"),
+            labels=tuple(sorted(labelled.get(str(result.get("id")), ()))),
+            width=int(result.get("original_width") or 0),
+            height=int(result.get("original_height") or 0),
+            rotation=0,
+        )
+        for result in _results(task)
+        if result.get("type") in _TYPES
+    }
+    for target in targets:
+        regions(task, target, cache)
 
 
 def meant(
@@ -104,7 +133,7 @@ def changed_where_clicked(
     What was painted by hand elsewhere stays as it was, to the pixel.
     """
     new = answer.state.logits
-    _, labels = cv2.connectedComponents(((new > 0) != (region.logits > 0)).astype(np.uint8))
+    _, labels = cv2.connectedComponents(((new > 0) != region.low_res).astype(np.uint8))
     height, width = scaled_size(target.height, target.width)
     scale = np.array([width / target.width, height / target.height]) * LOW_RES_SIDE / MODEL_SIDE
     columns, rows = np.clip((prompt.points * scale).astype(int), 0, LOW_RES_SIDE - 1).T
@@ -164,22 +193,34 @@ def _signature(part: Mapping[str, Any]) -> Hashable:
     return repr(value.get("points"))
 
 
-def _logits(parts: Sequence[Mapping[str, Any]], target: Target) -> Floats:
+def _low_res(parts: Sequence[Mapping[str, Any]], target: Target) -> Mask:
     """The masks of all parts together, at low resolution."""
-    mask = _painted(parts, target)
     step = LOW_RES_SIDE / MODEL_SIDE
-    height, width = (max(1, round(side * step)) for side in scaled_size(*mask.shape))
-    covered = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    logits = np.full((LOW_RES_SIDE, LOW_RES_SIDE), -_CERTAIN, np.float32)
-    logits[:height, :width] = (2 * covered - 1) * _CERTAIN
-    return logits
+    size = (target.height, target.width)
+    # The image's pixels in the middles of the low-res ones.
+    rows, columns = (
+        np.minimum(
+            (np.arange(max(1, round(scaled * step))) + 0.5) / step * side / scaled, side - 1
+        ).astype(np.intp)
+        for scaled, side in zip(scaled_size(*size), size, strict=True)
+    )
+    mask = np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), bool)
+    used = mask[: len(rows), : len(columns)]
+    for part in parts:
+        value = part["value"]
+        with contextlib.suppress(*_UNREADABLE):
+            if "rle" in value:
+                used |= rle.sample(value["rle"], *size, rows, columns)
+            else:
+                used |= _read(value, *size)[rows[:, None], columns]
+    return mask
 
 
 def _painted(parts: Sequence[Mapping[str, Any]], target: Target) -> Mask:
     """The masks of all parts together. What cannot be read is not there."""
     mask = np.zeros((target.height, target.width), bool)
     for part in parts:
-        with contextlib.suppress(ValueError, TypeError, OSError, KeyError):
+        with contextlib.suppress(*_UNREADABLE):
             mask |= _read(part["value"], target.height, target.width)
     return mask
 

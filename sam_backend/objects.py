@@ -9,14 +9,14 @@ from typing import Any, Generic, TypeVar
 from cachetools import LRUCache
 
 from sam_backend import existing, prompts
-from sam_backend.engine import Embedding, Engine, Floats
+from sam_backend.engine import Embedding, Engine
 from sam_backend.errors import Refusal
 from sam_backend.existing import Region
 from sam_backend.prompts import Prompt, Target
 from sam_backend.segmenter import Segmentation, State, alternatives, resume, segment
 
 KEPT_STATES = 32  # 1.3 MB each
-KEPT_MASKS = 512  # 256 KiB each
+KEPT_MASKS = 512  # 64 KiB each
 
 Value = TypeVar("Value")
 
@@ -32,6 +32,9 @@ class Recent(Generic[Value]):
         with self._lock:
             return self._values.get(key)
 
+    def __len__(self) -> int:
+        return len(self._values)
+
     def put(self, key: Hashable, value: Value) -> None:
         with self._lock:
             self._values[key] = value
@@ -45,7 +48,11 @@ class Objects:
 
     def __init__(self) -> None:
         self._states: Recent[State] = Recent(KEPT_STATES)
-        self._masks: Recent[Floats] = Recent(KEPT_MASKS)
+        self._masks: Recent[existing.Mask] = Recent(KEPT_MASKS)
+
+    def read_ahead(self, task: Mapping[str, Any]) -> None:
+        """The masks that a task's clicks will be compared with."""
+        existing.read_ahead(task, self._masks)
 
     def segment(
         self,

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
 
-from sam_backend import label_config, metrics, sources
+from sam_backend import existing, label_config, metrics, sources
 from sam_backend.engine import Embedding, Engine
 from sam_backend.errors import Refusal
 from sam_backend.fetching import Fetcher
@@ -82,6 +82,9 @@ class Services:
 
     def opened(self, project: str, task: Mapping[str, Any], config: str) -> None:
         """An annotator opened a task: gets its images ready. Returns at once."""
+        if existing.has_masks(task):
+            masks = f"masks of task {task.get('id')}"
+            self.images.prefetcher.ask(masks, lambda: self.objects.read_ahead(task))
         with contextlib.suppress(Refusal):  # a click will say it
             for image in label_config.parse(config).images:
                 self.images.prefetch(self._source(project, task, image, None))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from sam_backend import rle, shapes
 from sam_backend.engine import Engine
 from sam_backend.objects import Objects
 from sam_backend.prompts import Prompt, Target
+from sam_backend.server import create_app
+from sam_backend.services import Services
 from tests.fakes import keypoint, rectangle, request_body
 from tests.test_masks import iou, scene
 from tests.test_protocol import click, mask_of, post
@@ -178,3 +182,19 @@ def test_what_was_painted_by_hand_stays_to_the_pixel_where_nobody_clicked(
     mask = mask_of(result)
     assert not mask[180, 100]
     assert np.array_equal(mask[:140], painted[:140])
+
+
+def test_the_masks_of_a_task_are_read_when_it_is_opened(services: Callable[..., Services]) -> None:
+    made = services()
+    client = create_app(made.settings, made).test_client()
+    body = request_body(None)
+    body["tasks"][0]["annotations"] = [{"id": 1, "result": [brush("old", LARGE)]}]
+    post(client, "/predict", body)
+    deadline = time.monotonic() + 30
+    while not len(made.objects._masks) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(made.objects._masks) == 1
+    body["params"]["context"] = {"result": [keypoint("k", 25, 50, positive=False)]}
+    (answer,) = post(client, "/predict", body)["results"]
+    assert answer["result"][0]["id"] == "old"
+    assert len(made.objects._masks) == 1, "the click found it read"

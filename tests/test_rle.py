@@ -47,6 +47,17 @@ def test_masks_of_soft_brushes_decode_as_well(alpha: npt.NDArray[np.uint8]) -> N
     assert np.array_equal(rle.decode(brush.mask2rle(alpha), *alpha.shape), alpha > 0)
 
 
+@given(masks, st.data())
+def test_a_grid_of_pixels_can_be_read_without_the_others(mask: Mask, data: st.DataObject) -> None:
+    rows, columns = (
+        np.array(data.draw(st.lists(st.integers(0, side - 1), min_size=1, max_size=6)))
+        for side in mask.shape
+    )
+    height, width = mask.shape
+    found = rle.sample(rle.encode(mask), height, width, rows, columns)
+    assert np.array_equal(found, mask[rows[:, None], columns])
+
+
 @pytest.mark.parametrize("shape", [(1, 70_000), (300, 400), (1500, 2241)])
 def test_runs_longer_than_a_block_are_split(shape: tuple[int, int]) -> None:
     mask = blob(*shape)
