@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from flask.testing import FlaskClient
 
@@ -17,6 +18,10 @@ from sam_backend.server import create_app
 from sam_backend.services import Services
 from sam_backend.settings import Settings
 from tests.fakes import DiscEngine
+
+# How long an example takes says something about the machine, not about the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 WEIGHTS = REPOSITORY / "models" / "mobile_sam"
