@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from sam_backend.startup import open_app, serve
+from sam_backend.startup import serve
 
 # The options that `label-studio-ml start` passes on, and the settings that they stand for.
 OPTIONS = {
@@ -31,4 +31,6 @@ def main() -> None:
 if __name__ == "__main__":
     main()
 else:
+    from sam_backend.server import open_app
+
     app = open_app()

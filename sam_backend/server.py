@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import sys
 from time import perf_counter
 
 from flask import Flask, Response, g, request
@@ -13,12 +14,22 @@ from sam_backend import metrics
 from sam_backend.protocol import Protocol, answer
 from sam_backend.services import Services
 from sam_backend.settings import Settings
+from sam_backend.startup import open_services
 
 logger = logging.getLogger("sam_backend")
 
 MAX_BODY_BYTES = 512 * 1024 * 1024
 # Label Studio's webhooks carry no credentials, and health is what probes ask for.
 OPEN_ROUTES = ("/health", "/webhook")
+
+
+def open_app() -> Flask:
+    """The app of one worker. Its settings were checked before the port was opened."""
+    settings = Settings.from_environment()
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout
+    )
+    return create_app(settings, open_services(settings))
 
 
 def create_app(settings: Settings, services: Services) -> Flask:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
+import importlib.util
 import os
 import sys
 from typing import NoReturn
-
-from flask import Flask
 
 from sam_backend import engines
 from sam_backend.errors import SettingsError
@@ -19,6 +17,9 @@ UNUSABLE = 2  # exit status: nothing was started, and a line says what to change
 
 def checked_settings() -> Settings:
     """The settings, with model files that exist and can be read; exits with status 2 if not."""
+    if importlib.util.find_spec("label_studio_ml") is None:
+        sdk = "pip install --no-deps -r requirements-sdk.txt"
+        sys.exit(_unusable(f"label-studio-ml is not installed: {sdk}"))
     try:
         settings = Settings.from_environment()
         engines.check(engines.plan(settings))
@@ -30,19 +31,6 @@ def checked_settings() -> Settings:
 def open_services(settings: Settings) -> Services:
     chosen = engines.plan(settings)
     return Services(settings, chosen.model_version, lambda: engines.open_engine(chosen))
-
-
-def open_app() -> Flask:
-    """The app of one worker. Its settings were checked before the port was opened."""
-    try:
-        from sam_backend.server import create_app  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        sys.exit(_unusable(f"the package {error.name!r} is not installed: run `make start`"))
-    settings = Settings.from_environment()
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout
-    )
-    return create_app(settings, open_services(settings))
 
 
 def serve() -> NoReturn:
