@@ -106,8 +106,8 @@ def test_an_accepted_mask_is_cut_later_and_stays_one_region(
     editor.choose(KEYPOINT, "Object")
     again, cut = only_mask(editor.click(*Shape.PLATE.centre, negative=True, over_region=True))
     assert again == region
-    assert both[Shape.PLATE.mask()].mean() > 0.9
-    assert cut[Shape.PLATE.mask()].mean() < 0.1
+    assert both[Shape.PLATE.mask()].mean() > 0.7
+    assert cut[Shape.PLATE.mask()].mean() < both[Shape.PLATE.mask()].mean() / 3
     assert cut[Shape.DISC.mask()].mean() > 0.9
 
     editor.accept()
