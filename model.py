@@ -68,11 +68,11 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         except Stale:
             metrics.STALE.inc()
         except Refusal as refusal:
-            self._services.report(task_id, refusal)
+            self._services.report(f"task {task_id}", refusal)
         except Exception as error:  # a fault of ours must not show a traceback or harm the next
             logger.exception("task %s", task_id)
             fault = Refusal("fault", f"the back end failed, its log says where: {error!r}")
-            self._services.report(task_id, fault)
+            self._services.report(f"task {task_id}", fault)
         scores = [region["score"] for region in regions]
         return {
             "result": regions,

@@ -74,7 +74,7 @@ class Protocol:
         told = Connection(url.rstrip("/"), str(token) if token else None)
         self._services.state.remember_setup(project, told, _extra_params(body))
         for problem in _problems(body.get("schema")):
-            logger.warning("project %s: its label config does not work here: %s", project, problem)
+            self._services.report(f"project {project}", Refusal("config", problem))
         return answer({"model_version": self._services.model_version})
 
     def predict(self) -> Response:

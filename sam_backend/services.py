@@ -118,11 +118,11 @@ class Services:
         """No prompt of a task is left: its annotation was saved or deleted."""
         self.state.change_memories(task_id, ended)
 
-    def report(self, task_id: str, refusal: Refusal) -> None:
-        """One line in the log, one on the status page."""
-        logger.warning("task %s: %s", task_id, refusal)
+    def report(self, where: str, refusal: Refusal) -> None:
+        """One line in the log, one on the status page. `where` is `task 7` or `project 3`, say."""
+        logger.warning("%s: %s", where, refusal)
         metrics.REFUSALS.labels(refusal.cause).inc()
-        self.state.add_refusal(RefusalRecord(time.time(), task_id, refusal.cause, str(refusal)))
+        self.state.add_refusal(RefusalRecord(time.time(), where, refusal.cause, str(refusal)))
 
 
 def _image_value(task: Mapping[str, Any], image: ImageObject, item_index: int | None) -> str:

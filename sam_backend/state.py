@@ -35,7 +35,7 @@ create table if not exists memory (
     project text, task text, target text, seen real, value blob, primary key (project, task, target)
 );
 create table if not exists setups (project text primary key, url text, token text, extra blob);
-create table if not exists refusals (time real, task text, cause text, message text);
+create table if not exists refusals (time real, place text, cause text, message text);
 """
 
 
@@ -52,7 +52,7 @@ class RefusalRecord:
     """One refusal, for the status page."""
 
     time: float
-    task: str
+    where: str
     cause: str
     message: str
 
@@ -147,9 +147,13 @@ class State:
     @_if_possible
     def add_refusal(self, refusal: RefusalRecord) -> None:
         with self._transaction() as db:
+            db.execute(  # what happens again and again is one line, with its last time
+                "delete from refusals where place = ? and message = ?",
+                (refusal.where, refusal.message),
+            )
             db.execute(
                 "insert into refusals values (?, ?, ?, ?)",
-                (refusal.time, refusal.task, refusal.cause, refusal.message),
+                (refusal.time, refusal.where, refusal.cause, refusal.message),
             )
             db.execute(
                 "delete from refusals where rowid <= (select max(rowid) from refusals) - ?",
@@ -161,7 +165,7 @@ class State:
         """The last refusals, newest first."""
         with closing(self._connect()) as db:
             rows = db.execute(
-                "select time, task, cause, message from refusals order by rowid desc"
+                "select time, place, cause, message from refusals order by rowid desc"
             ).fetchall()
         return [RefusalRecord(*row) for row in rows]
 

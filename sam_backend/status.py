@@ -49,11 +49,11 @@ def _errors(errors: list[dict[str, Any]]) -> str:
         return "<p>None so far.</p>"
     rows = "".join(
         f"<tr><td>{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(error['time']))}</td>"
-        f"<td>{escape(error['task'])}</td><td>{escape(error['cause'])}</td>"
+        f"<td>{escape(error['where'])}</td><td>{escape(error['cause'])}</td>"
         f"<td>{escape(error['message'])}</td></tr>"
         for error in errors
     )
-    head = "<tr><th>When</th><th>Task</th><th>Cause</th><th>What happened</th></tr>"
+    head = "<tr><th>When</th><th>Where</th><th>Cause</th><th>What happened</th></tr>"
     return f"<table>{head}{rows}</table>"
 
 

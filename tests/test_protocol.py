@@ -344,12 +344,14 @@ def test_the_other_calls(client: FlaskClient) -> None:
         assert client.post(route).status_code == 200, "Label Studio may send no body"
 
 
-def test_setup_warns_about_a_config_that_cannot_work(
+def test_setup_says_in_the_log_and_on_the_page_why_a_config_cannot_work(
     client: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, logger="sam_backend"):
         post(client, "/setup", {"project": "1.2", "schema": "<View/>"})
-    assert "project 1.2: its label config does not work here: there is no <Image>" in caplog.text
+        post(client, "/setup", {"project": "1.2", "schema": "<View/>"})  # it comes again and again
+    assert "project 1.2: there is no <Image> tag" in caplog.text
+    assert errors(client).count("there is no <Image> tag") == 1
 
 
 def test_the_status_page_is_for_people_and_for_programs(client: FlaskClient) -> None:
