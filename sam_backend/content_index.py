@@ -7,11 +7,12 @@ import logging
 import sqlite3
 import threading
 import time
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from cachetools import LRUCache
+
+from sam_backend.database import opened
 
 logger = logging.getLogger("sam_backend")
 
@@ -45,7 +46,7 @@ class ContentIndex:
         if path is not None:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with closing(self._connect(path)) as db:
+                with opened(path) as db:
                     db.executescript("pragma journal_mode = wal;" + _SCHEMA)
             except (OSError, sqlite3.Error) as error:
                 logger.debug("%s: %s", path, error)
@@ -69,7 +70,7 @@ class ContentIndex:
         if self._path is None:
             return
         try:
-            with closing(self._connect(self._path)) as db:
+            with opened(self._path) as db:
                 db.execute(
                     "insert or replace into source values (?, ?, ?, ?)",
                     (key, known.content, known.validator, known.checked),
@@ -83,7 +84,7 @@ class ContentIndex:
 
     def _read(self, path: Path, key: str) -> Known | None:
         try:
-            with closing(self._connect(path)) as db:
+            with opened(path) as db:
                 row = db.execute(
                     "select content, validator, checked from source where key = ?", (key,)
                 ).fetchone()
@@ -91,12 +92,6 @@ class ContentIndex:
             logger.debug("%s: %s", path, error)
             return None
         return Known(*row) if row else None
-
-    @staticmethod
-    def _connect(path: Path) -> sqlite3.Connection:
-        db = sqlite3.connect(path, timeout=5, isolation_level=None)
-        db.execute("pragma synchronous = off")
-        return db
 
 
 def _hash(source_key: str) -> str:

@@ -11,7 +11,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import wraps
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import orjson
 
+from sam_backend.database import opened
 from sam_backend.joining import Memory
 from sam_backend.prompts import Prompt, Target
 
@@ -77,7 +78,7 @@ class State:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.touch(mode=0o600)  # it holds tokens
-        with closing(self._connect()) as db:
+        with opened(self.path) as db:
             db.executescript("pragma journal_mode = wal;" + _SCHEMA)
 
     @classmethod
@@ -131,14 +132,14 @@ class State:
     @_if_possible
     def extra_params(self, project: str) -> Mapping[str, Any]:
         """The extra params of a project's model in Label Studio."""
-        with closing(self._connect()) as db:
+        with opened(self.path) as db:
             row = db.execute("select extra from setups where project = ?", (project,)).fetchone()
         extra: dict[str, Any] = orjson.loads(row[0]) if row else {}
         return extra
 
     @_if_possible
     def connection(self, project: str) -> Connection | None:
-        with closing(self._connect()) as db:
+        with opened(self.path) as db:
             row = db.execute(
                 "select url, token from setups where project = ? and url != ''", (project,)
             ).fetchone()
@@ -163,21 +164,15 @@ class State:
     @_if_possible
     def refusals(self) -> list[RefusalRecord]:
         """The last refusals, newest first."""
-        with closing(self._connect()) as db:
+        with opened(self.path) as db:
             rows = db.execute(
                 "select time, place, cause, message from refusals order by rowid desc"
             ).fetchall()
         return [RefusalRecord(*row) for row in rows]
 
-    def _connect(self) -> sqlite3.Connection:
-        # A connection a call: they may not travel between threads, and one costs 0.1 ms.
-        db = sqlite3.connect(self.path, timeout=5, isolation_level=None)
-        db.execute("pragma synchronous = off")
-        return db
-
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with closing(self._connect()) as db:
+        with opened(self.path) as db:
             db.execute("begin immediate")
             yield db
             db.execute("commit")  # closing without it rolls back
