@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sam_backend import rle
+from sam_backend import drafts, rle
 from sam_backend.engine import LOW_RES_SIDE, MODEL_SIDE, Floats, scaled_size, upsample
 from sam_backend.prompts import Prompt, Target
 from sam_backend.segmenter import ObjectPrompt, Segmentation
@@ -151,15 +151,11 @@ def _results(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     Drafts are of the annotator who clicks. Annotations may be of others: with several of them,
     nothing tells which one is being worked on.
     """
-    drafts = [d for d in task.get("drafts") or [] if isinstance(d, Mapping)]
-    annotations = [a for a in task.get("annotations") or [] if isinstance(a, Mapping)]
-    if drafts:
-        source = max(drafts, key=lambda draft: str(draft.get("updated_at")))
-    elif len(annotations) == 1:
+    source = drafts.newest(task.get("drafts"))
+    annotations = drafts.mappings(task.get("annotations"))
+    if source is None and len(annotations) == 1:
         source = annotations[0]
-    else:
-        return []
-    return [result for result in source.get("result") or [] if isinstance(result, Mapping)]
+    return [] if source is None else drafts.mappings(source.get("result"))
 
 
 def _is_on(result: Mapping[str, Any], target: Target) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
+from sam_backend import drafts as drafts_of_task
 from sam_backend.prompts import PROMPT_TYPES, Prompt, distance, mask_id
 
 # The editor saves a draft 5 s after the last change, at worst 10 s after it. Until then nothing
@@ -56,11 +57,10 @@ class Memory:
 
 def newest_draft(drafts: object) -> Draft:
     """The state of the draft that was saved last."""
-    known = _mappings(drafts)
-    if not known:
+    newest = drafts_of_task.newest(drafts)
+    if newest is None:
         return Draft("", frozenset(), frozenset())
-    newest = max(known, key=lambda draft: str(draft.get("updated_at")))
-    regions = _mappings(newest.get("result"))
+    regions = drafts_of_task.mappings(newest.get("result"))
     masks = frozenset(str(r.get("id")) for r in regions if not _is_prompt(r))
     # A mask of a config with several label controls is saved once per control, under each type.
     prompts = frozenset(str(r.get("id")) for r in regions if _is_prompt(r))
@@ -131,7 +131,3 @@ def _is_prompt(region: Mapping[str, Any]) -> bool:
     value = region.get("value")
     has_place = isinstance(value, Mapping) and "x" in value and "rle" not in value
     return has_place and (region.get("type") in PROMPT_TYPES or region.get("type") == "labels")
-
-
-def _mappings(values: object) -> list[Mapping[str, Any]]:
-    return [v for v in values if isinstance(v, Mapping)] if isinstance(values, list) else []

@@ -81,7 +81,9 @@ class Objects:
                 "there are only negative keypoints: place a positive one (without Alt) or a "
                 "rectangle on the object first",
             )
-        key = (task.get("id"), target, group[0].id)
+        # What the clicks are decoded on top of is part of what a state answers.
+        base = None if region is None else (region.id, region.low_res.tobytes())
+        key = (task.get("id"), target, group[0].id, base)
         segmentation = segment(engine, embedding, prompt, self._states.get(key) or start)
         self._states.put(key, segmentation.state)
         if region is not None:
@@ -109,8 +111,11 @@ class Objects:
         alone: list[State] = []
 
         def seen() -> existing.Mask:
+            # Asked with each click of an object, and answered with its first.
             first = prompts.object_prompt(group[:1], target)
-            alone.append(segment(engine, embedding, first).state)
+            key = (task.get("id"), target, group[0].id, "alone")
+            alone.append(segment(engine, embedding, first, self._states.get(key)).state)
+            self._states.put(key, alone[0])
             mask: existing.Mask = alone[0].logits > 0
             return mask
 

@@ -16,7 +16,7 @@ from sam_backend.objects import Objects
 from sam_backend.prompts import Prompt, Target
 from sam_backend.server import create_app
 from sam_backend.services import Services
-from tests.fakes import keypoint, rectangle, request_body
+from tests.fakes import DiscEngine, keypoint, rectangle, request_body
 from tests.test_masks import iou, scene
 from tests.test_protocol import click, mask_of, post
 
@@ -198,3 +198,35 @@ def test_the_masks_of_a_task_are_read_when_it_is_opened(services: Callable[..., 
     (answer,) = post(client, "/predict", body)["results"]
     assert answer["result"][0]["id"] == "old"
     assert len(made.objects._masks) == 1, "the click found it read"
+
+
+def test_a_later_click_beside_a_mask_costs_one_decode(services: Callable[..., Services]) -> None:
+    class Counting(DiscEngine):
+        decoded = 0
+
+        def decode(self, *args: Any, **kwargs: Any) -> Any:
+            self.decoded += 1
+            return super().decode(*args, **kwargs)
+
+    engine = Counting()
+    made = services(engine)
+    client = create_app(made.settings, made).test_client()
+    there = draft(brush("old", LARGE))
+    points = [keypoint(f"k{i}", 70 + 4 * i, 50) for i in range(4)]
+    for count in range(1, 5):
+        click(client, *points[:count], drafts=there)
+        assert engine.decoded == count
+
+
+def test_what_a_mask_was_when_it_is_finished_counts_not_what_was_remembered(
+    client: FlaskClient,
+) -> None:
+    cut = keypoint("k", 25, 50, positive=False)
+    click(client, cut, drafts=draft(brush("old", LARGE)))
+    painted = LARGE | disc(200, 150, 30)
+    (result,) = click(client, cut, drafts=draft(brush("old", painted)))["result"]
+    assert mask_of(result)[150, 210]
+    (more,) = click(client, cut, keypoint("l", 80, 80), drafts=draft(brush("old", painted)))[
+        "result"
+    ]
+    assert mask_of(more)[150, 210]
