@@ -1,0 +1,39 @@
+"""Work on whole data sets: `python -m sam_backend COMMAND`. Each command is a module of `bulk`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from sam_backend.errors import Refusal, SettingsError
+
+COMMANDS: tuple[str, ...] = ()
+FAILED, UNUSABLE = 1, 2  # exit statuses: some of it failed; it could not begin
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; its exit status. Errors are one line."""
+    parser = argparse.ArgumentParser(prog="python -m sam_backend", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        module = import_module(f"sam_backend.bulk.{name}")
+        summary = (module.__doc__ or "").splitlines()[0]
+        command = commands.add_parser(name, help=summary, description=summary)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    try:
+        return int(options.run(options))
+    except (Refusal, SettingsError) as error:
+        print(f"{options.command}: {error}", file=sys.stderr)
+        return UNUSABLE
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
