@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
 _KEY = b'"rle"'
+_UNREAD = "rle (unread)"  # stands for the key of a mask that was taken out, with its number
 _SPACES = (b" ", b"\t", b"\r", b"\n")
-# What a JSON string cannot hold as it is, or an array of numbers does not.
-_MARKS = (b'"', b"\\", b"[", b"{", b"\t", b"\r", b"\n")
 
 
 def parse(body: bytes) -> Any:
@@ -19,28 +19,41 @@ def parse(body: bytes) -> Any:
     objects of them would take longer than a click. `rle.decode` reads both. JSONDecodeError if
     the body is not JSON.
     """
-    return orjson.loads(with_masks_quoted(body))
+    rest, masks = _without_masks(body)
+    value = orjson.loads(rest)
+    if masks:
+        _put_back(value, masks)
+    return value
 
 
-def with_masks_quoted(body: bytes) -> bytes:
-    """The body with its brush masks as strings."""
-    kept: list[bytes] = []
-    start = 0
+def _without_masks(body: bytes) -> tuple[bytes, list[str]]:
+    """The body with a number in each brush mask's stead, and the masks."""
+    kept, masks = list[bytes](), list[str]()
+    start = at = 0
     # Within a JSON string a quote is escaped, so these bytes are always a whole string.
-    while (at := body.find(_KEY, start)) >= 0:
-        at += len(_KEY)
+    while (at := body.find(_KEY, at)) >= 0:
+        key, at = at, at + len(_KEY)
         numbers = _array_after(body, at)
-        if numbers is None:  # "format": "rle"
-            kept.append(body[start:at])
-            start = at
-        else:
+        if numbers is not None:  # not "format": "rle"
             first, end = numbers
-            kept += (body[start : first - 1], b'"', body[first:end], b'"')
-            start = end + 1
-    if not kept:
-        return body
+            kept.append(b'%b"%b":%d' % (body[start:key], _UNREAD.encode(), len(masks)))
+            masks.append(str(body[first:end], "latin-1"))
+            start = at = end + 1
     kept.append(body[start:])
-    return b"".join(kept)
+    return b"".join(kept), masks
+
+
+def _put_back(value: Any, masks: Sequence[str]) -> None:
+    """The masks into the value that the rest of the body is, in place."""
+    unseen = [value]
+    while unseen:
+        node = unseen.pop()
+        if isinstance(node, dict):
+            number = node.get(_UNREAD)
+            if isinstance(number, int) and number < len(masks):
+                node["rle"] = masks[node.pop(_UNREAD)]
+            node = node.values()
+        unseen.extend(inner for inner in node if isinstance(inner, (dict, list)))
 
 
 def _array_after(body: bytes, at: int) -> tuple[int, int] | None:
@@ -52,7 +65,8 @@ def _array_after(body: bytes, at: int) -> tuple[int, int] | None:
     end = body.find(b"]", at)
     if body[at : at + 1] != b"[" or end < 0:
         return None
-    if any(body.find(mark, at + 1, end) >= 0 for mark in _MARKS):
+    # With a string or another array in it, that was not the end of this one.
+    if body.find(b'"', at + 1, end) >= 0 or body.find(b"[", at + 1, end) >= 0:
         return None
     return at + 1, end
 

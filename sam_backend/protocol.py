@@ -124,12 +124,17 @@ def answer(value: object, status_code: int = 200) -> Response:
 def _body() -> Mapping[str, Any]:
     """The request's JSON object; its brush masks are left unread."""
     try:
-        body = bodies.parse(request.get_data(cache=False))
+        body = bodies.parse(_content())
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise BadRequest("the body is not a JSON object")
     return body
+
+
+def _content() -> bytes:
+    """The request's body, a megabyte at a time: with less, servers copy what waits each time."""
+    return b"".join(iter(lambda: request.stream.read(1 << 20), b""))
 
 
 def _extra_params(body: Mapping[str, Any]) -> dict[str, Any]:
