@@ -35,8 +35,14 @@ def elsewhere() -> Iterator[Site]:
         yield served
 
 
+@pytest.fixture
+def settings(settings: SettingsOf) -> SettingsOf:
+    """The sites of these tests are on loopback, which is refused unless somebody allows it."""
+    return lambda **environ: settings(**{"ALLOWED_IMAGE_HOSTS": "127.0.0.1"} | environ)
+
+
 def fetcher(settings: Settings) -> Fetcher:
-    return Fetcher(LabelStudioAccess(settings, lambda _: None))
+    return Fetcher(settings, LabelStudioAccess(settings, lambda _: None))
 
 
 def only_for(header: str, content: bytes) -> Callable[[str | None, bytes], Reply]:
@@ -214,12 +220,13 @@ def test_an_answer_that_breaks_off_is_refused(elsewhere: Site, settings: Setting
 
 
 def test_an_image_over_the_limit_is_not_read_to_its_end(
-    elsewhere: Site, settings: SettingsOf, monkeypatch: pytest.MonkeyPatch
+    elsewhere: Site, settings: SettingsOf
 ) -> None:
-    monkeypatch.setattr("sam_backend.fetching.MAX_BYTES", 1 << 20)
     elsewhere.routes["/a.jpg"] = always(200, b"x" * (3 << 20))
-    with pytest.raises(Refusal, match="over 1 MiB"):
-        fetcher(settings()).fetch(resolve(elsewhere.url + "/a.jpg", "1", None, None))
+    with pytest.raises(Refusal, match=r"over 1 MB \(MAX_IMAGE_MB\)"):
+        fetcher(settings(MAX_IMAGE_MB="1")).fetch(
+            resolve(elsewhere.url + "/a.jpg", "1", None, None)
+        )
 
 
 def test_nobody_there(settings: SettingsOf) -> None:
