@@ -120,7 +120,7 @@ class Fetcher:
             )
         except web.AddressRefused as refused:
             raise Refusal("image", _refused(source, url, refused)) from None
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise Refusal("image", _unreachable(source, url, error)) from None
 
     def _download(self, response: requests.Response, source: Source) -> Download:
@@ -228,7 +228,7 @@ def _refused(source: Source, url: str, refused: web.AddressRefused) -> str:
     )
 
 
-def _unreachable(source: Source, url: str, error: OSError) -> str:
+def _unreachable(source: Source, url: str, error: Exception) -> str:
     why, advice = type(error).__name__, ""
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         why = "its TLS certificate is not trusted here"

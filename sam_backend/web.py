@@ -100,11 +100,16 @@ def session(rule: Rule) -> requests.Session:
     A proxy that the environment names is used: then it connects, and what it reaches is up to it;
     names that resolve here are checked before.
     """
-    made = requests.Session()
+    made = _Session()
     made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
     for scheme in ("http://", "https://"):
         made.mount(scheme, _Adapter(rule))
     return made
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, _response: requests.Response) -> None:
+        """Whoever asks follows redirects; requests would read their whole bodies, however long."""
 
 
 class _Adapter(HTTPAdapter):
