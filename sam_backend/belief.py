@@ -7,7 +7,6 @@ accepts the token it came with is believed, and no other one after it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.parse import urljoin, urlsplit
 
 import orjson
 import requests
@@ -94,11 +93,10 @@ def prove(connection: Connection, session: requests.Session, auth: AuthBase | No
     if response.status_code in (401, 403):
         raise Refusal("image", f"Label Studio at {url} does not accept the token{ADVICE}")
     if response.is_redirect:
-        target = urlsplit(urljoin(url, response.headers["Location"]))
         raise Refusal(
             "image",
-            f"Label Studio at {url} moved to {target.scheme}://{target.hostname}: "
-            "set LABEL_STUDIO_URL to its new address",
+            f"Label Studio at {url} redirects elsewhere: "
+            "set LABEL_STUDIO_URL to the address that it has now",
         )
     if response.status_code != 200 or not _is_a_user(answer):
         raise Refusal(
