@@ -90,7 +90,7 @@ def test_places_in_all_and_for_one_host(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_clicks_on_slow_images_leave_threads_for_others(services: ServicesOf) -> None:
     """Eight threads, and as many impatient clicks on one image that does not come."""
-    made = services(ALLOWED_IMAGE_HOSTS="127.0.0.1", FETCH_SECONDS="12", THREADS="8")
+    made = services(ALLOWED_IMAGE_HOSTS="127.0.0.1", FETCH_SECONDS="60", THREADS="8")
     app = create_app(made.settings, made)
 
     def click(task: int, image: str) -> object:
@@ -100,8 +100,8 @@ def test_clicks_on_slow_images_leave_threads_for_others(services: ServicesOf) ->
         return answer["results"][0]["result"]
 
     with (
-        dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", b"x") as slow,
         ThreadPoolExecutor(8) as threads,
+        dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", b"x") as slow,
     ):
         stuck = [threads.submit(click, n, slow + "/a.jpg") for n in range(8)]
         other = threads.submit(click, 99, inline(picture()))
