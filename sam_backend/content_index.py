@@ -17,7 +17,6 @@ from sam_backend.database import Database
 logger = logging.getLogger("sam_backend")
 
 _MOST = 200_000  # addresses; some 30 MB
-_VERSION = 1
 _SCHEMA = """
 create table if not exists source (
     key text primary key, content text not null, validator text, checked real not null
@@ -47,7 +46,7 @@ class ContentIndex:
         if path is not None:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._database = Database(path, _VERSION, _SCHEMA)
+                self._database = Database(path, _SCHEMA)
             except (OSError, sqlite3.Error) as error:  # the embeddings beside it warn of it
                 logger.debug("%s: %s", path, error)
 

@@ -30,7 +30,6 @@ R = TypeVar("R")
 MEMORY_S = 3600.0
 LAST_REFUSALS = 50
 
-_VERSION = 1
 _SCHEMA = """
 create table if not exists memory (
     project text, task text, target text, seen real, value blob, primary key (project, task, target)
@@ -80,7 +79,7 @@ class State:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._database = Database(path, _VERSION, _SCHEMA)
+        self._database = Database(path, _SCHEMA)
         self._warned = False
 
     def warn(self, error: Exception) -> None:
