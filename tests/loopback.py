@@ -92,7 +92,7 @@ def dripping(before: bytes, drop: bytes, every_s: float = 0.2) -> Iterator[str]:
 
 
 @contextmanager
-def site(tls: ssl.SSLContext | None = None) -> Iterator[Site]:
+def site(tls: ssl.SSLContext | None = None, port: int = 0) -> Iterator[Site]:
     """A server that runs as long as the block does."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -115,7 +115,7 @@ def site(tls: ssl.SSLContext | None = None) -> Iterator[Site]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     scheme = "https" if tls else "http"
