@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sam_backend import places
+from sam_backend import images, pictures, places
+from sam_backend.engine import Pixels
 from sam_backend.errors import Refusal
 from sam_backend.fetching import Fetcher
 from sam_backend.label_studio import LabelStudioAccess
@@ -109,3 +111,32 @@ def test_clicks_on_slow_images_leave_threads_for_others(services: ServicesOf) ->
         assert not all(click.done() for click in stuck)  # it did not wait for those to end
     messages = [refusal.message for refusal in made.state.refusals() or []]
     assert any("too many images are being fetched from slow hosts" in m for m in messages)
+
+
+def test_of_large_images_one_at_a_time_takes_up_memory(
+    services: ServicesOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "LARGE_PIXELS", 100 * 100)
+    made, at_once, most = services(), 0, {True: 0, False: 0}
+    lock = threading.Lock()
+    real = pictures.decode
+
+    def decode(content: bytes, limit: int) -> Pixels:
+        nonlocal at_once
+        is_large = pictures.count(content) > images.LARGE_PIXELS
+        with lock:
+            at_once += 1
+            most[is_large] = max(most[is_large], at_once)
+        time.sleep(0.05)
+        pixels = real(content, limit)
+        with lock:
+            at_once -= 1
+        return pixels
+
+    monkeypatch.setattr(pictures, "decode", decode)
+    for side in (90, 200):
+        sources = [resolve(inline(picture(side, side + n)), "1", None, None) for n in range(6)]
+        with ThreadPoolExecutor(6) as threads:
+            list(threads.map(made.images.embedding, sources))
+    assert most[True] == 1
+    assert most[False] > 1
