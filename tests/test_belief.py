@@ -61,6 +61,11 @@ class BackEnd:
         return bool(answer["results"][0]["result"])
 
     @property
+    def label_studio(self) -> str:
+        report: Any = self._client.get("/").json
+        return str(report["label_studio"])
+
+    @property
     def last_error(self) -> str:
         refusals = self._services.state.refusals()
         return refusals[0].message if refusals else ""
@@ -77,8 +82,10 @@ def test_one_that_answers_as_label_studio_and_accepts_its_token(
     made = back_end()
     made.setup(studio.url, "f00d")
     assert studio.requests == []  # nothing is asked while Label Studio waits for /setup
+    assert made.label_studio == "the first one that a project's setup names"
     assert made.click()
     assert studio.paths() == [PROOF, "/data/upload/1/a.png"]
+    assert made.label_studio == studio.url
 
 
 def test_it_is_asked_for_a_proof_once(back_end: Callable[..., BackEnd], studio: Site) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sam_backend.errors import Refusal
 from sam_backend.fetching import Fetcher
@@ -179,6 +181,30 @@ def test_where_label_studio_is_unknown_the_refusal_says_what_to_set() -> None:
 def test_what_is_no_image_address_is_refused(value: str) -> None:
     with pytest.raises(Refusal):
         resolve(value, "1", LS, None)
+
+
+@given(
+    st.one_of(
+        st.text(),
+        st.builds(
+            "{}{}{}".format,
+            st.sampled_from(["http://", "https://", "//", "s3:", "/data/local-files/?d=", "data:"]),
+            st.text(alphabet="[]@:/?#%.\\\0\nab1é\ud800"),
+            st.text(),
+        ),
+    )
+)
+def test_any_text_is_a_source_or_a_refusal(value: str) -> None:
+    root = Path(__file__).parent
+    for label_studio in (LS, None):
+        try:
+            source = resolve(value, "1", label_studio, root)
+        except Refusal:
+            continue
+        assert source.path is None or source.path.is_relative_to(root)
+        assert source.host is not None
+        has_token = source.label_studio is not None
+        assert not has_token or str(source.url).startswith(LS.url)
 
 
 def test_legacy_tokens_go_along_as_they_are(studio: Site, settings: SettingsOf) -> None:
