@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cachetools import LRUCache
 
-from sam_backend.database import opened
+from sam_backend.database import Database
 
 logger = logging.getLogger("sam_backend")
 
@@ -40,24 +40,22 @@ class ContentIndex:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self._path = path
         self._known: LRUCache[str, Known] = LRUCache(maxsize=10_000)
         self._lock = threading.Lock()
+        self._database: Database | None = None
         if path is not None:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with opened(path) as db:
-                    db.executescript("pragma journal_mode = wal;" + _SCHEMA)
-            except (OSError, sqlite3.Error) as error:
+                self._database = Database(path, _SCHEMA)
+            except (OSError, sqlite3.Error) as error:  # the embeddings beside it warn of it
                 logger.debug("%s: %s", path, error)
-                self._path = None
 
     def get(self, source_key: str) -> Known | None:
         key = _hash(source_key)
         with self._lock:
             known = self._known.get(key)
-        if known is None and self._path is not None:
-            known = self._read(self._path, key)
+        if known is None and self._database is not None:
+            known = self._read(self._database, key)
             if known is not None:
                 with self._lock:
                     self._known[key] = known
@@ -67,10 +65,10 @@ class ContentIndex:
         key, known = _hash(source_key), Known(content, validator, time.time())
         with self._lock:
             self._known[key] = known
-        if self._path is None:
+        if self._database is None:
             return
         try:
-            with opened(self._path) as db:
+            with self._database.opened() as db:
                 db.execute(
                     "insert or replace into source values (?, ?, ?, ?)",
                     (key, known.content, known.validator, known.checked),
@@ -79,19 +77,19 @@ class ContentIndex:
                     "delete from source where rowid <= (select max(rowid) from source) - ?",
                     (_MOST,),
                 )
-        except sqlite3.Error as error:  # the address is then read once more after a restart
-            logger.debug("%s: %s", self._path, error)
+        except (OSError, sqlite3.Error) as error:  # it is then read once more after a restart
+            logger.debug("%s: %s", self._database.path, error)
 
-    def _read(self, path: Path, key: str) -> Known | None:
+    def _read(self, database: Database, key: str) -> Known | None:
         try:
-            with opened(path) as db:
+            with database.opened() as db:
                 row = db.execute(
                     "select content, validator, checked from source where key = ?", (key,)
                 ).fetchone()
-        except sqlite3.Error as error:
-            logger.debug("%s: %s", path, error)
+        except (OSError, sqlite3.Error) as error:
+            logger.debug("%s: %s", database.path, error)
             return None
-        return Known(*row) if row else None
+        return Known(*row) if row and isinstance(row[2], float) else None
 
 
 def _hash(source_key: str) -> str:

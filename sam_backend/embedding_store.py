@@ -118,7 +118,8 @@ class EmbeddingStore:
         total = sum(size for _, size, _ in entries)
         allowed = self._limit if total <= self._limit else self._limit * _SPARE
         for used, size, path in entries:
-            is_abandoned = path.endswith(".tmp") and used < time.time() - _ABANDONED_S
+            # A time in the future is a clock's that was put back since.
+            is_abandoned = path.endswith(".tmp") and abs(time.time() - used) > _ABANDONED_S
             goes = is_abandoned or (path.endswith(_SUFFIX) and total > allowed)
             if goes:
                 Path(path).unlink(missing_ok=True)

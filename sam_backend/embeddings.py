@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from operator import attrgetter
 
 from cachetools import LRUCache
@@ -37,7 +38,7 @@ class Embeddings:
         self._lock = threading.Lock()
         self._store = store
         self._index = index or ContentIndex(None)
-        self._reading: SingleFlight[Embedding] = SingleFlight()
+        self._reading: SingleFlight[tuple[str, bytes]] = SingleFlight()
         self._making: SingleFlight[Embedding] = SingleFlight()
 
     def get(
@@ -46,12 +47,16 @@ class Embeddings:
         model: str | None,
         read: Callable[[], Download],
         encode: Callable[[bytes], Embedding],
+        reading: AbstractContextManager[None] | None = None,
     ) -> Embedding:
         """The embedding of the image at an address. Only one that is seen first is read.
 
-        `model` names weights and preprocessing; without it, nothing is kept on disk.
+        `model` names weights and preprocessing; without it, nothing is kept on disk. `reading` is
+        held as long as this thread reads, or waits for another that does.
         """
-        return self.find(source_key, model) or self.refresh(source_key, model, read, encode)
+        return self.find(source_key, model) or self.refresh(
+            source_key, model, read, encode, reading
+        )
 
     def refresh(
         self,
@@ -59,19 +64,21 @@ class Embeddings:
         model: str | None,
         read: Callable[[], Download],
         encode: Callable[[bytes], Embedding],
+        reading: AbstractContextManager[None] | None = None,
     ) -> Embedding:
         """The embedding of what is at an address now."""
 
-        def make() -> Embedding:
+        def read_once() -> tuple[str, bytes]:
             download = read()
             content = hashlib.sha256(download.content).hexdigest()
             self._index.put(source_key, content, download.validator)
-            name = _name(model, content)
-            return self._making.do(
-                name, lambda: self._encode_once(name, model, lambda: encode(download.content))
-            )
+            return _name(model, content), download.content
 
-        return self._reading.do(source_key, make)
+        with reading or contextlib.nullcontext():
+            name, content = self._reading.do(source_key, read_once)
+        return self._making.do(
+            name, lambda: self._encode_once(name, model, lambda: encode(content))
+        )
 
     def find(self, source_key: str, model: str | None) -> Embedding | None:
         """The embedding, if it takes neither a fetch nor an encode."""

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import time
+import logging
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urljoin
 
 import requests
+from requests.auth import AuthBase, HTTPBasicAuth
+from requests.utils import get_auth_from_url
 
+from sam_backend import web
+from sam_backend.addresses import origin
+from sam_backend.belief import ADVICE
 from sam_backend.errors import Refusal
 from sam_backend.label_studio import TIMEOUT_S, LabelStudioAccess
+from sam_backend.settings import Settings
 from sam_backend.sources import Source, shown
 
-MAX_BYTES = 200 * 1024 * 1024
-MAX_SECONDS = 60.0
+MOST_REDIRECTS = 5
 _CHUNK = 1 << 20
 
 
@@ -28,31 +38,51 @@ class Download:
 class Fetcher:
     """Downloads images; keeps connections open between them."""
 
-    def __init__(self, access: LabelStudioAccess) -> None:
+    def __init__(self, settings: Settings, access: LabelStudioAccess) -> None:
         self._access = access
-        self._session = requests.Session()
+        self._most_mb = settings.max_image_mb
+        self._seconds = settings.fetch_seconds
+        self._outside = web.session(settings.allowed_image_hosts.permits)
+        # At DEBUG it writes whole addresses, and with them the signatures of private images.
+        logging.getLogger("urllib3").setLevel(logging.INFO)
 
     def fetch(self, source: Source) -> Download:
         """The image; Refusal says why it cannot be had."""
         if source.content is not None:
             return Download(source.content)
         if source.path is not None:
-            return Download(_read_file(source.path))
-        with self._get_allowed(source, None) as response:
-            return _download(response, source)
+            return Download(self._read_file(source.path, source.root or source.path.parent))
+        with self._answer(source, None) as response:
+            return self._download(response, source)
 
     def fetch_if_changed(self, source: Source, validator: str | None) -> Download | None:
         """The image, or None if it is still the one that came with this validator."""
         if source.url is None:  # files and inline images are never the same under another key
             return None
-        with self._get_allowed(source, validator) as response:
+        with self._answer(source, validator) as response:
             if validator and response.status_code == 304:
                 return None
-            return _download(response, source)
+            return self._download(response, source)
+
+    @contextmanager
+    def _answer(self, source: Source, validator: str | None) -> Iterator[requests.Response]:
+        """The response whose body is the image. All of it is over after the time limit."""
+        with web.Deadline(self._seconds) as deadline:
+            try:
+                with self._get_allowed(source, validator) as response:
+                    yield response
+                if not deadline.is_over:
+                    return
+            except (OSError, Refusal):
+                if not deadline.is_over:
+                    raise
+        # A body without a length seems to end where the connection was ended.
+        url = shown(source.url or "")
+        raise Refusal("image", f"the image {url} takes over {self._seconds} s (FETCH_SECONDS)")
 
     def _get_allowed(self, source: Source, validator: str | None) -> requests.Response:
         response = self._get(source, validator)
-        if response.status_code == 401 and source.label_studio is not None:
+        if response.status_code == 401 and _is_inside(source, response.url):
             response.close()
             response = self._get(source, validator, renew=True)
         return response
@@ -60,23 +90,154 @@ class Fetcher:
     def _get(
         self, source: Source, validator: str | None, *, renew: bool = False
     ) -> requests.Response:
-        label_studio = source.label_studio
-        auth = self._access.authorization(label_studio, renew=renew) if label_studio else None
+        """The first answer that is no redirect. Each hop is checked as if it were the first."""
         url = source.url or ""
+        for _ in range(MOST_REDIRECTS + 1):
+            response = self._hop(source, url, validator, renew=renew)
+            if not response.is_redirect:
+                return response
+            response.close()
+            url = _target(source, url, response)
+        raise Refusal(
+            "image", f"the image {shown(source.url or '')} redirects over {MOST_REDIRECTS} times"
+        )
+
+    def _hop(
+        self, source: Source, url: str, validator: str | None, *, renew: bool
+    ) -> requests.Response:
+        is_inside, auth = _is_inside(source, url), None
+        if source.label_studio is not None and is_inside:
+            auth = self._access.authorization(source.label_studio, renew=renew)
+        session = self._access.session if is_inside else self._outside
         try:
-            return self._session.get(
-                url, auth=auth, headers=_conditions(validator), timeout=TIMEOUT_S, stream=True
+            return session.get(
+                url,
+                auth=auth or _OfAddress(),
+                headers={"Accept-Encoding": "identity"} | _conditions(validator),
+                timeout=TIMEOUT_S,
+                stream=True,
+                allow_redirects=False,
             )
+        except web.AddressRefused as refused:
+            raise Refusal("image", _refused(source, url, refused)) from None
+        except (OSError, ValueError) as error:
+            raise Refusal("image", _unreachable(source, url, error)) from None
+
+    def _download(self, response: requests.Response, source: Source) -> Download:
+        _check_answer(response, source)
+        headers = response.headers
+        return Download(
+            self._read_body(response, source), headers.get("ETag") or headers.get("Last-Modified")
+        )
+
+    def _read_body(self, response: requests.Response, source: Source) -> bytes:
+        body, most = bytearray(), self._most_mb << 20
+        try:
+            for chunk in response.iter_content(_CHUNK):
+                body += chunk
+                if len(body) > most:
+                    raise self._too_large(shown(source.url or ""))
         except requests.RequestException as error:
-            advice = (
-                ": set LABEL_STUDIO_URL to an address of Label Studio that works from here"
-                if label_studio
-                else ""
-            )
             raise Refusal(
-                "image",
-                f"the image {shown(url)} cannot be fetched ({type(error).__name__}){advice}",
+                "image", f"the image {shown(source.url or '')} broke off ({type(error).__name__})"
             ) from None
+        return bytes(body)
+
+    def _read_file(self, path: Path, root: Path) -> bytes:
+        try:
+            with os.fdopen(_open_below(root, path.relative_to(root)), "rb") as file:
+                content = file.read((self._most_mb << 20) + 1)
+        except OSError as error:
+            raise Refusal(
+                "image", f"the image {path.name!r} cannot be read: {error.strerror}"
+            ) from None
+        if len(content) > self._most_mb << 20:
+            raise self._too_large(repr(path.name))
+        return content
+
+    def _too_large(self, name: str) -> Refusal:
+        return Refusal("image", f"the image {name} is over {self._most_mb} MB (MAX_IMAGE_MB)")
+
+
+class _OfAddress(AuthBase):
+    """A password that the address itself has; none of a .netrc file."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        user, password = get_auth_from_url(request.url or "")
+        return HTTPBasicAuth(user, password)(request) if user else request
+
+
+def _open_below(root: Path, name: Path) -> int:
+    """A file below a folder, opened for reading. `name` had no links in it a moment ago.
+
+    Should one have come since then, it is not followed: each step opens what the last one found.
+    """
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in name.parent.parts:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            below = os.open(part, flags, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        # A pipe would wait for its other end.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        file = os.open(name.name, flags, dir_fd=folder)
+    finally:
+        os.close(folder)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(None, "it is not a file")
+    return file
+
+
+def _is_inside(source: Source, url: str) -> bool:
+    """Whether an address is on the Label Studio of this image: there, its token may go."""
+    label_studio = source.label_studio
+    return label_studio is not None and origin(url) == origin(label_studio.url)
+
+
+def _target(source: Source, url: str, response: requests.Response) -> str:
+    """Where a redirect leads."""
+    try:
+        target = urljoin(url, response.headers["Location"])
+    except ValueError:
+        target = ""
+    there, here = origin(target), origin(url)
+    if there is None or here is None:
+        raise Refusal(
+            "image", f"the image {shown(source.url or '')} redirects to what is no web address"
+        )
+    # Such a redirect is of all that is there, and the token is not sent along.
+    if _is_inside(source, url) and here[:2] == ("http", there[1]) and there[0] == "https":
+        raise Refusal(
+            "image",
+            f"Label Studio at {source.host} redirects to https: "
+            "set LABEL_STUDIO_URL to its https address",
+        )
+    return target
+
+
+def _refused(source: Source, url: str, refused: web.AddressRefused) -> str:
+    host, at = refused.host.strip("[]"), str(refused.address)
+    if _is_inside(source, url):
+        return f"Label Studio at {host} is on an address where none can be ({at})"
+    return (
+        f"the image {shown(source.url or '')} is on a private address "
+        f"({host if host == at else f'{host}, {at}'}): "
+        f"add {host} to ALLOWED_IMAGE_HOSTS to let the back end fetch it"
+    )
+
+
+def _unreachable(source: Source, url: str, error: Exception) -> str:
+    why, advice = type(error).__name__, ""
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        why = "its TLS certificate is not trusted here"
+        advice = ": set REQUESTS_CA_BUNDLE to a file with the certificates of who signed it"
+    elif not isinstance(error, requests.RequestException):  # such as a CA bundle that is not there
+        why = str(error)
+    elif _is_inside(source, url):
+        advice = ": set LABEL_STUDIO_URL to an address of Label Studio that works from here"
+    return f"the image {shown(source.url or '')} cannot be fetched ({why}){advice}"
 
 
 def _conditions(validator: str | None) -> dict[str, str]:
@@ -89,50 +250,11 @@ def _conditions(validator: str | None) -> dict[str, str]:
 def _check_answer(response: requests.Response, source: Source) -> None:
     url, status = source.url or "", response.status_code
     is_page = "text/html" in response.headers.get("Content-Type", "")
-    if source.label_studio is not None and (status in (401, 403) or (status == 200 and is_page)):
+    is_login = status in (401, 403) or (status == 200 and is_page)
+    if source.label_studio is not None and is_login and _is_inside(source, response.url):
         had = "does not accept the token" if source.label_studio.token else "wants a token"
-        raise Refusal(
-            "image",
-            f"Label Studio {had} for the image {shown(url)}: create a Personal Access Token "
-            "(Account & Settings) and set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY",
-        )
+        raise Refusal("image", f"Label Studio {had} for the image {shown(url)}{ADVICE}")
     if status != 200:
         raise Refusal("image", f"the image {shown(url)} cannot be fetched: HTTP {status}")
     if is_page:
         raise Refusal("image", f"there is a web page, not an image, at {shown(url)}")
-
-
-def _download(response: requests.Response, source: Source) -> Download:
-    _check_answer(response, source)
-    headers = response.headers
-    return Download(
-        _read_body(response, source), headers.get("ETag") or headers.get("Last-Modified")
-    )
-
-
-def _read_body(response: requests.Response, source: Source) -> bytes:
-    url, started = source.url or "", time.monotonic()
-    body = bytearray()
-    try:
-        for chunk in response.iter_content(_CHUNK):
-            body += chunk
-            if len(body) > MAX_BYTES:
-                raise Refusal("image", f"the image {shown(url)} is over {MAX_BYTES >> 20} MiB")
-            if time.monotonic() - started > MAX_SECONDS:
-                raise Refusal("image", f"the image {shown(url)} takes over {MAX_SECONDS:.0f} s")
-    except requests.RequestException as error:
-        raise Refusal(
-            "image", f"the image {shown(url)} broke off ({type(error).__name__})"
-        ) from None
-    return bytes(body)
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise Refusal("image", f"the image {path.name!r} is over {MAX_BYTES >> 20} MiB")
-        return path.read_bytes()
-    except OSError as error:
-        raise Refusal(
-            "image", f"the image {path.name!r} cannot be read: {error.strerror}"
-        ) from None

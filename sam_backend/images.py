@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -12,6 +13,7 @@ from sam_backend.embedding_store import EmbeddingStore
 from sam_backend.embeddings import Embeddings
 from sam_backend.engine import Embedding
 from sam_backend.fetching import Download, Fetcher
+from sam_backend.places import Places
 from sam_backend.prefetch import Prefetcher
 from sam_backend.scheduling import Schedule, ScheduledEngine
 from sam_backend.settings import Settings
@@ -22,6 +24,8 @@ MOST_PREFETCHES = 16
 # A click trusts that an address still holds what it held. When a task is opened, that is checked,
 # unless it was a moment ago.
 RECHECK_S = 60.0
+# Above, images are decoded one at a time: 200 megapixels take over a gigabyte while they are.
+LARGE_PIXELS = 50_000_000
 
 
 class Images:
@@ -42,6 +46,9 @@ class Images:
             ContentIndex(folder / "sources.sqlite3" if disk_bytes else None),
         )
         self.prefetcher = Prefetcher(MOST_PREFETCHES)
+        self._places = Places(settings.threads)
+        self._most_pixels = settings.max_image_megapixels * 1_000_000
+        self._large_image = threading.Lock()
         self._fetcher = fetcher
         self._schedule = schedule
         self._engine = engine
@@ -53,6 +60,7 @@ class Images:
             self._engine().fingerprint,
             lambda: self._download(source),
             lambda content: self._encode(content, self._schedule.encode()),
+            self._places.take(source.host) if source.host else nullcontext(),
         )
 
     def prefetch(self, source: Source) -> None:
@@ -67,7 +75,8 @@ class Images:
             return self._encode(content, nullcontext())
 
         known = self.embeddings.known(source.key)
-        if known is not None and time.time() - known.checked > RECHECK_S:
+        # A time in the future is a clock's that was put back since.
+        if known is not None and not 0 <= time.time() - known.checked <= RECHECK_S:
             changed = self._fetcher.fetch_if_changed(source, known.validator)
             if changed is not None:
                 self.embeddings.refresh(source.key, model, lambda: changed, encode)
@@ -80,7 +89,9 @@ class Images:
             return self._fetcher.fetch(source)
 
     def _encode(self, content: bytes, slot: AbstractContextManager[None]) -> Embedding:
-        with metrics.STAGE.labels("picture").time():
-            pixels = pictures.decode(content)
-        with slot, metrics.STAGE.labels("encode").time():
-            return self._engine().encode(pixels)
+        is_large = pictures.count(content) > LARGE_PIXELS
+        with self._large_image if is_large else nullcontext():
+            with metrics.STAGE.labels("picture").time():
+                pixels = pictures.decode(content, self._most_pixels)
+            with slot, metrics.STAGE.labels("encode").time():
+                return self._engine().encode(pixels)

@@ -14,11 +14,14 @@ import requests
 from cachetools import TTLCache
 from requests.auth import AuthBase
 
+from sam_backend import addresses, web
+from sam_backend.belief import Belief
 from sam_backend.errors import Refusal
 from sam_backend.settings import Settings
 from sam_backend.state import Connection
 
 TIMEOUT_S = (3.05, 10.0)  # to connect, between bytes
+_EXCHANGE_S = 15.0  # in all
 # An access token lives for 5 minutes; a new one is fetched well before.
 _ACCESS_TOKEN_S = 240.0
 
@@ -37,9 +40,21 @@ class TokenAuth(AuthBase):
 class LabelStudioAccess:
     """Chooses address and token: what the operator configured comes before what `/setup` said."""
 
-    def __init__(self, settings: Settings, told: Callable[[str], Connection | None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        told: Callable[[str], Connection | None],
+        belief: Belief | None = None,
+    ) -> None:
         self._settings = settings
         self._told = told
+        # What the operator configured needs no proof.
+        self._belief = None if settings.label_studio_url else belief
+        is_vouched_for = settings.label_studio_url is not None
+        # For requests to Label Studio alone: it may run on any machine inside.
+        self.session = web.session(
+            addresses.anything if is_vouched_for else addresses.may_be_label_studio
+        )
         self._access_tokens: TTLCache[str, str] = TTLCache(maxsize=64, ttl=_ACCESS_TOKEN_S)
         self._lock = threading.Lock()
 
@@ -51,8 +66,20 @@ class LabelStudioAccess:
             return told
         return Connection(url, self._settings.label_studio_token or (told.token if told else None))
 
+    def doubt(self, connection: Connection) -> str | None:
+        """Why a Label Studio that `/setup` told of is not believed, if so."""
+        return self._belief.doubt(connection) if self._belief else None
+
     def authorization(self, connection: Connection, *, renew: bool = False) -> TokenAuth | None:
-        """The header for requests to this Label Studio; `renew` drops a refused access token."""
+        """The header for requests to this Label Studio; `renew` drops a refused access token.
+
+        Refusal, if this is not known to be one: it then gets no other request.
+        """
+        if self._belief:
+            self._belief.check(connection, self.session, lambda: self._header(connection))
+        return self._header(connection, renew=renew)
+
+    def _header(self, connection: Connection, *, renew: bool = False) -> TokenAuth | None:
         token = connection.token
         if not token:
             return None
@@ -63,10 +90,15 @@ class LabelStudioAccess:
                 self._access_tokens.pop(token, None)
             access = self._access_tokens.get(token)
         if access is None:
-            access = _exchange(connection.url, token)
+            access = _exchange(self.session, connection.url, token)
             with self._lock:
                 self._access_tokens[token] = access
         return TokenAuth(f"Bearer {access}")
+
+
+def _no_header(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Said explicitly, requests would look for a password in a .netrc file."""
+    return request
 
 
 def is_refresh_token(token: str) -> bool:
@@ -81,16 +113,18 @@ def is_refresh_token(token: str) -> bool:
     return isinstance(claims, dict) and claims.get("token_type") == "refresh"
 
 
-def _exchange(url: str, token: str) -> str:
+def _exchange(session: requests.Session, url: str, token: str) -> str:
     started = time.monotonic()
     try:
-        response = requests.post(
-            f"{url}/api/token/refresh/",
-            json={"refresh": token},
-            timeout=TIMEOUT_S,
-            allow_redirects=False,
-        )
-    except requests.RequestException as error:
+        with web.Deadline(_EXCHANGE_S):
+            response = session.post(
+                f"{url}/api/token/refresh/",
+                json={"refresh": token},
+                auth=_no_header,
+                timeout=TIMEOUT_S,
+                allow_redirects=False,
+            )
+    except (OSError, web.AddressRefused) as error:
         waited = time.monotonic() - started
         raise Refusal(
             "image",

@@ -43,12 +43,12 @@ class Prefetcher:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._jobs)
-                name, job = self._jobs.popitem(last=True)
+                _, job = self._jobs.popitem(last=True)
                 metrics.QUEUE.labels("prefetch").set(len(self._jobs))
             try:
                 job()
             except Exception as error:  # noqa: BLE001 (the click on that image will report it)
-                logger.debug("prefetch of %s: %s", name, error)
+                logger.debug("prefetch: %s", error)  # not the name: it may hold a signature
                 metrics.PREFETCH.labels("failed").inc()
             else:
                 metrics.PREFETCH.labels("done").inc()

@@ -15,10 +15,9 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from werkzeug.exceptions import BadRequest
 
 from model import SamMLBackend
-from sam_backend import bodies, label_config, status
+from sam_backend import belief, bodies, label_config, status
 from sam_backend.errors import Refusal
 from sam_backend.services import Services
-from sam_backend.state import Connection
 
 logger = logging.getLogger("sam_backend")
 
@@ -68,11 +67,11 @@ class Protocol:
     def setup(self) -> Response:
         body = _body()
         project = str(body.get("project") or "")
-        url, token = str(body.get("hostname") or ""), body.get("access_token")
-        if not url.startswith(("http://", "https://")):
-            url, token = "", None
-        told = Connection(url.rstrip("/"), str(token) if token else None)
-        self._services.state.remember_setup(project, told, _extra_params(body))
+        told = belief.told(body.get("hostname"), body.get("access_token"))
+        doubt = self._services.access.doubt(told) if told else None
+        if doubt:
+            self._services.report(f"project {project}", Refusal("config", doubt))
+        self._services.state.remember_setup(project, None if doubt else told, _extra_params(body))
         for problem in _problems(body.get("schema")):
             self._services.report(f"project {project}", Refusal("config", problem))
         return answer({"model_version": self._services.model_version})

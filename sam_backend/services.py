@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from sam_backend import existing, label_config, metrics, sources
+from sam_backend.belief import Belief
 from sam_backend.engine import Embedding, Engine
 from sam_backend.errors import Refusal
 from sam_backend.fetching import Fetcher
@@ -40,8 +41,8 @@ class Services:
         self.objects = Objects()
         self.turns = Turns()
         self._schedule = Schedule(encodes=1, decodes=decode_slots())
-        self.access = LabelStudioAccess(settings, self.state.connection)
-        self.images = Images(settings, Fetcher(self.access), self._schedule, self.engine)
+        self.access = LabelStudioAccess(settings, self.state.connection, Belief(self.state))
+        self.images = Images(settings, Fetcher(settings, self.access), self._schedule, self.engine)
         # In a thread, so that /health and /setup answer while a large model is being read.
         with_thread = ThreadPoolExecutor(1, thread_name_prefix="open-engine")
         self._engine = with_thread.submit(lambda: ScheduledEngine(open_engine(), self._schedule))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from sam_backend.addresses import AllowedHosts
 from sam_backend.errors import SettingsError
 
 SAM_CHOICES = ("MobileSAM", "SAM", "SAM-B", "SAM-L", "SAM-H", "ONNX", "Transformers")
@@ -35,6 +36,10 @@ class Settings:
     label_studio_url: str | None
     label_studio_token: str | None
     local_files_root: Path | None
+    allowed_image_hosts: AllowedHosts
+    max_image_mb: int
+    max_image_megapixels: int
+    fetch_seconds: int
     basic_auth: tuple[str, str] | None
     host: str
     port: int
@@ -71,6 +76,10 @@ class Settings:
             label_studio_url=url,
             label_studio_token=token,
             local_files_root=env.directory("LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"),
+            allowed_image_hosts=env.hosts("ALLOWED_IMAGE_HOSTS"),
+            max_image_mb=env.integer("MAX_IMAGE_MB", 200, 1, 10_000),
+            max_image_megapixels=env.integer("MAX_IMAGE_MEGAPIXELS", 200, 1, 2_000),
+            fetch_seconds=env.integer("FETCH_SECONDS", 60, 1, 90),
             basic_auth=env.credentials("BASIC_AUTH_USER", "BASIC_AUTH_PASS"),
             host=env.text("HOST") or "0.0.0.0",  # noqa: S104 (Label Studio may run in a container)
             port=env.integer("PORT", 9090, 1, 65535),
@@ -152,6 +161,12 @@ class _Environment:
                 raise SettingsError(f"{key}={value!r} does not start with http:// or https://")
             return value.rstrip("/")
         return None
+
+    def hosts(self, key: str) -> AllowedHosts:
+        try:
+            return AllowedHosts.parse(self.text(key) or "")
+        except ValueError as error:
+            raise SettingsError(f"{key}={self.text(key)!r}: {error}") from None
 
     def credentials(self, user_key: str, password_key: str) -> tuple[str, str] | None:
         user, password = self.text(user_key), self.text(password_key)

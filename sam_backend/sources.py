@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from sam_backend.addresses import origin
 from sam_backend.errors import Refusal
 from sam_backend.state import Connection
 
@@ -20,42 +22,60 @@ class Source:
 
     key: str  # names the image in caches
     path: Path | None = None
+    root: Path | None = None  # the folder that the path must not lead out of
     url: str | None = None
     label_studio: Connection | None = None
     content: bytes | None = None
+
+    @property
+    def host(self) -> str:
+        """Who sends the image; empty for files and inline images."""
+        return urlsplit(self.url).netloc.rpartition("@")[2] if self.url else ""
 
 
 def resolve(
     value: str, task_id: str, label_studio: Connection | None, local_files_root: Path | None
 ) -> Source:
     """Where the image of a task is: Label Studio stores uploads, local files and cloud links."""
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+    except ValueError:  # brackets without an address in them, say
+        raise _no_address(value) from None
     if parts.scheme == "data":
         return Source(key=value, content=_inline(value))
     if parts.path.endswith(LOCAL_FILES_PATH) and local_files_root is not None:
         path = _below(local_files_root, parse_qs(parts.query).get("d", [""])[0])
         if path is not None:
             stat = path.stat()
-            return Source(key=f"{path}:{stat.st_mtime_ns}:{stat.st_size}", path=path)
+            key = f"{path}:{stat.st_mtime_ns}:{stat.st_size}"
+            return Source(key=key, path=path, root=local_files_root)
     if parts.scheme in ("http", "https"):
-        inside = label_studio is not None and _origin(value) == _origin(label_studio.url)
+        if origin(value) is None:
+            raise _no_address(value)
+        inside = label_studio is not None and origin(value) == origin(label_studio.url)
         return Source(key=value, url=value, label_studio=label_studio if inside else None)
     if parts.scheme in CLOUD_SCHEMES:
         uri = base64.urlsafe_b64encode(value.encode()).decode()
         return _inside(f"/tasks/{task_id}/resolve/?fileuri={uri}", value, label_studio)
     if value.startswith("/"):
         return _inside(value, value, label_studio)
-    raise Refusal(
+    raise _no_address(value)
+
+
+def _no_address(value: str) -> Refusal:
+    return Refusal(
         "image",
-        f"the task's image {shown(value)} is neither an address nor a path on Label Studio",
+        f"the task's image {shown(value)} is neither an address (http, https, "
+        "a cloud storage's) nor a path on Label Studio",
     )
 
 
 def shown(value: str) -> str:
-    """A value for messages: without its query, which may hold a signature, and not too long."""
+    """A value for messages: not too long, and without what opens it: a signature, a password."""
     if value.startswith("data:"):
         return repr(value[:32] + "…")
     path = value if value.startswith(LOCAL_FILES_PATH) else value.split("?", 1)[0]
+    path = re.sub(r"^(\w+:)?//[^/]*@", r"\1//", path)
     return repr(path if len(path) <= 120 else path[:117] + "…")
 
 
@@ -76,8 +96,11 @@ def _inside(path: str, value: str, label_studio: Connection | None) -> Source:
 
 def _below(root: Path, name: str) -> Path | None:
     """The file `name` below root, links resolved; None if it is elsewhere or not there."""
-    path = (root / unquote(name).lstrip("/")).resolve()
-    return path if path.is_relative_to(root) and path.is_file() else None
+    try:
+        path = (root / unquote(name).lstrip("/")).resolve()
+        return path if path.is_relative_to(root) and path.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, a loop of links
+        return None
 
 
 def _inline(value: str) -> bytes:
@@ -88,9 +111,3 @@ def _inline(value: str) -> bytes:
     except ValueError:
         pass
     raise Refusal("image", f"the image {shown(value)} is not base64-encoded data")
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    default = {"http": 80, "https": 443}.get(parts.scheme)
-    return parts.scheme, parts.hostname, parts.port or default

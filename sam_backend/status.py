@@ -19,7 +19,9 @@ def report(services: Services) -> dict[str, Any]:
         "model": services.settings.sam_choice,
         "model_version": services.model_version,
         "engine": services.engine_state,
-        "label_studio": services.settings.label_studio_url or "as each project's setup says",
+        "label_studio": services.settings.label_studio_url
+        or services.state.believed()
+        or "the first one that a project's setup names",
         "cache": {
             "images": len(services.images.embeddings),
             "mb": round(services.images.embeddings.nbytes / 2**20, 1),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sam_backend.errors import Refusal
 from sam_backend.fetching import Fetcher
@@ -17,7 +21,7 @@ from sam_backend.label_studio import LabelStudioAccess, is_refresh_token
 from sam_backend.settings import Settings
 from sam_backend.sources import Source, resolve
 from sam_backend.state import Connection
-from tests.loopback import Reply, Site, always, site
+from tests.loopback import Reply, Route, Site, always, site
 
 LS = Connection("http://studio.example:8080", "f00d")
 SettingsOf = Callable[..., Settings]
@@ -35,8 +39,14 @@ def elsewhere() -> Iterator[Site]:
         yield served
 
 
+@pytest.fixture
+def settings(settings: SettingsOf) -> SettingsOf:
+    """The sites of these tests are on loopback, which is refused unless somebody allows it."""
+    return lambda **environ: settings(**{"ALLOWED_IMAGE_HOSTS": "127.0.0.1"} | environ)
+
+
 def fetcher(settings: Settings) -> Fetcher:
-    return Fetcher(LabelStudioAccess(settings, lambda _: None))
+    return Fetcher(settings, LabelStudioAccess(settings, lambda _: None))
 
 
 def only_for(header: str, content: bytes) -> Callable[[str | None, bytes], Reply]:
@@ -104,6 +114,56 @@ def test_no_path_leads_out_of_the_folder(tmp_path: Path) -> None:
         assert source.path is None
 
 
+@pytest.mark.parametrize("name", ["a%00.jpg", "a" * 5000, "loop", "%ff%fe", "", ".", "pipe"])
+def test_strange_names_of_local_files_are_none(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    os.mkfifo(tmp_path / "pipe")
+    assert resolve(f"/data/local-files/?d={name}", "1", LS, tmp_path).path is None
+
+
+def test_links_that_stay_in_the_folder_are_followed(tmp_path: Path, settings: SettingsOf) -> None:
+    (tmp_path / "2024").mkdir()
+    (tmp_path / "2024" / "a.jpg").write_bytes(b"cat")
+    (tmp_path / "latest").symlink_to("2024")
+    source = resolve("/data/local-files/?d=latest/a.jpg", "1", LS, tmp_path.resolve())
+    assert fetcher(settings()).fetch(source).content == b"cat"
+
+
+@pytest.mark.parametrize("exchanged", ["file", "folder"])
+def test_a_link_that_comes_after_the_check_is_not_followed(
+    tmp_path: Path, settings: SettingsOf, exchanged: str
+) -> None:
+    root = tmp_path / "root"
+    (root / "cats").mkdir(parents=True)
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "a.jpg").write_bytes(b"secret")
+    (root / "cats" / "a.jpg").write_bytes(b"cat")
+    source = resolve("/data/local-files/?d=cats/a.jpg", "1", LS, root)
+    assert fetcher(settings()).fetch(source).content == b"cat"
+    (root / "cats" / "a.jpg").unlink()
+    if exchanged == "file":
+        (root / "cats" / "a.jpg").symlink_to(tmp_path / "secrets" / "a.jpg")
+    else:
+        (root / "cats").rmdir()
+        (root / "cats").symlink_to(tmp_path / "secrets")
+    with pytest.raises(Refusal, match=r"'a\.jpg' cannot be read"):
+        fetcher(settings()).fetch(source)
+
+
+def test_a_pipe_that_comes_after_the_check_is_not_waited_for(
+    tmp_path: Path, settings: SettingsOf
+) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(Refusal, match="cannot be read: it is not a file"):
+        fetcher(settings()).fetch(Source("k", path=tmp_path / "a.jpg", root=tmp_path))
+
+
+def test_a_local_file_over_the_limit(tmp_path: Path, settings: SettingsOf) -> None:
+    (tmp_path / "a.jpg").write_bytes(bytes(2 << 20))
+    with pytest.raises(Refusal, match=r"'a\.jpg' is over 1 MB \(MAX_IMAGE_MB\)"):
+        fetcher(settings(MAX_IMAGE_MB="1")).fetch(Source("k", path=tmp_path / "a.jpg"))
+
+
 def test_a_changed_local_file_is_another_image(tmp_path: Path) -> None:
     file = tmp_path / "a.jpg"
     file.write_bytes(b"one")
@@ -121,6 +181,30 @@ def test_where_label_studio_is_unknown_the_refusal_says_what_to_set() -> None:
 def test_what_is_no_image_address_is_refused(value: str) -> None:
     with pytest.raises(Refusal):
         resolve(value, "1", LS, None)
+
+
+@given(
+    st.one_of(
+        st.text(),
+        st.builds(
+            "{}{}{}".format,
+            st.sampled_from(["http://", "https://", "//", "s3:", "/data/local-files/?d=", "data:"]),
+            st.text(alphabet="[]@:/?#%.\\\0\nab1é\ud800"),
+            st.text(),
+        ),
+    )
+)
+def test_any_text_is_a_source_or_a_refusal(value: str) -> None:
+    root = Path(__file__).parent
+    for label_studio in (LS, None):
+        try:
+            source = resolve(value, "1", label_studio, root)
+        except Refusal:
+            continue
+        assert source.path is None or source.path.is_relative_to(root)
+        assert source.host is not None
+        has_token = source.label_studio is not None
+        assert not has_token or str(source.url).startswith(LS.url)
 
 
 def test_legacy_tokens_go_along_as_they_are(studio: Site, settings: SettingsOf) -> None:
@@ -207,6 +291,79 @@ def test_a_web_page_is_not_an_image(elsewhere: Site, settings: SettingsOf) -> No
         fetcher(settings()).fetch(resolve(elsewhere.url + "/a.jpg", "1", None, None))
 
 
+def test_an_answer_that_unpacks_to_more_than_the_limit(
+    elsewhere: Site, settings: SettingsOf
+) -> None:
+    packed = gzip.compress(bytes(300 << 20))
+    elsewhere.routes["/a.jpg"] = always(200, packed, Content_Encoding="gzip")
+    with pytest.raises(Refusal, match="over 5 MB"):
+        fetcher(settings(MAX_IMAGE_MB="5")).fetch(
+            resolve(elsewhere.url + "/a.jpg", "1", None, None)
+        )
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (always(500, b"<html>", Content_Type="text/html"), "HTTP 500"),
+        (always(502), "HTTP 502"),
+        (always(200, b"<html>", Content_Type="text/html"), "does not accept the token"),
+        (always(403, b"{}"), "does not accept the token"),
+        (always(401, b"{}"), "does not accept the token"),
+        (always(302, Location="/nowhere"), "HTTP 404"),
+    ],
+)
+def test_a_label_studio_in_trouble_harms_one_image(
+    studio: Site, settings: SettingsOf, answer: Route, message: str
+) -> None:
+    studio.routes["/a.jpg"], studio.routes["/b.jpg"] = answer, always(200, b"cat")
+    own, fetches = Connection(studio.url, "f00d"), fetcher(settings(LABEL_STUDIO_URL=studio.url))
+    with pytest.raises(Refusal, match=message):
+        fetches.fetch(resolve("/a.jpg", "1", own, None))
+    assert fetches.fetch(resolve("/b.jpg", "1", own, None)).content == b"cat"
+
+
+def test_a_label_studio_that_was_restarted(settings: SettingsOf) -> None:
+    """Connections that were kept open to the earlier one are gone."""
+    fetches = None
+    with site() as studio:
+        studio.routes["/a.jpg"] = always(200, b"cat")
+        fetches = fetcher(settings(LABEL_STUDIO_URL=studio.url))
+        source = resolve("/a.jpg", "1", Connection(studio.url, "f00d"), None)
+        assert fetches.fetch(source).content == b"cat"
+    with pytest.raises(Refusal, match="set LABEL_STUDIO_URL"):
+        fetches.fetch(source)
+    with site(port=int(studio.url.rsplit(":", 1)[1])) as again:
+        again.routes["/a.jpg"] = always(200, b"dog")
+        assert fetches.fetch(source).content == b"dog"
+
+
+def test_a_token_that_expires_while_it_is_used(studio: Site, settings: SettingsOf) -> None:
+    studio.routes["/api/token/refresh/"] = always(200, b'{"access": "abc"}')
+    studio.routes["/a.jpg"] = only_for("Bearer abc", b"cat")
+    own, fetches = (
+        Connection(studio.url, jwt(token_type="refresh")),
+        fetcher(settings(LABEL_STUDIO_URL=studio.url)),
+    )
+    source = resolve("/a.jpg", "1", own, None)
+    assert fetches.fetch(source).content == b"cat"
+    studio.routes["/a.jpg"] = always(401, b"{}")
+    studio.routes["/api/token/refresh/"] = always(401, b"{}")
+    with pytest.raises(Refusal, match="expired or revoked"):
+        fetches.fetch(source)
+
+
+def test_a_bucket_that_refuses_is_not_label_studio_refusing(
+    studio: Site, elsewhere: Site, settings: SettingsOf
+) -> None:
+    """A presigned address is good for a while only."""
+    studio.routes["/a.jpg"] = always(303, Location=elsewhere.url + "/signed.jpg")
+    elsewhere.routes["/signed.jpg"] = always(403, b"<Error/>", Content_Type="application/xml")
+    own = Connection(studio.url, "f00d")
+    with pytest.raises(Refusal, match="cannot be fetched: HTTP 403"):
+        fetcher(settings(LABEL_STUDIO_URL=studio.url)).fetch(resolve("/a.jpg", "1", own, None))
+
+
 def test_an_answer_that_breaks_off_is_refused(elsewhere: Site, settings: SettingsOf) -> None:
     elsewhere.routes["/a.jpg"] = always(200, b"only this", Content_Length="5000")
     with pytest.raises(Refusal, match="broke off"):
@@ -214,12 +371,13 @@ def test_an_answer_that_breaks_off_is_refused(elsewhere: Site, settings: Setting
 
 
 def test_an_image_over_the_limit_is_not_read_to_its_end(
-    elsewhere: Site, settings: SettingsOf, monkeypatch: pytest.MonkeyPatch
+    elsewhere: Site, settings: SettingsOf
 ) -> None:
-    monkeypatch.setattr("sam_backend.fetching.MAX_BYTES", 1 << 20)
     elsewhere.routes["/a.jpg"] = always(200, b"x" * (3 << 20))
-    with pytest.raises(Refusal, match="over 1 MiB"):
-        fetcher(settings()).fetch(resolve(elsewhere.url + "/a.jpg", "1", None, None))
+    with pytest.raises(Refusal, match=r"over 1 MB \(MAX_IMAGE_MB\)"):
+        fetcher(settings(MAX_IMAGE_MB="1")).fetch(
+            resolve(elsewhere.url + "/a.jpg", "1", None, None)
+        )
 
 
 def test_nobody_there(settings: SettingsOf) -> None:

@@ -46,6 +46,10 @@ def test_model_files_lie_in_the_model_folder_unless_said_otherwise() -> None:
         ("WORKERS", "0"),
         ("THREADS", "many"),
         ("CACHE_MB", "1.5"),
+        ("MAX_IMAGE_MB", "0"),
+        ("MAX_IMAGE_MEGAPIXELS", "lots"),
+        ("FETCH_SECONDS", "91"),  # Label Studio waits no longer than 100 for a click
+        ("ALLOWED_IMAGE_HOSTS", "*"),
         ("SAM_CHOICE", "SAM9"),
         ("LOG_LEVEL", "LOUD"),
         ("LABEL_STUDIO_URL", "studio.example:8080"),

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from playwright.sync_api import Page, sync_playwright
 
 from tests.e2e.editor import KEYPOINT, RECTANGLE, Editor
-from tools.label_studio import ROOT, LabelStudio
+from tools.label_studio import ROOT, LabelStudio, free_port
 from tools.studio import back_end, sample_pictures, set_up
 
 TARGET = ROOT / "docs" / "screenshot.png"
@@ -27,9 +27,11 @@ BITS = 6  # for each colour: not to be seen, and it halves the file
 
 def main() -> None:
     """Set up a sample project of its own, label one picture, and save what is on the screen."""
-    with tempfile.TemporaryDirectory() as folder, back_end() as url:
+    port = free_port()
+    studio_url = f"http://localhost:{port}"
+    with tempfile.TemporaryDirectory() as folder, back_end(studio_url) as url:
         pictures = sample_pictures()
-        studio = LabelStudio(Path(folder))
+        studio = LabelStudio(Path(folder), port=port)
         try:
             studio.start()
             project_id = set_up(

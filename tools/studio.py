@@ -53,18 +53,19 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        with back_end() as url:
-            run(url)
+        port = PORT if is_free(PORT) else free_port()
+        with back_end(f"http://localhost:{port}") as url:
+            run(url, port)
     except (StudioError, LabelStudioError) as error:
         sys.exit(f"studio: {error}")
     except KeyboardInterrupt:
         print("\nLabel Studio is stopped.")
 
 
-def run(back_end_url: str) -> None:
+def run(back_end_url: str, port: int) -> None:
     """Start Label Studio, set up the project at first, and stay."""
     paths = sample_pictures()
-    studio = LabelStudio(FOLDER, port=PORT if is_free(PORT) else free_port())
+    studio = LabelStudio(FOLDER, port=port)
     print("Starting Label Studio (the first time takes a minute) …", flush=True)
     try:
         studio.start()
@@ -87,7 +88,7 @@ def set_up(studio: LabelStudio, back_end_url: str, paths: list[Path]) -> int:
 
 
 @contextmanager
-def back_end() -> Iterator[str]:
+def back_end(studio_url: str) -> Iterator[str]:
     """The address of a back end that answers; one of our own is stopped afterwards."""
     url = os.environ.get("BACKEND_URL", "").rstrip("/")
     if url or answers("http://localhost:9090"):
@@ -98,7 +99,8 @@ def back_end() -> Iterator[str]:
     with (FOLDER / "back-end.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, ROOT / "_wsgi.py"],
-            env=os.environ | {"PORT": "9090"},
+            # Told, it need not believe the first Label Studio that it met, perhaps on another port.
+            env={"LABEL_STUDIO_URL": studio_url} | os.environ | {"PORT": "9090"},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that Ctrl-C reaches this process first

@@ -1,0 +1,151 @@
+"""Which addresses an image may be fetched from: public ones, and those the operator allows. Pure.
+
+An annotator names the address of an image. Without a check the back end would read for them what
+only machines inside can reach: other services, a cloud's metadata.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_network,
+)
+from urllib.parse import urlsplit
+
+IPAddress = IPv4Address | IPv6Address
+
+# Spelled out, because `is_global` changed between Python's versions.
+_NOT_PUBLIC = tuple(
+    map(
+        IPv4Network,
+        (
+            "0.0.0.0/8",  # this host
+            "10.0.0.0/8",
+            "100.64.0.0/10",  # carriers' NAT
+            "127.0.0.0/8",
+            "168.63.129.16/32",  # Azure's machines ask it about themselves
+            "169.254.0.0/16",  # link-local: metadata of clouds
+            "172.16.0.0/12",
+            "192.0.0.0/24",
+            "192.0.2.0/24",  # documentation, as are the two below
+            "192.88.99.0/24",  # relays to 6to4
+            "192.168.0.0/16",
+            "198.18.0.0/15",  # benchmarks
+            "198.51.100.0/24",
+            "203.0.113.0/24",
+            "224.0.0.0/4",  # multicast
+            "240.0.0.0/4",  # reserved, and broadcast
+        ),
+    )
+)
+_PUBLIC_V6 = IPv6Network("2000::/3")
+_NOT_PUBLIC_V6 = tuple(
+    map(
+        IPv6Network,
+        (
+            "2001::/23",  # Teredo and other protocols
+            "2001:db8::/32",  # documentation
+            "2002::/16",  # 6to4: an IPv4 address inside
+            "3fff::/20",  # documentation
+        ),
+    )
+)
+# IPv4 addresses in IPv6 dress. In networks without IPv4, DNS64 makes the second of public names.
+_DRESSED = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
+
+_NAME = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+
+
+def undressed(address: IPAddress) -> IPAddress:
+    """The IPv4 address that an IPv6 address stands for, if it is one of those."""
+    if isinstance(address, IPv6Address) and any(address in network for network in _DRESSED):
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
+
+
+def is_public(address: IPAddress) -> bool:
+    """Whether everybody on the internet can reach this address."""
+    bare = undressed(address)
+    if isinstance(bare, IPv4Address):
+        return not any(bare in network for network in _NOT_PUBLIC)
+    return bare in _PUBLIC_V6 and not any(bare in network for network in _NOT_PUBLIC_V6)
+
+
+def may_be_label_studio(_host: str, address: IPAddress) -> bool:
+    """For an address that nobody vouches for: a Label Studio runs on loopback or anywhere inside.
+
+    Where metadata services are, none does.
+    """
+    bare = undressed(address)
+    return not (bare.is_link_local or bare.is_multicast or bare.is_unspecified)
+
+
+def anything(_host: str, _address: IPAddress) -> bool:
+    """For an address that the operator gave."""
+    return True
+
+
+def origin(url: str) -> tuple[str, str, int | None] | None:
+    """Scheme, host and port of an http address; None if it is not one."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    if default is None or not parts.hostname:
+        return None
+    return parts.scheme, parts.hostname, port or default
+
+
+@dataclass(frozen=True)
+class AllowedHosts:
+    """What the operator allows on top of public addresses: names, addresses, networks."""
+
+    names: frozenset[str] = frozenset()
+    domains: frozenset[str] = frozenset()  # `*.example.com`, without the star
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> AllowedHosts:
+        """From a list with commas; ValueError has the entry that is wrong, and why."""
+        names, domains = set(), set()
+        networks: list[IPv4Network | IPv6Network] = []
+        for entry in filter(None, (part.strip().lower() for part in text.split(","))):
+            try:
+                networks.append(ip_network(entry.strip("[]")))
+                continue
+            except ValueError:
+                name = _punycode(entry.rstrip("."))
+            if not _NAME.fullmatch(name) or name.rsplit(".", 1)[-1].isdecimal():
+                raise ValueError(
+                    f"{entry!r} is not a host name, *.domain, address or network like 10.0.0.0/8 "
+                    "(without a scheme or port)"
+                )
+            if name.startswith("*"):
+                domains.add(name[1:])
+            else:
+                names.add(name)
+        return cls(frozenset(names), frozenset(domains), tuple(networks))
+
+    def permits(self, host: str, address: IPAddress) -> bool:
+        """Whether an image may be fetched from this address, to which this name resolves."""
+        name, bare = host.lower().rstrip("."), undressed(address)
+        return (
+            is_public(address)
+            or name in self.names
+            or any(name.endswith(domain) for domain in self.domains)
+            or any(bare in network for network in self.networks)
+        )
+
+
+def _punycode(name: str) -> str:
+    try:
+        return name if name.isascii() else name.encode("idna").decode()
+    except UnicodeError:
+        return name
