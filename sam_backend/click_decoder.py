@@ -5,19 +5,26 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 
+from sam_backend.decoder_weights import SIDE, DecoderWeights
 from sam_backend.engine import LOW_RES_SIDE, MODEL_SIDE, Floats
 from sam_backend.onnx_click import (
     GRID,
     IMAGE,
+    KEPT,
     LOGITS,
+    PLACES,
     SCORES,
     SHAPE,
     USED,
+    WEIGHTS,
     click_decoder,
 )
 
@@ -25,11 +32,44 @@ logger = logging.getLogger("sam_backend")
 
 # Logits where no image is: certainly not the object.
 OUTSIDE = -10.0
+BLOCK = 2  # so many padding tokens on a side are looked at as one
 _TOLERANCE = 1e-2  # of logits, which are around ten
 
 OpenSession = Callable[[onnx.ModelProto], ort.InferenceSession]
 # (features, coordinates, codes, mask or None) -> logits (4, 256, 256), scores (4,)
 Decode = Callable[[Floats, Floats, Floats, "Floats | None"], tuple[Floats, Floats]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which of the 64 x 64 image tokens are looked at, the image's own first.
+
+    Those of the padding are all much alike: of each block of them one is kept, and counts for all.
+    """
+
+    kept: npt.NDArray[np.int64]  # (n,)
+    weights: Floats  # (1, n) logarithm of how many tokens each one stands for
+    places: Floats  # (n, 256)
+
+    @classmethod
+    def of(cls, places: Floats, rows: int, columns: int) -> Layout:
+        grid = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)
+        kept, counts = [grid[:rows, :columns].ravel()], [np.ones(rows * columns)]
+        for padding in (grid[rows:], grid[:rows, columns:]):
+            for top in range(0, padding.shape[0], BLOCK):
+                for left in range(0, padding.shape[1], BLOCK):
+                    block = padding[top : top + BLOCK, left : left + BLOCK]
+                    kept.append(block[block.shape[0] // 2, block.shape[1] // 2].reshape(1))
+                    counts.append(np.array([block.size]))
+        chosen = np.concatenate(kept)
+        weights = np.log(np.concatenate(counts)).astype(np.float32)[None]
+        return cls(chosen, weights, places[chosen])
+
+    def tokens(self, features: Floats) -> Floats:
+        """The kept tokens (n, 256) of features (1, 256, 64, 64)."""
+        tokens = features[0].transpose(1, 2, 0).reshape(SIDE * SIDE, -1)
+        is_square = len(self.kept) == len(tokens)
+        return np.ascontiguousarray(tokens if is_square else tokens[self.kept])
 
 
 class ClickDecoder:
@@ -42,6 +82,8 @@ class ClickDecoder:
         self._open_session = open_session
         self._with_mask: ort.InferenceSession | None = None
         self._lock = threading.Lock()
+        places = DecoderWeights(model.graph).places
+        self._layout = lru_cache(maxsize=32)(partial(Layout.of, places))
 
     def decode(
         self,
@@ -57,19 +99,22 @@ class ClickDecoder:
         the model's square with codes (1, N); mask (256, 256) logits or None.
         """
         rows, columns = used
+        layout = self._layout(rows, columns)
         inputs = {
-            # No copy where channels are last in memory.
-            IMAGE: np.ascontiguousarray(
-                features[0].transpose(1, 2, 0).reshape(-1, len(features[0]))
-            ),
-            USED: np.array([rows, columns]),
+            IMAGE: layout.tokens(features),
+            KEPT: layout.kept,
+            PLACES: layout.places,
+            WEIGHTS: layout.weights,
+            USED: np.array([rows * columns]),
             GRID: np.array([4, rows, columns, 2, 2, 2, 2]),
             SHAPE: np.array([4, 4 * rows, 4 * columns]),
             "point_coords": coordinates,
             "point_labels": codes,
         }
         session = self._plain
-        if mask is not None:
+        if mask is None:
+            del inputs[KEPT]
+        else:
             session = self._masked()
             inputs["mask_input"] = mask[None, None]
         logits, scores = session.run([LOGITS, SCORES], inputs)

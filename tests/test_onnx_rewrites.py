@@ -7,7 +7,9 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from onnx_sam import OnnxSam
 from sam_backend.onnx_trim import any_size, used
+from sam_backend.parity import iou
 from tests.conftest import WEIGHTS
 
 pytestmark = pytest.mark.skipif(
@@ -70,3 +72,31 @@ def test_an_unknown_graph_is_refused(exported: onnx.ModelProto, damage: str) -> 
         model.graph.node[next(n for n in slices if n > pads[0] + 40)].op_type = "Identity"
     with pytest.raises(ValueError, match=r"attention|size"):
         any_size(model)
+
+
+@pytest.mark.parametrize("shape", [(600, 900), (900, 500)], ids=["wide", "tall"])
+def test_a_few_tokens_stand_for_the_padding(shape: tuple[int, int]) -> None:
+    """The masks are those of the exported decoder, which looks at every one of them."""
+    height, width = shape
+    rows, columns = np.mgrid[:height, :width]
+    image = np.full((*shape, 3), 120, np.uint8)
+    image[np.hypot(rows - height / 2, columns - width / 2) < 150] = (200, 30, 30)
+    rebuilt = OnnxSam(WEIGHTS / "encoder.onnx", WEIGHTS / "decoder.onnx", "rebuilt", "cpu")
+    exported = OnnxSam(WEIGHTS / "encoder.onnx", WEIGHTS / "decoder.onnx", "exported", "cpu")
+    exported._click = None
+    embedding = rebuilt.encode(image)
+    points = np.array([[width / 2, height / 2]], np.float32)
+    earlier = np.full((256, 256), -8, np.float32)
+    earlier[100:150, 100:150] = 8
+    for mask in (None, earlier):
+        answers = [
+            engine.decode(embedding, points, np.ones(1, np.float32), None, mask)
+            for engine in (rebuilt, exported)
+        ]
+        (ours, our_scores), (theirs, their_scores) = answers
+        painted = np.zeros((256, 256), bool)
+        painted[: round(height * 256 / max(shape)), : round(width * 256 / max(shape))] = True
+        overlaps = [iou(a[painted], b[painted]) for a, b in zip(ours, theirs, strict=True)]
+        assert min(overlaps) > 0.8
+        assert np.mean(overlaps) > 0.95
+        assert np.abs(our_scores - their_scores).max() < 0.05
