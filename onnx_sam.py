@@ -14,7 +14,7 @@ import onnxruntime as ort
 
 from sam_backend import onnx_graph
 from sam_backend.click_decoder import ClickDecoder, open_click_decoder
-from sam_backend.encoder import TrimmedEncoder, open_trimmed, used_tokens
+from sam_backend.encoder import Session, TrimmedEncoder, open_trimmed, used_tokens
 from sam_backend.engine import (
     LOW_RES_SIDE,
     MODEL_SIDE,
@@ -43,10 +43,16 @@ _SMALL_BYTES = 256 << 20
 class OnnxSam:
     """Encoder and decoder sessions, all safe to share between threads; no image is kept."""
 
-    def __init__(self, encoder: Path, decoder: Path, name: str, device: str = "auto") -> None:
+    def __init__(
+        self,
+        encoder: Path,
+        decoder: Path,
+        name: str,
+        device: str = "auto",
+        *,
+        openvino: bool = False,  # encodes with it; for clicks it is no faster
+    ) -> None:
         self.name = name
-        # Names weights and preprocessing: embeddings on disk are kept under it.
-        self.fingerprint = f"onnx-{_ENCODING}:{sha256(encoder)}"
         self._takes = onnx_graph.read_encoder(encoder)
         self._gives = onnx_graph.read_decoder(decoder)
         on_gpu = device != "cpu" and "CUDAExecutionProvider" in ort.get_available_providers()
@@ -58,9 +64,12 @@ class OnnxSam:
         self._device = device if on_gpu else "cpu"
         self._decoder = _session(self._gives.model, self._device)
         self._types = {i.name: _DTYPES.get(i.type, np.float32) for i in self._decoder.get_inputs()}
+        self._openvino = openvino
         self._trimmed = self._open_trimmed(encoder)
-        if self._trimmed is None:
-            self._whole = _session(encoder, self._device)
+        self._encoder = self._trimmed.session if self._trimmed else self._open_encoder(encoder)
+        # Names weights, preprocessing and arithmetic: embeddings on disk are kept under it.
+        arithmetic = f"onnx-{_ENCODING}{self._precision()}"
+        self.fingerprint = f"{arithmetic}:{sha256(encoder)}"
         self._constants = self._positions(encoder)
         self._click = self._open_click()
         # One encoding uses the whole GPU, and its memory is what runs out first.
@@ -73,7 +82,7 @@ class OnnxSam:
                 features = self._trimmed.encode(image)
             else:
                 inputs = {self._takes.image_input: self._pixels(image)}
-                features = self._whole.run([_image_output(self._whole)], inputs)[0]
+                features = self._encoder.run([_image_output(self._encoder)], inputs)[0]
         return Embedding(features.astype(np.float32, copy=False), height=height, width=width)
 
     def decode(
@@ -117,7 +126,19 @@ class OnnxSam:
         """An encoder that leaves the padding out, where the graph is a known one."""
         if self._takes.raw or encoder.stat().st_size > _SMALL_BYTES:
             return None
-        return open_trimmed(onnx.load(encoder), lambda model: _session(model, self._device))
+        return open_trimmed(onnx.load(encoder), self._open_encoder)
+
+    def _open_encoder(self, model: Path | onnx.ModelProto) -> Session:
+        if self._openvino:
+            from sam_backend.openvino_encoder import OpenVinoSession  # noqa: PLC0415 (optional)
+
+            return OpenVinoSession(model)
+        session: Session = _session(model, self._device)
+        return session
+
+    def _precision(self) -> str:
+        precision: str | None = getattr(self._encoder, "precision", None)
+        return f"-openvino-{precision}" if precision else ""
 
     def _open_click(self) -> ClickDecoder | None:
         """The same decoder with half the arithmetic, where it can be rebuilt so."""
@@ -180,7 +201,7 @@ class OnnxSam:
         name = onnx_graph.POSITIONS
         if name not in self._gives.inputs:
             return {}
-        if self._trimmed or name not in {output.name for output in self._whole.get_outputs()}:
+        if self._trimmed or name not in {output.name for output in self._encoder.get_outputs()}:
             raise SettingsError(f"{encoder} has no output {name}, which the decoder needs")
         part = _session(onnx_graph.part_for(encoder, name), "cpu")
         blank = np.zeros((1, 3, MODEL_SIDE, MODEL_SIDE), np.float32)
@@ -222,7 +243,7 @@ def _low_res(masks: Floats, height: int, width: int) -> Floats:
     return small
 
 
-def _image_output(session: ort.InferenceSession) -> str:
+def _image_output(session: Session) -> str:
     names = [output.name for output in session.get_outputs()]
     return "image_embeddings" if "image_embeddings" in names else names[0]
 

@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 
 from sam_backend.engine import MODEL_SIDE, Floats, Pixels, model_input, scaled_size
 from sam_backend.onnx_trim import STRIDE, AnySizeEncoder, any_size, used
 
 logger = logging.getLogger("sam_backend")
 
-OpenSession = Callable[[onnx.ModelProto], ort.InferenceSession]
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Named:
+    """An input or an output of a model."""
+
+    name: str
+
+
+class Session(Protocol):
+    """An encoder that was read: what ONNX Runtime and OpenVINO have in common here."""
+
+    def get_inputs(self) -> Sequence[Named]: ...
+
+    def get_outputs(self) -> Sequence[Named]: ...
+
+    def run(self, outputs: Sequence[str] | None, inputs: Mapping[str, Array]) -> list[Array]: ...
+
+
+OpenSession = Callable[[onnx.ModelProto], Session]
 
 
 class TrimmedEncoder:
@@ -27,8 +49,8 @@ class TrimmedEncoder:
 
     def __init__(self, encoder: AnySizeEncoder, open_session: OpenSession) -> None:
         self._any_size = encoder
-        self._session = open_session(encoder.model)
-        self._input = self._session.get_inputs()[0].name
+        self.session = open_session(encoder.model)
+        self._input = self.session.get_inputs()[0].name
         # Takes as long as an image, so nothing waits for it but the first image.
         ahead = ThreadPoolExecutor(1, thread_name_prefix="empty-image")
         self._empty = ahead.submit(
@@ -48,7 +70,7 @@ class TrimmedEncoder:
 
     def _run(self, pixels: Floats) -> Floats:
         sizes = self._any_size.inputs(*pixels.shape[2:])
-        features: Floats = self._session.run(None, {self._input: pixels, **sizes})[0]
+        features: Floats = self.session.run(None, {self._input: pixels, **sizes})[0]
         return features
 
 

@@ -34,7 +34,7 @@ class EnginePlan:
     """What will be loaded. Says nothing about whether it can be: see `check`."""
 
     name: str
-    runtime: str  # onnx, torch or transformers
+    runtime: str  # onnx, openvino, torch or transformers
     files: tuple[Path, ...]  # encoder and decoder, or one checkpoint, or a folder's weights
     device: str = "auto"
     source: str = ""  # a folder, or a name on a hub, for transformers
@@ -64,10 +64,12 @@ def plan(settings: Settings) -> EnginePlan:
         if settings.sam_engine == "torch":
             raise SettingsError("SAM_ENGINE='torch' cannot serve SAM_CHOICE='ONNX'")
         pair = _pair(settings.onnx_checkpoint)
-        return EnginePlan(model, "onnx", pair, settings.device)
+        runtime = "openvino" if settings.sam_engine == "openvino" else "onnx"
+        return EnginePlan(model, runtime, pair, settings.device)
     if model == "Transformers":
-        if settings.sam_engine == "onnx":
-            raise SettingsError("SAM_ENGINE='onnx' cannot serve SAM_CHOICE='Transformers'")
+        if settings.sam_engine in ("onnx", "openvino"):
+            engine = settings.sam_engine
+            raise SettingsError(f"SAM_ENGINE={engine!r} cannot serve SAM_CHOICE='Transformers'")
         source = settings.transformers_model
         weights = tuple(sorted(Path(source).expanduser().glob("*.safetensors")))
         return EnginePlan(model, "transformers", weights, settings.device, source)
@@ -111,6 +113,8 @@ def check(chosen: EnginePlan) -> None:
         advanced_sam.check_file(chosen.files[0], chosen.name)
         advanced_sam.choose_device(chosen.device)
     else:
+        if chosen.runtime == "openvino":
+            _need_openvino(chosen)
         if not importlib.util.find_spec("onnxruntime"):
             raise SettingsError("ONNX Runtime is not installed: pip install -r requirements.txt")
         from sam_backend import onnx_graph  # noqa: PLC0415 (its package is not needed by PyTorch)
@@ -135,7 +139,8 @@ def open_engine(chosen: EnginePlan) -> Engine:
     from onnx_sam import OnnxSam  # noqa: PLC0415
 
     encoder, decoder = chosen.files
-    return OnnxSam(encoder, decoder, chosen.name, chosen.device)
+    with_openvino = chosen.runtime == "openvino"
+    return OnnxSam(encoder, decoder, chosen.name, chosen.device, openvino=with_openvino)
 
 
 def _pair(path: Path) -> tuple[Path, Path]:
@@ -152,6 +157,10 @@ def _fastest(checkpoint: Path, pair: tuple[Path, Path], device: str, otherwise: 
     if checkpoint.is_file() and (not has_pair or (_torch_installed() and _has_gpu(device))):
         return "torch"
     return "onnx" if has_pair else otherwise
+
+
+def _openvino_installed() -> bool:
+    return importlib.util.find_spec("openvino") is not None
 
 
 def _torch_installed() -> bool:
@@ -173,6 +182,15 @@ def _need_torch(chosen: EnginePlan) -> None:
     if not _torch_installed():
         raise SettingsError(
             f"{chosen.key}: {chosen.files[0]} needs PyTorch: pip install -r requirements-torch.txt"
+        )
+
+
+def _need_openvino(chosen: EnginePlan) -> None:
+    if chosen.device not in ("auto", "cpu"):
+        raise SettingsError(f"SAM_ENGINE='openvino' is for CPUs, and DEVICE={chosen.device!r}")
+    if not _openvino_installed():
+        raise SettingsError(
+            "SAM_ENGINE='openvino' needs OpenVINO: pip install -r requirements-openvino.txt"
         )
 
 

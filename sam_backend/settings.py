@@ -14,7 +14,7 @@ from sam_backend.addresses import AllowedHosts
 from sam_backend.errors import SettingsError
 
 SAM_CHOICES = ("MobileSAM", "SAM", "SAM-B", "SAM-L", "SAM-H", "ONNX", "Transformers")
-ENGINES = ("auto", "onnx", "torch")
+ENGINES = ("auto", "onnx", "openvino", "torch")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 REPOSITORY = Path(__file__).resolve().parent.parent
 

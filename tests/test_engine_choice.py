@@ -205,3 +205,26 @@ def test_pytorch_is_not_needed_to_say_that_it_is_missing(tmp_path: Path) -> None
     put(tmp_path, "mobile_sam.pt")
     with pytest.raises(SettingsError, match="needs PyTorch"):
         open_engine(planned(tmp_path, SAM_ENGINE="torch"))
+
+
+def test_openvino_serves_the_pair_when_it_is_asked_for(tmp_path: Path) -> None:
+    chosen = planned(tmp_path, SAM_ENGINE="openvino")
+    assert (chosen.runtime, names(chosen, tmp_path)) == ("openvino", [*MOBILE])
+    assert planned(tmp_path, SAM_ENGINE="openvino", SAM_CHOICE="ONNX").runtime == "openvino"
+
+
+@pytest.mark.parametrize(
+    ("environ", "advice"),
+    [
+        ({"DEVICE": "cuda"}, "is for CPUs"),
+        ({"SAM_CHOICE": "Transformers"}, "cannot serve SAM_CHOICE='Transformers'"),
+        ({}, "pip install -r requirements-openvino.txt"),
+    ],
+)
+def test_openvino_says_what_it_cannot_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], advice: str
+) -> None:
+    put(tmp_path, *MOBILE)
+    monkeypatch.setattr(engines, "_openvino_installed", lambda: False)
+    with pytest.raises(SettingsError, match=advice):
+        check(planned(tmp_path, SAM_ENGINE="openvino", **environ))

@@ -1,4 +1,4 @@
-"""What the tests of the PyTorch engines need, or the reason why they are skipped."""
+"""What the tests of the optional engines need, or the reason why they are skipped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def need(*packages: str) -> None:
     """Skips a test without these packages; REQUIRE_TORCH=1 makes that a failure."""
     missing = [name for name in packages if not importlib.util.find_spec(name)]
     if missing:
-        message = f"{', '.join(missing)} not installed (requirements-torch.txt)"
+        files = "requirements-openvino.txt" if "openvino" in missing else "requirements-torch.txt"
+        message = f"{', '.join(missing)} not installed ({files})"
         if os.environ.get("REQUIRE_TORCH") == "1":
             pytest.fail(message)
         pytest.skip(message)
