@@ -57,7 +57,8 @@ def _to_string(counts: Ints) -> str:
     used = np.arange(_GROUPS) <= length[:, None]
     more = np.arange(_GROUPS) < length[:, None]
     characters = (shifted & 31) + 32 * more + 48
-    return characters[used].astype(np.uint8).tobytes().decode("ascii")
+    text: bytes = characters[used].astype(np.uint8).tobytes()
+    return text.decode("ascii")
 
 
 def _of_string(text: str) -> Ints:

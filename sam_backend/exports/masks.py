@@ -60,7 +60,7 @@ def polygon(points: Points, height: int, width: int) -> Mask:
         top, bottom = row.min(), row.max() + 1
         turns = np.zeros((bottom - top, width + 1), np.int32)
         np.add.at(turns, (row - top, column), down)
-        inside[top:bottom] = turns.cumsum(axis=1)[:, :width] != 0
+        inside[top:bottom] = np.cumsum(turns, axis=1, out=turns)[:, :width] != 0
     return inside
 
 

@@ -27,7 +27,7 @@ def parts(mask: Mask) -> list[Polygon]:
         return []
     top, left = rows[0], columns[0]
     lines = _lines(mask[top : rows[-1] + 1, left : columns[-1] + 1])
-    return [np.array(list(_flat(line)), np.int64) + [left, top] for line in lines]
+    return [np.array(list(_flat(line)), np.int64) + np.array([left, top]) for line in lines]
 
 
 def joined(polygons: list[Polygon]) -> Polygon:
