@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
 def _source(options: argparse.Namespace) -> Iterator[tuple[Path, LabelConfig | None]]:
     """Label Studio's export as a file, and the label config if there is one."""
     if options.tasks is not None:
-        yield options.tasks, label_config.parse(_text(options.config)) if options.config else None
+        yield options.tasks, label_config.read(options.config) if options.config else None
         return
     api = StudioApi(Settings.from_environment())
     config = label_config.parse(str(api.get(f"/api/projects/{options.project}")["label_config"]))
@@ -102,13 +102,6 @@ def _fetch(api: StudioApi, project: int, path: Path) -> None:
         raise Refusal(
             "label studio", f"the export of project {project} broke off ({type(error).__name__})"
         ) from None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refusal("file", f"{path} cannot be read: {error}") from None
 
 
 def _format(name: str, options: argparse.Namespace, categories: Categories) -> Format:
