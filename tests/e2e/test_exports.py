@@ -35,7 +35,7 @@ def run(studio: LabelStudio) -> Run:
     environ = dict(os.environ)
     environ |= {
         "LABEL_STUDIO_URL": studio.url,
-        "LABEL_STUDIO_API_KEY": studio.personal_access_token(),
+        "LABEL_STUDIO_API_KEY": studio.legacy_token,
     }
 
     def call(*arguments: object) -> str:
