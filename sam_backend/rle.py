@@ -62,7 +62,10 @@ def _runs(
     rle: Iterable[int] | str, height: int, width: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
     """Where each run of bytes ends, and its value."""
-    content = bytes(map(int, rle.split(",")) if isinstance(rle, str) else rle)
+    try:
+        content = bytes(map(int, rle.split(",")) if isinstance(rle, str) else rle)
+    except (ValueError, TypeError):
+        raise ValueError("the brush mask is not a list of bytes") from None
     end_of_stream = len(content) * 8
     content += bytes(8)  # zeros behind the end, so that the last numbers are read like all others
     expected = height * width * CHANNELS

@@ -164,13 +164,9 @@ class Import:
 
 def _polygons(segmentation: object) -> list[Points]:
     """COCO's polygons [[x0, y0, x1, …], …] in pixels."""
-    try:
-        found = [np.array(p, np.float64).reshape(-1, 2) for p in segmentation or ()]  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
-        raise ValueError("its polygons are not lists of pairs of numbers") from None
-    if not found or min(map(len, found)) < 3:
-        raise ValueError("it has no mask, or a polygon of fewer than three points")
-    return found
+    if not isinstance(segmentation, list) or not segmentation:
+        raise ValueError("it has no mask")
+    return [masks.places(polygon) for polygon in segmentation]
 
 
 def _size(image: Mapping[str, Any]) -> tuple[int, int]:

@@ -35,8 +35,8 @@ def decode(segmentation: Mapping[str, Any]) -> Mask:
         height, width = map(int, segmentation["size"])
         counts = segmentation["counts"]
         numbers = _of_string(counts) if isinstance(counts, str) else np.array(counts, np.int64)
-    except (TypeError, KeyError, OverflowError, UnicodeEncodeError):
-        raise ValueError("the run lengths are not readable") from None
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise ValueError(f"the run lengths are not readable: {error}") from None
     if not 0 < height * width <= MAX_PIXELS:
         raise ValueError(f"a picture of {width}x{height} pixels is none")
     fits = numbers.ndim == 1 and (numbers >= 0).all() and (numbers <= height * width).all()

@@ -23,25 +23,30 @@ def read(value: Mapping[str, Any], height: int, width: int) -> Mask:
     """The mask (height, width) of a brush, bitmask or polygon."""
     if not 0 < height * width <= MAX_PIXELS:
         raise ValueError(f"a picture of {width}x{height} pixels is none")
+    if "rle" in value:
+        return rle.decode(value["rle"], height, width)
+    if "imageDataURL" in value:
+        return _bitmask(str(value["imageDataURL"]), height, width)
+    if "points" in value:
+        return polygon(places(value["points"]) / 100 * [width, height], height, width)
+    raise ValueError("it has neither a brush mask, a bitmask nor points")
+
+
+def places(points: object) -> Points:
+    """A polygon's points from a list of pairs, or of numbers in turn."""
     try:
-        if "rle" in value:
-            return rle.decode(value["rle"], height, width)
-        if "imageDataURL" in value:
-            return _bitmask(str(value["imageDataURL"]), height, width)
-        percents = np.array(value["points"], np.float64).reshape(-1, 2)
-    except (TypeError, OverflowError):
-        raise ValueError("its value is not one of a mask") from None
-    except KeyError:
-        raise ValueError("it has neither a brush mask, a bitmask nor points") from None
-    if len(percents) < 3:
-        raise ValueError("a polygon of fewer than three points")
-    return polygon(percents / 100 * [width, height], height, width)
+        found = np.array(points, np.float64).reshape(-1, 2)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("a polygon's points are not pairs of numbers") from None
+    if len(found) < 3:
+        raise ValueError("a polygon has fewer than three points")
+    if not np.isfinite(found).all():
+        raise ValueError("a polygon's points are not all numbers")
+    return found
 
 
 def polygon(points: Points, height: int, width: int) -> Mask:
     """The pixels whose middles lie inside a polygon, as browsers fill it: the non-zero rule."""
-    if not np.isfinite(points).all():
-        raise ValueError("a polygon with points that are no numbers")
     # Rows by their middles: an edge crosses those from `first` to before `last`.
     x, y = points[:, 0], points[:, 1]
     x_next, y_next = np.roll(x, -1), np.roll(y, -1)

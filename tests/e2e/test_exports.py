@@ -59,7 +59,7 @@ def with_hole(mask: Mask) -> Mask:
     """The mask without what is around its middle."""
     rows, columns = np.nonzero(mask)
     y, x = int(rows.mean()), int(columns.mean())
-    holed = mask.copy()
+    holed: Mask = mask.copy()
     holed[y - 20 : y + 20, x - 20 : x + 20] = False
     return holed
 
@@ -92,7 +92,7 @@ def region(
 
 def masks_in(coco: COCO) -> list[tuple[str, Mask]]:
     """The label and mask of each annotation, by size."""
-    found = [
+    found: list[tuple[str, Mask]] = [
         (coco.cats[annotation["category_id"]]["name"], coco.annToMask(annotation) > 0)
         for annotation in coco.anns.values()
     ]
@@ -100,9 +100,9 @@ def masks_in(coco: COCO) -> list[tuple[str, Mask]]:
 
 
 def same(some: list[tuple[str, Mask]], others: list[tuple[str, Mask]]) -> bool:
-    return [label for label, _ in some] == [label for label, _ in others] and all(
-        np.array_equal(one, other) for (_, one), (_, other) in zip(some, others, strict=True)
-    )
+    labels = [label for label, _ in some] == [label for label, _ in others]
+    pairs = zip(some, others, strict=True)
+    return labels and all(np.array_equal(one, other) for (_, one), (_, other) in pairs)
 
 
 def test_brushes_are_what_label_studio_exports_and_each_is_there_once(
