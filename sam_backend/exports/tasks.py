@@ -15,7 +15,6 @@ _CHUNK = 1 << 20
 _MARK = re.compile(rb'["{}\[\]](?:(?<=")[^"\\]*(?:\\.[^"\\]*)*")?', re.DOTALL)
 _OPENING, _CLOSING = (b"[", b"{"), (b"]", b"}")
 
-
 Report = Callable[[str], None]  # takes a line for people: what is left out, and why
 
 
