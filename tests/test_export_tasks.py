@@ -48,7 +48,7 @@ def test_every_task_is_found_as_it_stands(
 
 @pytest.mark.parametrize("content", [b"[", b'[{"a": 1}', b'[{"a": "', b'[{"a": 1}, {"b"'])
 def test_what_is_cut_off_is_said_after_what_is_there(content: bytes) -> None:
-    found = []
+    found: list[bytes] = []
     with pytest.raises(ValueError, match="ends in the middle"):
         found.extend(tasks.items(Trickle(content, 3)))
     assert len(found) <= 1

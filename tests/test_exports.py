@@ -240,6 +240,7 @@ def test_a_picture_without_masks_is_there_if_its_size_is_known(project: Project)
         ("/tasks/1/resolve/?fileuri=czM6Ly9idWNrZXQvYS9iLnBuZw==", "a/b.png"),
         ("data:image/png;base64,AAAA", "task-1.png"),
         ("/data/local-files/?d=../../etc/c.png", "etc/c.png"),
+        ("http://[", "task-1.png"),
         (None, "task-1.png"),
     ],
 )
@@ -350,11 +351,12 @@ def test_results_that_are_none_do_no_harm(project: Project) -> None:
 def test_ids_cannot_lead_out_of_the_folder(project: Project) -> None:
     shown: Json = task(annotation(brush("../../r", RING, "../Tree"), number=1))
     shown["id"] = "../../../up"
-    project.export(shown, options=("--format", "regions", "labels", "instances"))
+    shown["data"] = {}
+    project.export(shown, options=("--format", "regions", "labels", "instances", "yolo"))
     inside = {path for path in project.out.rglob("*") if path.is_file()}
     everything = {path for path in project.out.parent.rglob("*") if path.is_file()}
     assert everything - inside == {project.file, project.config}
-    assert len(inside) == 4
+    assert len(inside) == 6
 
 
 def test_a_mask_without_pixels_is_left_out_and_said(

@@ -214,6 +214,11 @@ def test_what_is_broken_is_reported_and_the_rest_is_there(
     assert "annotation 9: " in line
 
 
+def test_annotations_of_one_id_stay_apart(coming: Import) -> None:
+    coming.run(coco(annotation([SQUARE]), annotation([SQUARE])), "BrushLabels")
+    assert [result["id"] for result in coming.results] == ["coco-9", "coco-9-2"]
+
+
 def test_a_category_without_a_label_is_reported_once(
     coming: Import, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--project", type=int, help="number of a project in Label Studio")
     source.add_argument("--tasks", type=Path, help="a file that was exported as JSON")
     parser.add_argument(
-        "--config", type=Path, help="with --tasks: the label config, which orders the labels"
+        "--config",
+        type=Path,
+        help="a label config, which orders the labels; default: the project's",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the files")
     parser.add_argument(
@@ -78,11 +80,13 @@ def run(options: argparse.Namespace) -> int:
 @contextmanager
 def _source(options: argparse.Namespace) -> Iterator[tuple[Path, LabelConfig | None]]:
     """Label Studio's export as a file, and the label config if there is one."""
+    config = label_config.read(options.config) if options.config else None
     if options.tasks is not None:
-        yield options.tasks, label_config.read(options.config) if options.config else None
+        yield options.tasks, config
         return
     api = StudioApi(Settings.from_environment())
-    config = label_config.parse(str(api.get(f"/api/projects/{options.project}")["label_config"]))
+    project = api.get(f"/api/projects/{options.project}")
+    config = config or label_config.parse(str(project["label_config"]))
     with tempfile.TemporaryDirectory(prefix=".part-", dir=options.out) as folder:
         path = Path(folder) / "export.json"
         _fetch(api, options.project, path)

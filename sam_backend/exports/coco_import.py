@@ -16,6 +16,7 @@ from sam_backend.drafts import mappings
 from sam_backend.errors import Refusal
 from sam_backend.exports import coco_rle, masks
 from sam_backend.exports.masks import Points
+from sam_backend.exports.names import SafeNames, safe
 from sam_backend.exports.regions import UNLABELED
 from sam_backend.exports.tasks import Report
 from sam_backend.label_config import LabelConfig, Wishes
@@ -91,10 +92,11 @@ class Import:
             except ValueError as error:
                 self._report(f"picture {file_name!r}: {error}")
                 continue
+            ids = SafeNames()  # Label Studio takes regions of one id for one
             results = [
                 result
                 for annotation in self._coco.by_image.get(_key(image.get("id")), ())
-                for result in self._results(annotation, image)
+                for result in self._results(annotation, image, ids)
             ]
             yield {"data": shown, kind: [{"result": results}]}
 
@@ -106,7 +108,9 @@ class Import:
         self._report(f"category {word!r} is left out: the label config has no such label")
         return None
 
-    def _results(self, annotation: Mapping[str, Any], image: Mapping[str, Any]) -> list[Result]:
+    def _results(
+        self, annotation: Mapping[str, Any], image: Mapping[str, Any], ids: SafeNames
+    ) -> list[Result]:
         labels = self._labels(annotation)
         if labels is None:
             return []
@@ -121,7 +125,7 @@ class Import:
             self._report(f"{where}: {error}")
             return []
         self.regions += 1
-        region_id = f"coco-{annotation.get('id')}"
+        region_id = ids.free(safe(f"coco-{annotation.get('id')}"))
         return output.results_of(
             region_id, parts, float(score) if isinstance(score, (int, float)) else None
         )

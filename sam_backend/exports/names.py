@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -53,7 +52,7 @@ def picture(task: Mapping[str, Any], page: Page, config: LabelConfig | None) -> 
     """The file name of a page: the path in its storage; of an upload, the name alone."""
     value = _link(task.get("data"), page, config)
     index = "" if page.item_index is None else f"-{page.item_index}"
-    return (value and _path(value)) or f"task-{task.get('id')}{index}.png"
+    return (value and _path(value)) or safe(f"task-{task.get('id')}{index}") + ".png"
 
 
 def _link(data: object, page: Page, config: LabelConfig | None) -> str | None:
@@ -72,13 +71,13 @@ def _link(data: object, page: Page, config: LabelConfig | None) -> str | None:
 
 
 def _path(link: str) -> str:
-    parts = urlsplit(link)
-    query = parse_qs(parts.query)
-    if "fileuri" in query:  # what Label Studio makes of a link into a cloud
-        try:
+    try:
+        parts = urlsplit(link)
+        query = parse_qs(parts.query)
+        if "fileuri" in query:  # what Label Studio makes of a link into a cloud
             return _path(base64.urlsafe_b64decode(query["fileuri"][0]).decode())
-        except (binascii.Error, UnicodeDecodeError):
-            return ""
+    except ValueError:
+        return ""  # not a link
     if parts.scheme == "data":
         return ""
     path = query.get("d", [""])[0] if parts.path.endswith(LOCAL_FILES_PATH) else parts.path
