@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
@@ -181,6 +182,14 @@ def parse(xml: str) -> LabelConfig:
         controls=tuple(_control(element) for element in elements if element.get("toName")),
         images=tuple(_image(element) for element in elements if element.tag == "Image"),
     )
+
+
+def read(path: Path) -> LabelConfig:
+    """The label config in a file."""
+    try:
+        return parse(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refusal("config", f"the label config {path} cannot be read: {error}") from None
 
 
 def _control(element: Element) -> Control:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,24 +43,31 @@ class Output:
     ) -> list[Result]:
         """The results of a mask: one region, or one for each part where it is polygons."""
         form = shapes.in_form_of(self.control.tag, polygon_tolerance)
+        return self.results_of(region_id, form(segmentation.mask), segmentation.score)
+
+    def results_of(
+        self, region_id: str, parts: Sequence[shapes.Value], score: float | None
+    ) -> list[Result]:
+        """The results of a mask that has its form already."""
         found: list[Result] = []
-        for number, value in enumerate(form(segmentation.mask)):
+        for number, value in enumerate(parts):
             part = region_id if number == 0 else f"{region_id}.{number + 1}"
-            region = self._region(part, segmentation.score)
+            region = self._region(part, score)
             found += [self._result(region, self.control, value)]
             if self.naming is not None:
                 found += [self._result(region, self.naming, value)]
         return found
 
-    def _region(self, region_id: str, score: float) -> Result:
+    def _region(self, region_id: str, score: float | None) -> Result:
         region: Result = {
             "id": region_id,
             "to_name": self.target.to_name,
             "original_width": self.target.width,
             "original_height": self.target.height,
             "image_rotation": self.target.rotation,
-            "score": score,
         }
+        if score is not None:
+            region["score"] = score
         if self.target.item_index is not None:
             region["item_index"] = self.target.item_index
         return region

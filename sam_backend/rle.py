@@ -41,8 +41,9 @@ def decode(rle: Iterable[int] | str, height: int, width: int) -> npt.NDArray[np.
     A string is what `bodies.parse` makes of the numbers: the same, with commas.
     """
     ends, values = _runs(rle, height, width)
-    alpha = np.repeat(values, np.diff(ends, prepend=0))[CHANNELS - 1 :: CHANNELS]
-    mask: npt.NDArray[np.bool_] = alpha.reshape(height, width) > 0
+    # A pixel's last byte is its alpha: a run has those of the pixels that end in it.
+    pixels = np.diff(ends // CHANNELS, prepend=0)
+    mask: npt.NDArray[np.bool_] = np.repeat(values > 0, pixels).reshape(height, width)
     return mask
 
 
@@ -61,7 +62,10 @@ def _runs(
     rle: Iterable[int] | str, height: int, width: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
     """Where each run of bytes ends, and its value."""
-    content = bytes(map(int, rle.split(",")) if isinstance(rle, str) else rle)
+    try:
+        content = bytes(map(int, rle.split(",")) if isinstance(rle, str) else rle)
+    except (ValueError, TypeError):
+        raise ValueError("the brush mask is not a list of bytes") from None
     end_of_stream = len(content) * 8
     content += bytes(8)  # zeros behind the end, so that the last numbers are read like all others
     expected = height * width * CHANNELS

@@ -1,0 +1,142 @@
+"""Write a project's masks as PNG, NumPy, COCO or YOLO files.
+
+`--project` reads through Label Studio's API, `--tasks` a file that was exported as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+
+from sam_backend import label_config
+from sam_backend.errors import Refusal
+from sam_backend.exports.arrays import Arrays
+from sam_backend.exports.coco import Coco
+from sam_backend.exports.export import Export, Summary, labels
+from sam_backend.exports.formats import Categories, Format
+from sam_backend.exports.images import Instances, Labels, Regions, Semantic
+from sam_backend.exports.yolo import Yolo
+from sam_backend.label_config import LabelConfig
+from sam_backend.settings import Settings
+from sam_backend.studio_api import StudioApi
+
+FORMATS = ("coco", "yolo", "numpy", "regions", "labels", "semantic", "instances")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--project", type=int, help="number of a project in Label Studio")
+    source.add_argument("--tasks", type=Path, help="a file that was exported as JSON")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        help="a label config, which orders the labels; default: the project's",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the files")
+    parser.add_argument(
+        "--format", nargs="+", choices=FORMATS, default=["coco"], help="one or more; default: coco"
+    )
+    parser.add_argument(
+        "--annotations",
+        choices=("all", "latest"),
+        default="all",
+        help="of a task with several annotations; default: all",
+    )
+    parser.add_argument(
+        "--coco-segmentation",
+        choices=("rle", "polygons"),
+        default="rle",
+        help="how COCO's masks are written; default: rle",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """0: all of it; 1: all but what was reported."""
+    left_out: list[str] = []
+
+    def report(line: str) -> None:
+        left_out.append(line)
+        print(line, file=sys.stderr)
+
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        with _source(options) as (path, config):
+            latest = options.annotations == "latest"
+            categories = Categories(config, labels(path, latest=latest))
+            formats = [_format(name, options, categories) for name in options.format]
+            summary = Export(path, config, latest, formats, report).run()
+    except OSError as error:
+        raise Refusal("files", f"{options.out} cannot be written: {error.strerror}") from None
+    print(_told(summary, options.out, len(left_out)))
+    return 1 if left_out else 0
+
+
+@contextmanager
+def _source(options: argparse.Namespace) -> Iterator[tuple[Path, LabelConfig | None]]:
+    """Label Studio's export as a file, and the label config if there is one."""
+    config = label_config.read(options.config) if options.config else None
+    if options.tasks is not None:
+        yield options.tasks, config
+        return
+    api = StudioApi(Settings.from_environment())
+    project = api.get(f"/api/projects/{options.project}")
+    config = config or label_config.parse(str(project["label_config"]))
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=options.out) as folder:
+        path = Path(folder) / "export.json"
+        _fetch(api, options.project, path)
+        yield path, config
+
+
+def _fetch(api: StudioApi, project: int, path: Path) -> None:
+    """The project's export as a file: it is read twice, and Label Studio need not wait."""
+    try:
+        with (
+            api.stream(f"/api/projects/{project}/export", exportType="JSON") as response,
+            path.open("wb") as file,
+        ):
+            for chunk in response.iter_content(1 << 20):
+                file.write(chunk)
+    except requests.RequestException as error:
+        raise Refusal(
+            "label studio", f"the export of project {project} broke off ({type(error).__name__})"
+        ) from None
+
+
+def _format(name: str, options: argparse.Namespace, categories: Categories) -> Format:
+    out = options.out
+    forms: dict[str, Callable[[], Format]] = {
+        "coco": lambda: Coco(
+            out / "coco.json", categories, polygons=options.coco_segmentation == "polygons"
+        ),
+        "yolo": lambda: Yolo(out / "yolo", categories),
+        "numpy": lambda: Arrays(out / "numpy"),
+        "regions": lambda: Regions(out / "regions"),
+        "labels": lambda: Labels(out / "labels", categories),
+        "semantic": lambda: Semantic(out / "semantic", categories),
+        "instances": lambda: Instances(out / "instances"),
+    }
+    return forms[name]()
+
+
+def _told(summary: Summary, out: Path, left_out: int) -> str:
+    lines = [f"{summary.regions} masks on {summary.pictures} pictures are in {out}"]
+    if left_out:
+        lines.append(f"{left_out} that cannot be read are not: see above")
+    if summary.empty:
+        lines.append(f"{summary.empty} masks without a pixel are left out")
+    if summary.shared:
+        lines.append(
+            f"{summary.shared} tasks have several annotations, and all are in: "
+            "--annotations latest takes one of each"
+        )
+    if summary.rotated:
+        lines.append(
+            f"{summary.rotated} masks were drawn on a turned picture: they are as the file is"
+        )
+    return "\n".join(lines)

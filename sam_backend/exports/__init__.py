@@ -1,0 +1,1 @@
+"""Masks out of Label Studio's exports into files for training, and back."""

@@ -1,0 +1,41 @@
+"""Masks as NumPy arrays: one .npz file an annotation, in it one array (H, W) of bool a region."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from sam_backend.exports.files import replaced
+from sam_backend.exports.formats import Add, Picture
+from sam_backend.exports.masks import Mask
+from sam_backend.exports.names import SafeNames, safe
+from sam_backend.exports.regions import Region
+
+
+class Arrays:
+    """Written region by region: all masks of a picture at once may not fit into memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @contextmanager
+    def picture(self, picture: Picture) -> Iterator[Add]:
+        names = SafeNames()
+        with (
+            replaced(self._folder / f"{picture.name}.npz") as file,
+            zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        ):
+
+            def add(region: Region, mask: Mask) -> None:
+                name = names.free(safe(f"{'-'.join(region.labels)}-{region.id}"))
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as array:
+                    np.lib.format.write_array(array, mask)
+
+            yield add
+
+    def finish(self) -> None:
+        """There is nothing left to do."""

@@ -1,0 +1,105 @@
+"""From the tasks of an export to the files of all formats, region by region."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sam_backend.exports import regions, tasks
+from sam_backend.exports.formats import Add, Format, Picture
+from sam_backend.exports.names import SafeNames, picture, safe
+from sam_backend.exports.regions import Page, Region
+from sam_backend.exports.tasks import Report
+from sam_backend.label_config import LabelConfig
+from sam_backend.pictures import MAX_PIXELS
+
+
+@dataclass
+class Summary:
+    """What became of it, in numbers."""
+
+    pictures: int = 0
+    regions: int = 0
+    empty: int = 0  # erased, or too thin to hold a pixel's middle
+    shared: int = 0  # tasks with several annotations, of which all are in
+    rotated: int = 0  # regions on pictures that were turned in the editor
+
+
+def labels(path: Path, *, latest: bool) -> set[str]:
+    """The labels of all regions with masks."""
+    return {
+        label
+        for task in tasks.read(path, lambda _line: None)  # reported when it is read again
+        for by_annotation in regions.pages(regions.finished(task, latest=latest)).values()
+        for found in by_annotation.values()
+        for region in found
+        for label in region.labels
+    }
+
+
+@dataclass
+class Export:
+    """An export on its way."""
+
+    path: Path  # of Label Studio's JSON
+    config: LabelConfig | None
+    latest: bool
+    formats: Sequence[Format]
+    report: Report
+
+    def run(self) -> Summary:
+        summary = Summary()
+        names = SafeNames()
+        for task in tasks.read(self.path, self.report):
+            annotations = regions.finished(task, latest=self.latest)
+            summary.shared += len(annotations) > 1
+            for page, by_annotation in regions.pages(annotations).items():
+                if not 0 < page.height * page.width <= MAX_PIXELS:
+                    self._report_all(task, page, by_annotation.values())
+                    continue
+                summary.pictures += 1
+                for annotation, found in by_annotation.items():
+                    where = "" if page.item_index is None else f"-page-{page.item_index}"
+                    name = f"task-{task.get('id')}-annotation-{annotation}{where}"
+                    shown = Picture(
+                        task=str(task.get("id")),
+                        annotation=annotation,
+                        page=page,
+                        file_name=picture(task, page, self.config),
+                        name=names.free(safe(name)),
+                    )
+                    self._picture(shown, found, summary)
+        for form in self.formats:
+            form.finish()
+        return summary
+
+    def _picture(self, shown: Picture, found: Iterable[Region], summary: Summary) -> None:
+        with ExitStack() as stack:
+            adds: list[Add] = [stack.enter_context(form.picture(shown)) for form in self.formats]
+            for region in found:
+                try:
+                    mask = region.mask()
+                    if not mask.any():
+                        summary.empty += 1
+                        continue
+                    for add in adds:
+                        add(region, mask)
+                except ValueError as error:
+                    self._left_out(shown.task, region, str(error))
+                    continue
+                summary.regions += 1
+                summary.rotated += region.rotation != 0
+
+    def _report_all(
+        self, task: Mapping[str, Any], page: Page, found: Iterable[Iterable[Region]]
+    ) -> None:
+        why = f"a picture of {page.width}x{page.height} pixels is none"
+        for some in found:
+            for region in some:
+                self._left_out(str(task.get("id")), region, why)
+
+    def _left_out(self, task: str, region: Region, why: str) -> None:
+        self.report(f"task {task}, region {region.id}: {why}")

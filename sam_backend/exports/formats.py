@@ -1,0 +1,64 @@
+"""What all formats of an export share: what a picture is, which labels there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from sam_backend.errors import Refusal
+from sam_backend.exports.masks import Mask
+from sam_backend.exports.regions import UNLABELED, Page, Region
+from sam_backend.label_config import LabelConfig
+
+Add = Callable[[Region, Mask], None]  # a mask with at least one pixel
+
+_NAMING = ("Labels", "BrushLabels", "BitmaskLabels", "PolygonLabels")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of one task, and the annotation of it that comes now."""
+
+    task: str
+    annotation: str
+    page: Page
+    file_name: str  # of the picture itself
+    name: str  # for files of this annotation
+
+
+class Format(Protocol):
+    """One kind of files. Pictures come one after another, those of one page without a break."""
+
+    def picture(self, picture: Picture) -> AbstractContextManager[Add]:
+        """Takes the masks of a picture, in the order in which they were saved."""
+
+    def finish(self) -> None:
+        """Writes what is known at the end only."""
+
+
+class Categories:
+    """The labels and their numbers, from 1.
+
+    They are in the label config's order, so that they are the same for every part of a project;
+    others come after them, by the alphabet.
+    """
+
+    def __init__(self, config: LabelConfig | None, found: Iterable[str]) -> None:
+        controls = config.controls if config else ()
+        known = [label.word for c in controls if c.tag in _NAMING for label in c.labels]
+        others = sorted(set(found) - {*known, UNLABELED})
+        last = [UNLABELED] if UNLABELED in found else []
+        self.names = tuple(dict.fromkeys([*known, *others, *last]))
+        self._numbers = {name: number for number, name in enumerate(self.names, start=1)}
+
+    def number(self, region: Region) -> int:
+        """That of a region's label; of its first one if there are several."""
+        return self._numbers[region.labels[0]]
+
+    def at_most(self, most: int, form: str) -> None:
+        if len(self.names) > most:
+            raise Refusal(
+                "format", f"{form} have room for {most} labels, and there are {len(self.names)}"
+            )

@@ -1,0 +1,142 @@
+"""A mask's outlines along the edges of its pixels: polygons that give back exactly the mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Mask = npt.NDArray[np.bool_]  # (H, W)
+Ints = npt.NDArray[np.int64]
+Polygon = Ints  # (N, 2) x, y of pixels' corners, clockwise as seen; the first is not repeated
+
+Place = tuple[int, int]
+Line = list["Place | Line"]  # an outline; within it, those of holes that are reached from there
+
+
+def parts(mask: Mask) -> list[Polygon]:
+    """A polygon for each part of a mask, in reading order; pixels that touch are one part.
+
+    A hole is reached by a cut from its part's outline and back the same way, which takes no
+    pixel: polygons in COCO and YOLO have no other way to a hole.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return []
+    top, left = rows[0], columns[0]
+    lines = _lines(mask[top : rows[-1] + 1, left : columns[-1] + 1])
+    return [np.array(list(_flat(line)), np.int64) + np.array([left, top]) for line in lines]
+
+
+def joined(polygons: list[Polygon]) -> Polygon:
+    """One polygon for several: from each to the next, and back the same way."""
+    out = np.concatenate([np.concatenate([polygon, polygon[:1]]) for polygon in polygons])
+    back = [polygon[:1] for polygon in polygons[-2::-1]]
+    return np.concatenate([out, *back])[:-1]  # it ends where it began
+
+
+@dataclass(frozen=True)
+class _Corners:
+    """Where outlines turn, in reading order. Where two pixels touch, two of one place."""
+
+    x: Ints
+    y: Ints
+    in_mask: npt.NDArray[np.bool_]  # the pixel to the lower right
+    beside: Ints  # the other end of a corner's horizontal edge
+    above: Ints  # the other end of its vertical edge
+    by_column: Ints  # the corners by x, then y
+
+    @classmethod
+    def of(cls, mask: Mask) -> _Corners:
+        padded = np.pad(mask, 1)
+        upper_left, upper_right = padded[:-1, :-1], padded[:-1, 1:]
+        lower_left, lower_right = padded[1:, :-1], padded[1:, 1:]
+        touch = (upper_left == lower_right) & (upper_right == lower_left)
+        touch &= upper_left != upper_right
+        y, x = np.nonzero((upper_left ^ upper_right ^ lower_left ^ lower_right) | touch)
+        times = 1 + touch[y, x]
+        y, x = np.repeat(y, times), np.repeat(x, times)
+        second = np.zeros(len(x), bool)
+        second[1:] = (x[1:] == x[:-1]) & (y[1:] == y[:-1])
+        # The first of such two has the edge to the left, the second the one to the right. Which
+        # of them has the upper edge decides that the pixels are one part, not what lies between.
+        falling = touch[y, x] & upper_left[y, x]
+        by_column = np.lexsort((second ^ falling, y, x))
+        beside, above = np.empty(len(x), np.int64), np.empty(len(x), np.int64)
+        order = np.arange(len(x))
+        beside[0::2], beside[1::2] = order[1::2], order[0::2]
+        above[by_column[0::2]], above[by_column[1::2]] = by_column[1::2], by_column[0::2]
+        return cls(x, y, lower_right[y, x], beside, above, by_column)
+
+    def loops(self) -> list[list[int]]:
+        """The corners of each outline, the mask on the right, by their first corners.
+
+        A part's outline begins with the upper edge of its first pixel, a hole's with the left one.
+        """
+        beside, above = self.beside.tolist(), self.above.tolist()
+        seen = bytearray(len(beside))
+        found = []
+        for start in range(len(beside)):
+            if not seen[start]:
+                ways = (beside, above) if self.in_mask[start] else (above, beside)
+                loop, at = [], start
+                while not seen[at]:
+                    seen[at] = 1
+                    loop.append(at)
+                    at = ways[(len(loop) + 1) % 2][at]
+                found.append(loop)
+        return found
+
+
+def _lines(mask: Mask) -> list[Line]:
+    """The outlines of a mask's parts, each with its holes in it.
+
+    From a hole's first pixel, the mask goes on to the left until a pixel that is not of it. The
+    edge there is of an outline that begins earlier: so the last one can be finished first.
+    """
+    corners = _Corners.of(mask)
+    xs, ys, above = corners.x.tolist(), corners.y.tolist(), corners.above.tolist()
+    height = mask.shape[0] + 1
+    columns = corners.x[corners.by_column] * height + corners.y[corners.by_column]
+    reached: dict[int, list[tuple[int, Line]]] = {}  # by the upper corner of the edge
+    lines = []
+    for loop in reversed(corners.loops()):
+        line: Line = []
+        for here, there in zip(loop, [*loop[1:], loop[0]], strict=True):
+            line.append((xs[here], ys[here]))
+            if above[here] == there:
+                upper = min(here, there)
+                holes = sorted(reached.get(upper, ()), key=_row, reverse=upper == there)
+                for y, hole in holes:
+                    line += [(xs[here], y), hole, (xs[here], y)]
+        if corners.in_mask[loop[0]]:
+            lines.append(line)
+            continue
+        x, y = xs[loop[0]], ys[loop[0]]
+        outside = np.flatnonzero(~mask[y, :x])
+        edge = int(outside[-1]) + 1 if len(outside) else 0
+        # The last corner in that column that is not below: the edge goes down from there.
+        upper = int(corners.by_column[np.searchsorted(columns, edge * height + y, "right") - 1])
+        reached.setdefault(upper, []).append((y, [*line, line[0]]))
+    return lines[::-1]
+
+
+def _row(hole: tuple[int, Line]) -> int:
+    return hole[0]
+
+
+def _flat(line: Line) -> Iterator[Place]:
+    """The places of an outline and of all within it, none twice in a row."""
+    last = None
+    todo = [iter(line)]
+    while todo:
+        item = next(todo[-1], None)
+        if item is None:
+            todo.pop()
+        elif isinstance(item, list):
+            todo.append(iter(item))
+        elif item != last:
+            last = item
+            yield item

@@ -1,0 +1,57 @@
+"""Masks for YOLO's segmentation: a text file a picture, a line a region, and data.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import orjson
+
+from sam_backend.exports import outlines
+from sam_backend.exports.files import replaced
+from sam_backend.exports.formats import Add, Categories, Picture
+from sam_backend.exports.masks import Mask
+from sam_backend.exports.names import SafeNames
+from sam_backend.exports.regions import Region
+
+
+class Yolo:
+    """Text files lie in `labels` as the pictures should in `images`."""
+
+    def __init__(self, folder: Path, categories: Categories) -> None:
+        self._folder = folder
+        self._categories = categories
+        self._names = SafeNames()
+        self._last: Picture | None = None
+        self._path = folder
+
+    @contextmanager
+    def picture(self, picture: Picture) -> Iterator[Add]:
+        last, self._last = self._last, picture
+        goes_on = last is not None and (last.task, last.page) == (picture.task, picture.page)
+        if not goes_on:
+            name = PurePosixPath(picture.file_name).with_suffix(".txt")
+            self._path = self._folder / "labels" / self._names.free(str(name))
+        before = self._path.read_bytes() if goes_on else b""
+        with replaced(self._path) as file:
+            file.write(before)
+
+            def add(region: Region, mask: Mask) -> None:
+                file.write(self._line(region, mask))
+
+            yield add
+
+    def finish(self) -> None:
+        names = "".join(
+            f"  {number}: {orjson.dumps(name).decode()}\n"  # a JSON string is one of YAML too
+            for number, name in enumerate(self._categories.names)
+        )
+        text = f"path: .\ntrain: images\nval: images\nnames:\n{names}"
+        with replaced(self._folder / "data.yaml") as file:
+            file.write(text.encode())
+
+    def _line(self, region: Region, mask: Mask) -> bytes:
+        outline = outlines.joined(outlines.parts(mask)) / [mask.shape[1], mask.shape[0]]
+        places = " ".join(f"{number:.6g}" for number in outline.ravel().tolist())
+        return f"{self._categories.number(region) - 1} {places}\n".encode()
