@@ -20,7 +20,7 @@ from sam_backend.exports.names import SafeNames, safe
 from sam_backend.exports.regions import UNLABELED
 from sam_backend.exports.tasks import Report
 from sam_backend.label_config import LabelConfig, Wishes
-from sam_backend.pictures import MAX_PIXELS
+from sam_backend.pictures import MOST_PIXELS
 from sam_backend.prompts import Target
 from sam_backend.regions import Output, Result
 
@@ -177,7 +177,7 @@ def _size(image: Mapping[str, Any]) -> tuple[int, int]:
     height, width = image.get("height"), image.get("width")
     if not isinstance(height, int) or not isinstance(width, int):
         raise ValueError("the picture's width and height are not in the file")  # noqa: TRY004
-    if not 0 < height * width <= MAX_PIXELS:
+    if not 0 < height * width <= MOST_PIXELS:
         raise ValueError(f"a picture of {width}x{height} pixels is none")
     return height, width
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sam_backend.pictures import MAX_PIXELS
+from sam_backend.pictures import MOST_PIXELS
 
 Mask = npt.NDArray[np.bool_]  # (H, W)
 Ints = npt.NDArray[np.int64]
@@ -37,7 +37,7 @@ def decode(segmentation: Mapping[str, Any]) -> Mask:
         numbers = _of_string(counts) if isinstance(counts, str) else np.array(counts, np.int64)
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise ValueError(f"the run lengths are not readable: {error}") from None
-    if not 0 < height * width <= MAX_PIXELS:
+    if not 0 < height * width <= MOST_PIXELS:
         raise ValueError(f"a picture of {width}x{height} pixels is none")
     fits = numbers.ndim == 1 and (numbers >= 0).all() and (numbers <= height * width).all()
     if not fits or numbers.sum() != height * width:

@@ -14,7 +14,7 @@ from sam_backend.exports.names import SafeNames, picture, safe
 from sam_backend.exports.regions import Page, Region
 from sam_backend.exports.tasks import Report
 from sam_backend.label_config import LabelConfig
-from sam_backend.pictures import MAX_PIXELS
+from sam_backend.pictures import MOST_PIXELS
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Export:
             annotations = regions.finished(task, latest=self.latest)
             summary.shared += len(annotations) > 1
             for page, by_annotation in regions.pages(annotations).items():
-                if not 0 < page.height * page.width <= MAX_PIXELS:
+                if not 0 < page.height * page.width <= MOST_PIXELS:
                     self._report_all(task, page, by_annotation.values())
                     continue
                 summary.pictures += 1

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from sam_backend import rle
-from sam_backend.pictures import MAX_PIXELS
+from sam_backend.pictures import MOST_PIXELS
 
 Mask = npt.NDArray[np.bool_]  # (H, W)
 Points = npt.NDArray[np.float64]  # (N, 2) x, y in pixels, (0, 0) the picture's top left corner
@@ -21,7 +21,7 @@ Points = npt.NDArray[np.float64]  # (N, 2) x, y in pixels, (0, 0) the picture's 
 
 def read(value: Mapping[str, Any], height: int, width: int) -> Mask:
     """The mask (height, width) of a brush, bitmask or polygon."""
-    if not 0 < height * width <= MAX_PIXELS:
+    if not 0 < height * width <= MOST_PIXELS:
         raise ValueError(f"a picture of {width}x{height} pixels is none")
     if "rle" in value:
         return rle.decode(value["rle"], height, width)
