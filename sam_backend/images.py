@@ -49,7 +49,7 @@ class Images:
         self._places = Places(settings.threads)
         self._most_pixels = settings.max_image_megapixels * 1_000_000
         self._large_image = threading.Lock()
-        self._fetcher = fetcher
+        self.fetcher = fetcher
         self._schedule = schedule
         self._engine = engine
 
@@ -63,9 +63,9 @@ class Images:
             self._places.take(source.host) if source.host else nullcontext(),
         )
 
-    def prefetch(self, source: Source) -> None:
-        """For a click to come. Returns at once."""
-        self.prefetcher.ask(source.key, lambda: self._make_ready(source))
+    def prefetch(self, source: Source, *, behind: bool = False) -> None:
+        """For a click to come; `behind` all others, if nobody opened it yet. Returns at once."""
+        self.prefetcher.ask(source.key, lambda: self._make_ready(source), behind=behind)
 
     def _make_ready(self, source: Source) -> None:
         model = self._engine().fingerprint
@@ -77,7 +77,7 @@ class Images:
         known = self.embeddings.known(source.key)
         # A time in the future is a clock's that was put back since.
         if known is not None and not 0 <= time.time() - known.checked <= RECHECK_S:
-            changed = self._fetcher.fetch_if_changed(source, known.validator)
+            changed = self.fetcher.fetch_if_changed(source, known.validator)
             if changed is not None:
                 self.embeddings.refresh(source.key, model, lambda: changed, encode)
                 return
@@ -86,7 +86,7 @@ class Images:
 
     def _download(self, source: Source) -> Download:
         with metrics.STAGE.labels("fetch").time():
-            return self._fetcher.fetch(source)
+            return self.fetcher.fetch(source)
 
     def _encode(self, content: bytes, slot: AbstractContextManager[None]) -> Embedding:
         is_large = pictures.count(content) > LARGE_PIXELS

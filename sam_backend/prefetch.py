@@ -23,11 +23,16 @@ class Prefetcher:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def ask(self, name: str, job: Job) -> None:
-        """Returns at once. The job may run later, or never; asked again, it becomes the newest."""
+    def ask(self, name: str, job: Job, *, behind: bool = False) -> None:
+        """Returns at once. The job may run later, or never; asked again, it becomes the newest.
+
+        One that is to run `behind` the others takes nobody's place.
+        """
         with self._changed:
+            if behind and name in self._jobs:
+                return
             self._jobs[name] = job
-            self._jobs.move_to_end(name)
+            self._jobs.move_to_end(name, last=not behind)
             while len(self._jobs) > self._most:
                 self._jobs.popitem(last=False)
             metrics.QUEUE.labels("prefetch").set(len(self._jobs))

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
 
-from sam_backend import existing, label_config, metrics, sources
+from sam_backend import existing, label_config, metrics, next_tasks, sources
 from sam_backend.belief import Belief
 from sam_backend.engine import Embedding, Engine
 from sam_backend.errors import Refusal
@@ -89,6 +89,24 @@ class Services:
         with contextlib.suppress(Refusal):  # a click will say it
             for image in label_config.parse(config).images:
                 self.images.prefetch(self._source(project, task, image, None))
+            self._prefetch_next(project, task, config)
+
+    def _prefetch_next(self, project: str, task: Mapping[str, Any], config: str) -> None:
+        """Gets the images of the tasks after this one ready, when nobody waits for others."""
+        count, task_id = self.settings.prefetch_next, task.get("id")
+        label_studio = self.access.connection(project)
+        if not count or not isinstance(task_id, int) or label_studio is None:
+            return
+        listing = next_tasks.listing(label_studio, project, task_id, count)
+
+        def ask() -> None:
+            for later in next_tasks.read(self.images.fetcher.fetch(listing).content):
+                with contextlib.suppress(Refusal):
+                    for image in label_config.parse(config).images:
+                        source = self._source(project, later, image, None)
+                        self.images.prefetch(source, behind=True)
+
+        self.images.prefetcher.ask(f"tasks after {task_id}", ask, behind=True)
 
     def _source(
         self, project: str, task: Mapping[str, Any], image: ImageObject, item_index: int | None

@@ -137,6 +137,20 @@ def test_jobs_of_one_name_run_once() -> None:
     assert ran == [2]
 
 
+def test_what_is_to_run_behind_the_others_does() -> None:
+    prefetcher, gate, ran = Prefetcher(4), threading.Event(), list[str]()
+    prefetcher.ask("first", gate.wait)
+    wait_until(lambda: len(prefetcher) == 0)
+    for name in ("next", "after that"):
+        prefetcher.ask(name, partial(ran.append, name), behind=True)
+    for name in ("opened", "opened last"):
+        prefetcher.ask(name, partial(ran.append, name))
+    prefetcher.ask("opened", partial(ran.append, "opened, but behind"), behind=True)
+    gate.set()
+    wait_until(lambda: len(ran) == 4)
+    assert ran == ["opened last", "opened", "next", "after that"]
+
+
 def test_slots_go_to_clicks_in_order() -> None:
     schedule, order = Schedule(encodes=1, decodes=1), list[int]()
 

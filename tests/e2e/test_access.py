@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
-from tests.e2e.conftest import BackEnd, MakeProject, StartBackEnd
-from tests.e2e.pictures import HEIGHT, WIDTH, Shape
+from tests.e2e.conftest import REPOSITORY, BackEnd, MakeProject, StartBackEnd
+from tests.e2e.pictures import HEIGHT, WIDTH, Shape, draw
 from tools.label_studio import LabelStudio, LabelStudioError
 
 
@@ -96,3 +98,24 @@ def test_local_files(
     [task] = studio.tasks(project.id)
     assert task["data"]["image"].startswith("/data/local-files/?d=")
     assert click(studio, project.model_id, task["id"]) == ["brush", "labels"]
+
+
+def test_the_images_of_the_next_tasks_are_got_ready(
+    studio: LabelStudio, start_back_end: StartBackEnd, make_project: MakeProject, tmp_path: Path
+) -> None:
+    environ = {"LABEL_STUDIO_URL": studio.url, "LABEL_STUDIO_API_KEY": studio.legacy_token}
+    back_end = start_back_end({**environ, "PREFETCH_NEXT": "2"})
+    project = make_project("brush", back_end)
+    pictures = []
+    for number, shape in enumerate(Shape):
+        pictures.append(tmp_path / f"{number}.png")
+        draw([shape]).save(pictures[-1])
+    first, *_others = sorted(studio.import_images(project.id, pictures))
+    config = (REPOSITORY / "label_configs/brush.xml").read_text()
+    opened = {"tasks": [studio.task(first)], "project": f"{project.id}.1", "label_config": config}
+    requests.post(f"{back_end.url}/predict", json=opened | {"params": {}}, timeout=60)
+    wait_for = 'sam_prefetch_total{outcome="done"} 4.0'  # the list, and three images
+    deadline = time.monotonic() + 60
+    while wait_for not in requests.get(f"{back_end.url}/metrics", timeout=60).text:
+        assert time.monotonic() < deadline, back_end.log.read_text()
+        time.sleep(0.1)
