@@ -9,7 +9,7 @@ from typing import Any
 
 from label_studio_ml.model import LabelStudioMLBase
 
-from sam_backend import label_config, metrics, prompts
+from sam_backend import label_config, metrics, prompts, stale
 from sam_backend.errors import Refusal
 from sam_backend.label_config import LabelConfig
 from sam_backend.regions import Output, Result
@@ -17,6 +17,9 @@ from sam_backend.services import Services
 from sam_backend.stale import Stale
 
 logger = logging.getLogger("sam_backend")
+
+# Nobody needs so many clicks for an object; each one costs a decode.
+MAX_PROMPTS = 200
 
 Task = Mapping[str, Any]
 Prediction = dict[str, Any]
@@ -81,7 +84,15 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         }
 
     def _regions(self, task: Task, results: list[Any]) -> list[Result]:
+        stale.check()  # it may have waited for its turn
         found = prompts.read(results)
+        count = sum(map(len, found.values()))
+        if count > MAX_PROMPTS:
+            raise Refusal(
+                "prompt",
+                f"{count} prompts in one click, {MAX_PROMPTS} are the most: accept the masks that "
+                "are done, which removes their prompts",
+            )
         if not found:  # sent when an annotation is saved with prompts still in it
             self._services.ended(str(task.get("id")))
         config = label_config.parse(self._label_config)
