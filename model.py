@@ -20,6 +20,8 @@ logger = logging.getLogger("sam_backend")
 
 # Nobody needs so many clicks for an object; each one costs a decode.
 MAX_PROMPTS = 200
+# The SDK's parser takes time by the square of what it is given.
+MAX_LENGTH_FOR_SDK = 100_000
 
 Task = Mapping[str, Any]
 Prediction = dict[str, Any]
@@ -42,7 +44,11 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         self._services = services or services_from_environment()
         # The SDK parses with entities expanded: it gets to see what our parser accepted.
         accepted = label_config if _is_readable(label_config) else None
-        super().__init__(project_id=project_id, label_config=accepted)
+        try:
+            super().__init__(project_id=project_id, label_config=accepted)
+        except Exception as error:  # noqa: BLE001 (what it makes of the config is not used here)
+            logger.info("the SDK cannot read the label config: %s", error)
+            super().__init__(project_id=project_id)
         self._project = project_id or ""
         self._label_config = label_config or "<View/>"
 
@@ -131,6 +137,8 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
 
 
 def _is_readable(xml: str | None) -> bool:
+    if len(xml or "") > MAX_LENGTH_FOR_SDK:
+        return False
     try:
         label_config.parse(xml or "")
     except Refusal:

@@ -109,6 +109,8 @@ class Protocol:
         tasks, params = body.get("tasks"), body.get("params")
         if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
             raise BadRequest("'tasks' is not a list of tasks")
+        if not all(isinstance(task.get("id"), int | str | None) for task in tasks):
+            raise BadRequest("a task's 'id' is not a number")
         context = params.get("context") if isinstance(params, dict) else None
         most = MAX_TASKS_CLICKED if isinstance(context, dict) else MAX_TASKS
         if len(tasks) > most:
@@ -182,6 +184,11 @@ def _extra_params(body: Mapping[str, Any]) -> dict[str, Any]:
             extra = orjson.loads(extra)
         except orjson.JSONDecodeError:
             logger.warning("the model's extra params are not JSON: %s", extra[:80])
+    try:
+        orjson.dumps(extra)
+    except TypeError as error:
+        logger.warning("the model's extra params are left out: %s", error)
+        return {}
     return extra if isinstance(extra, dict) else {}
 
 

@@ -61,7 +61,8 @@ def _runs(
     rle: Iterable[int] | str, height: int, width: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
     """Where each run of bytes ends, and its value."""
-    content = bytes(map(int, rle.split(",")) if isinstance(rle, str) else rle)
+    # Of a number, bytes() would make so many zeros: whatever it is, it is read one by one.
+    content = bytes(map(int, rle.split(",")) if isinstance(rle, str) else iter(rle))
     end_of_stream = len(content) * 8
     content += bytes(8)  # zeros behind the end, so that the last numbers are read like all others
     expected = height * width * CHANNELS
