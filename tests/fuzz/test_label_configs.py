@@ -22,8 +22,8 @@ Count = Callable[[str], None]
 Check = Callable[[], None]
 
 _REAL = [path.read_text() for path in Path("label_configs").resolve().glob("*.xml")]
-_TAGS = ("View", "Image", "Labels", "Label", "Text", "Repeater", *label_config.OUTPUT_TAGS)
-_TAGS += label_config.PROMPT_TAGS
+_TAGS = ("View", "Image", "Labels", "Label", "Text", "Repeater", "KeyPointLabels", "KeyPoint")
+_TAGS_OF_ALL_KINDS = _TAGS + label_config.OUTPUT_TAGS
 _NAMES = st.sampled_from(["image", "tag", "tag2", "tag,tag2", "", " ", "image,image", "é", "$a"])
 _VALUES = st.sampled_from(["Car", "Bike", "$image", "true", "{{idx}}", "3", "x" * 300, "<&\"'"])
 _ATTRIBUTES = st.dictionaries(
@@ -42,9 +42,9 @@ def _element(tag: str, attributes: dict[str, str], inner: list[str]) -> str:
 
 
 _ELEMENTS = st.recursive(
-    st.builds(_element, st.sampled_from(_TAGS), _ATTRIBUTES, st.just([])),
+    st.builds(_element, st.sampled_from(_TAGS_OF_ALL_KINDS), _ATTRIBUTES, st.just([])),
     lambda inner: st.builds(
-        _element, st.sampled_from(_TAGS), _ATTRIBUTES, st.lists(inner, max_size=4)
+        _element, st.sampled_from(_TAGS_OF_ALL_KINDS), _ATTRIBUTES, st.lists(inner, max_size=4)
     ),
     max_leaves=12,
 )
