@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-_HARD = [
+_HARD: list[Any] = [
     None,
     True,
     False,

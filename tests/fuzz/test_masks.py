@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sam_backend import bodies, rle
+from sam_backend.objects import Objects
+from tests.fakes import inline, picture
 from tests.fuzz.conftest import tries
 
 Count = Callable[[str], None]
@@ -118,3 +121,27 @@ def _as_numbers(value: Any) -> Any:
     """The same for an array of plain values, and for the text that it becomes."""
     plain = isinstance(value, list) and not any(isinstance(v, str | list | dict) for v in value)
     return orjson.dumps(value)[1:-1].decode() if plain else _unquoted(value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("polygonlabels", {"points": [[0, 0], [100, 0], [100, 100]]}),
+        ("bitmasklabels", {"imageDataURL": inline(picture(40, 30))}),
+        ("brushlabels", {"rle": [255] * 100}),
+    ],
+)
+@pytest.mark.parametrize("side", [60_000, 10**9, -(10**9)])
+def test_a_task_opened_cannot_ask_for_much_memory(
+    tried: Count, kind: str, value: dict[str, Any], side: int
+) -> None:
+    """Its masks are of an image of any size, if they are to be believed."""
+    tried("brush masks")
+    size = {"original_width": side, "original_height": side}
+    result = {"id": "a", "type": kind, "to_name": "image", "value": {**value, kind: ["A"]}, **size}
+    tracemalloc.start()
+    with contextlib.suppress(ValueError):
+        Objects().read_ahead({"id": 1, "drafts": [{"result": [result]}]})
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2_000_000
