@@ -32,7 +32,7 @@ worker_class = "gthread"
 worker_connections = threads + 1000
 loglevel = _settings.log_level.lower()
 timeout = 120  # above Label Studio's own 100 s
-graceful_timeout = 9  # then whoever still runs is cut off: stopped in 10 s, before Docker kills
+graceful_timeout = 8  # then whoever still runs is cut off: all is over when Docker kills, at 10 s
 control_socket_disable = True
 
 
