@@ -119,3 +119,21 @@ def test_a_forged_webhook_costs_the_joining_of_two_kinds_of_prompts_and_no_more(
     answer = client.post("/predict", json=request_body([cut])).get_json()
     assert answer["results"][0]["result"] == []
     assert "only negative keypoints" in errors(client)[0]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"original_width": "9" * 30},
+        {"original_height": 1e300},
+        {"original_width": "inf"},
+        {"item_index": "9" * 30},
+        {"item_index": -1},
+        {"image_rotation": "nan"},
+    ],
+)
+def test_an_image_that_cannot_be(client: FlaskClient, part: dict[str, Any]) -> None:
+    prompt = {**keypoint("a", 50, 50), **part}
+    answer = client.post("/predict", json=request_body([prompt])).get_json()
+    assert answer["results"][0]["result"] == []
+    assert errors(client)[0].startswith(("the prompt is incomplete", "the size", "the page"))
