@@ -78,6 +78,9 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
             metrics.STALE.inc()
         except Refusal as refusal:
             self._services.report(f"task {task_id}", refusal)
+        except RecursionError:
+            deep = Refusal("limit", "the request is nested too deeply")
+            self._services.report(f"task {task_id}", deep)
         except Exception as error:  # a fault of ours must not show a traceback or harm the next
             logger.exception("task %s", task_id)
             fault = Refusal("fault", f"the back end failed, its log says where: {error!r}")

@@ -188,7 +188,14 @@ def _signature(part: Mapping[str, Any]) -> Hashable:
     for key in ("rle", "imageDataURL"):
         if key in value:
             content = value[key]
-            return len(content), tuple(content[:: max(1, len(content) // 256)])
+            if not isinstance(content, str | list):
+                return "unreadable"
+            some = tuple(content[:: max(1, len(content) // 256)])
+            return (
+                (len(content), some)
+                if all(isinstance(n, int | str) for n in some)
+                else "unreadable"
+            )
     return repr(value.get("points"))
 
 
