@@ -179,7 +179,7 @@ def _prompt(shape: Mapping[str, Any]) -> Prompt:
         angle = float(value.get("rotation") or 0) if is_rectangle else 0.0
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Refusal("prompt", f"the prompt is incomplete: {error!r}") from None
-    if not all(map(math.isfinite, (x, y, width, height, angle))):
+    if not all(abs(number) <= MOST_SIDE for number in (x, y, width, height, angle)):  # nor NaN
         raise Refusal("prompt", "the prompt's place is not a number")
     return Prompt(
         str(shape.get("id")),
