@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help start studio test check e2e bench quality screenshot lock clean
+.PHONY: help start studio test check e2e fuzz audit bench quality screenshot lock clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,12 @@ check: .venv-test/ready  ## formatting, lint and types
 e2e: .venv-test/ready .venv-studio/ready  ## the tests with a real Label Studio and browser only
 	@./download_models.sh --model mobile_sam
 	.venv-test/bin/python -m pytest tests/e2e
+
+fuzz: .venv-test/ready  ## hostile inputs only; FUZZ=10 tries ten times as many, and others
+	.venv-test/bin/python -m pytest tests/fuzz
+
+audit: .venv-test/ready  ## known vulnerabilities of what is installed; asks pypi.org
+	@.venv-test/bin/python -m tools.audit
 
 bench: .venv/ready .venv-bench/ready  ## this back end beside the usual one, as ratios
 	@./download_models.sh --model mobile_sam

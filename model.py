@@ -9,7 +9,7 @@ from typing import Any
 
 from label_studio_ml.model import LabelStudioMLBase
 
-from sam_backend import label_config, metrics, prompts
+from sam_backend import label_config, metrics, prompts, stale
 from sam_backend.errors import Refusal
 from sam_backend.label_config import LabelConfig
 from sam_backend.regions import Output, Result
@@ -17,6 +17,11 @@ from sam_backend.services import Services
 from sam_backend.stale import Stale
 
 logger = logging.getLogger("sam_backend")
+
+# Nobody needs so many clicks for an object; each one costs a decode.
+MAX_PROMPTS = 200
+# The SDK's parser takes time by the square of what it is given.
+MAX_LENGTH_FOR_SDK = 100_000
 
 Task = Mapping[str, Any]
 Prediction = dict[str, Any]
@@ -39,7 +44,11 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         self._services = services or services_from_environment()
         # The SDK parses with entities expanded: it gets to see what our parser accepted.
         accepted = label_config if _is_readable(label_config) else None
-        super().__init__(project_id=project_id, label_config=accepted)
+        try:
+            super().__init__(project_id=project_id, label_config=accepted)
+        except Exception as error:  # noqa: BLE001 (what it makes of the config is not used here)
+            logger.info("the SDK cannot read the label config: %s", error)
+            super().__init__(project_id=project_id)
         self._project = project_id or ""
         self._label_config = label_config or "<View/>"
 
@@ -69,6 +78,9 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
             metrics.STALE.inc()
         except Refusal as refusal:
             self._services.report(f"task {task_id}", refusal)
+        except RecursionError:
+            deep = Refusal("limit", "the request is nested too deeply")
+            self._services.report(f"task {task_id}", deep)
         except Exception as error:  # a fault of ours must not show a traceback or harm the next
             logger.exception("task %s", task_id)
             fault = Refusal("fault", f"the back end failed, its log says where: {error!r}")
@@ -81,7 +93,15 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         }
 
     def _regions(self, task: Task, results: list[Any]) -> list[Result]:
+        stale.check()  # it may have waited for its turn
         found = prompts.read(results)
+        count = sum(map(len, found.values()))
+        if count > MAX_PROMPTS:
+            raise Refusal(
+                "prompt",
+                f"{count} prompts in one click, {MAX_PROMPTS} are the most: accept the masks that "
+                "are done, which removes their prompts",
+            )
         if not found:  # sent when an annotation is saved with prompts still in it
             self._services.ended(str(task.get("id")))
         config = label_config.parse(self._label_config)
@@ -120,6 +140,8 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
 
 
 def _is_readable(xml: str | None) -> bool:
+    if len(xml or "") > MAX_LENGTH_FOR_SDK:
+        return False
     try:
         label_config.parse(xml or "")
     except Refusal:

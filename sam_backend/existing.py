@@ -27,6 +27,8 @@ from sam_backend.segmenter import ObjectPrompt, Segmentation
 
 Mask = npt.NDArray[np.bool_]  # (H, W)
 
+# Of an image whose masks are read ahead: its size is not known yet, only what a task says of it.
+MOST_PIXELS_AHEAD = 200_000_000
 SAME_OBJECT = 0.6  # of a mask lies in what the model sees where the click is
 _CERTAIN = 8.0  # the logit of a pixel that is all in, or all out
 
@@ -105,7 +107,8 @@ def read_ahead(task: Mapping[str, Any], cache: Cache) -> None:
         if result.get("type") in _TYPES
     }
     for target in targets:
-        regions(task, target, cache)
+        if target.width * target.height <= MOST_PIXELS_AHEAD:
+            regions(task, target, cache)
 
 
 def meant(
@@ -185,7 +188,14 @@ def _signature(part: Mapping[str, Any]) -> Hashable:
     for key in ("rle", "imageDataURL"):
         if key in value:
             content = value[key]
-            return len(content), tuple(content[:: max(1, len(content) // 256)])
+            if not isinstance(content, str | list):
+                return "unreadable"
+            some = tuple(content[:: max(1, len(content) // 256)])
+            return (
+                (len(content), some)
+                if all(isinstance(n, int | str) for n in some)
+                else "unreadable"
+            )
     return repr(value.get("points"))
 
 
@@ -227,9 +237,9 @@ def _read(value: Mapping[str, Any], height: int, width: int) -> Mask:
     if "imageDataURL" in value:
         content = base64.b64decode(str(value["imageDataURL"]).partition(",")[2])
         with Image.open(io.BytesIO(content)) as image:
+            if image.size != (width, height):
+                raise ValueError("a bitmask of another size")
             alpha = np.asarray(image.convert("RGBA"))[..., 3]
-        if alpha.shape != (height, width):
-            raise ValueError("a bitmask of another size")
         return alpha > 0
     points = np.array(value["points"], np.float64) / 100 * [width, height]
     painted = np.zeros((height, width), np.uint8)

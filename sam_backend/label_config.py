@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
@@ -27,6 +27,12 @@ OUTPUT_TAGS = (
     "RectangleLabels",
     "Rectangle",
 )
+
+# Of configs that people write, the largest have a thousand labels for each of three controls.
+MAX_LENGTH = 1_000_000
+MAX_CONTROLS = 1000
+# Of problems, and of labels in the text of one.
+MAX_SAID = 10
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,24 @@ class Control:
     # Wishes of a prompt's control: where its masks shall go, and how many for a single click.
     sam_output: str | None = None
     candidates: str | None = None
+
+    @cached_property
+    def words(self) -> dict[str, str]:
+        """The word of each label by its word and by its value."""
+        found: dict[str, str] = {}
+        for label in self.labels:
+            found.setdefault(label.word, label.word)
+            found.setdefault(label.value, label.word)
+        return found
+
+    @cached_property
+    def values(self) -> dict[str, str]:
+        """The value of each label by its word."""
+        return {label.word: label.value for label in reversed(self.labels)}
+
+    @cached_property
+    def has_labels_of_the_task(self) -> bool:
+        return any(label.value.startswith("$") for label in self.labels)
 
     @property
     def takes_labels(self) -> bool:
@@ -135,18 +159,18 @@ class LabelConfig:
 
         Controls whose labels come with the task (`value="$…"`) take any word.
         """
-        if not control.labels or any(label.value.startswith("$") for label in control.labels):
+        if not control.labels or control.has_labels_of_the_task:
             return word
-        for label in control.labels:
-            if word in (label.word, label.value):
-                return label.word
+        if word in control.words:
+            return control.words[word]
         for prompt_control in self.controls:
-            for label in prompt_control.labels:
-                if label.word == word and prompt_control.tag in PROMPT_TAGS:
-                    for own in control.labels:
-                        if own.value == label.value:
-                            return own.word
-        known = ", ".join(repr(label.word) for label in control.labels)
+            if prompt_control.tag in PROMPT_TAGS:
+                value = prompt_control.values.get(word)
+                if value in control.words:
+                    return control.words[value]
+        known = ", ".join(repr(label.word) for label in control.labels[:MAX_SAID])
+        more = len(control.labels) - MAX_SAID
+        known += f" and {more} more" if more > 0 else ""
         raise Refusal(
             "config",
             f"label {word!r} of the prompt is missing in <{control.tag} name={control.name!r}>, "
@@ -155,10 +179,19 @@ class LabelConfig:
 
     def problems(self) -> list[str]:
         """What keeps this config from working with smart prompts, one line each."""
-        found = [] if self.images else ["there is no <Image> tag"]
+        found: dict[str, None] = {}
+        for problem in self._problems():
+            found[problem] = None
+            if len(found) == MAX_SAID:
+                break
+        return list(found)
+
+    def _problems(self) -> Iterator[str]:
+        if not self.images:
+            yield "there is no <Image> tag"
         smart = [c for c in self.controls if c.tag in PROMPT_TAGS and c.smart]
         if not smart:
-            found.append('no <KeyPointLabels>, <KeyPoint>, … has smart="true"')
+            yield 'no <KeyPointLabels>, <KeyPoint>, … has smart="true"'
         for control in smart:
             for to_name in control.to_names:
                 try:
@@ -166,20 +199,24 @@ class LabelConfig:
                     for label in control.labels:
                         self.label_word(output, label.word)
                 except Refusal as refusal:
-                    found.append(str(refusal))
-        return list(dict.fromkeys(found))
+                    yield str(refusal)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def parse(xml: str) -> LabelConfig:
     """The label config of a request. Cached by its text: it comes with every click."""
+    if len(xml) > MAX_LENGTH:
+        raise Refusal("config", f"the label config is over {MAX_LENGTH:,} characters")
     try:
         root = fromstring(xml)
     except (ParseError, DefusedXmlException, ValueError) as error:
         raise Refusal("config", f"the label config is not readable XML: {error}") from None
     elements = [element for element in root.iter() if element.get("name")]
+    controls = tuple(_control(element) for element in elements if element.get("toName"))
+    if sum(len(control.to_names) for control in controls) > MAX_CONTROLS:
+        raise Refusal("config", f"the label config has over {MAX_CONTROLS} controls")
     return LabelConfig(
-        controls=tuple(_control(element) for element in elements if element.get("toName")),
+        controls=controls,
         images=tuple(_image(element) for element in elements if element.tag == "Image"),
     )
 
@@ -196,7 +233,7 @@ def _control(element: Element) -> Control:
     return Control(
         tag=element.tag,
         name=element.get("name", ""),
-        to_names=tuple(element.get("toName", "").replace(" ", "").split(",")),
+        to_names=tuple(dict.fromkeys(element.get("toName", "").replace(" ", "").split(","))),
         labels=tuple(
             Label(value=label.get("value", ""), alias=label.get("alias") or None)
             for label in element.iter("Label")

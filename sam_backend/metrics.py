@@ -14,7 +14,9 @@ STAGE = Histogram(
     buckets=_BUCKETS,
 )
 REFUSALS = Counter("sam_refusals_total", "Requests answered without a mask", ["cause"])
-STALE = Counter("sam_stale_total", "Clicks that a newer click overtook before they were decoded")
+STALE = Counter(
+    "sam_stale_total", "Clicks given up: a newer one overtook them, or whoever asked went away"
+)
 CACHE = Counter(
     "sam_cache_total", "Embeddings by where they came from: memory, disk, miss", ["tier"]
 )
@@ -22,7 +24,7 @@ CACHE_BYTES = Gauge("sam_cache_bytes", "Embeddings in memory", multiprocess_mode
 PREFETCH = Counter("sam_prefetch_total", "Images encoded before a click: done, failed", ["outcome"])
 QUEUE = Gauge(
     "sam_queue_length",
-    "Who waits or is being served: encode, decode; wishes in prefetch",
+    "Who waits or is being served: clicks, webhooks, encode, decode; wishes in prefetch",
     ["queue"],
     multiprocess_mode="livesum",
 )

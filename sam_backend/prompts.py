@@ -16,6 +16,7 @@ from sam_backend.segmenter import ObjectPrompt
 KEYPOINT_TYPES = ("keypointlabels", "keypoint")
 RECTANGLE_TYPES = ("rectanglelabels", "rectangle")
 PROMPT_TYPES = KEYPOINT_TYPES + RECTANGLE_TYPES
+MOST_SIDE = 10_000_000  # of an image, and of pages
 
 
 @dataclass(frozen=True)
@@ -148,10 +149,12 @@ def _target(shape: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> Tar
             height=height,
             rotation=float(shape.get("image_rotation") or 0),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Refusal("prompt", f"the prompt is incomplete: {error!r}") from None
-    if width < 1 or height < 1:
-        raise Refusal("prompt", f"the prompt's image size {width}x{height} is impossible")
+    if not (1 <= width <= MOST_SIDE and 1 <= height <= MOST_SIDE):
+        raise Refusal("prompt", "the size of the prompt's image is impossible")
+    if not 0 <= (target.item_index or 0) <= MOST_SIDE or not math.isfinite(target.rotation):
+        raise Refusal("prompt", "the page or the rotation of the prompt's image is impossible")
     return target
 
 
@@ -174,9 +177,9 @@ def _prompt(shape: Mapping[str, Any]) -> Prompt:
             (float(value["width"]), float(value["height"])) if is_rectangle else (0.0, 0.0)
         )
         angle = float(value.get("rotation") or 0) if is_rectangle else 0.0
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Refusal("prompt", f"the prompt is incomplete: {error!r}") from None
-    if not all(map(math.isfinite, (x, y, width, height, angle))):
+    if not all(abs(number) <= MOST_SIDE for number in (x, y, width, height, angle)):  # nor NaN
         raise Refusal("prompt", "the prompt's place is not a number")
     return Prompt(
         str(shape.get("id")),

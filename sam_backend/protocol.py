@@ -12,23 +12,37 @@ import orjson
 from flask import Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import (
+    BadRequest,
+    ClientDisconnected,
+    RequestEntityTooLarge,
+    RequestTimeout,
+)
 
 from model import SamMLBackend
-from sam_backend import belief, bodies, label_config, status
+from sam_backend import belief, bodies, label_config, openapi, stale, status
 from sam_backend.errors import Refusal
+from sam_backend.overload import WEBHOOKS_AT_ONCE, Admission
 from sam_backend.services import Services
 
 logger = logging.getLogger("sam_backend")
+
+# "Retrieve predictions" sends all tasks that are selected in one request; a click is in one task.
+MAX_TASKS = 100_000
+MAX_TASKS_CLICKED = 16
+# Of a saved annotation, which a webhook carries whole; one with a hundred brush masks has 15 MB.
+MAX_WEBHOOK_MB = 64
 
 Handler = Callable[[], Response]
 
 
 class Protocol:
-    """The routes that Label Studio 1.23 calls, and two for people: status and metrics."""
+    """The routes that Label Studio 1.23 calls, and those for people: status, metrics, openapi."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._clicks = Admission("clicks", services.settings.threads, services.report)
+        self._webhooks = Admission("webhooks", WEBHOOKS_AT_ONCE, services.report)
         # Constructing a model parses its label config; the clicks of a project share one.
         self._model = lru_cache(maxsize=256)(self._construct)
 
@@ -37,6 +51,7 @@ class Protocol:
             "/": (["GET"], self.status),
             "/health": (["GET"], self.health),
             "/metrics": (["GET"], self.metrics),
+            "/openapi.json": (["GET"], self.openapi),
             "/setup": (["POST"], self.setup),
             "/predict": (["POST"], self.predict),
             "/webhook": (["POST"], self.webhook),
@@ -64,6 +79,9 @@ class Protocol:
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
+    def openapi(self) -> Response:
+        return answer(openapi.description(guarded=self._services.settings.basic_auth is not None))
+
     def setup(self) -> Response:
         body = _body()
         project = str(body.get("project") or "")
@@ -77,11 +95,25 @@ class Protocol:
         return answer({"model_version": self._services.model_version})
 
     def predict(self) -> Response:
+        try:
+            # Before its body is read: who waits takes no memory.
+            with self._clicks.admitted(), stale.asked_on(request.environ.get("gunicorn.socket")):
+                return self._predict()
+        except RequestEntityTooLarge as error:
+            self._services.report("clicks", Refusal("limit", str(error.description)))
+            raise
+
+    def _predict(self) -> Response:
         body = _body()
         tasks, params = body.get("tasks"), body.get("params")
         if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
             raise BadRequest("'tasks' is not a list of tasks")
+        if not all(isinstance(task.get("id"), int | str | None) for task in tasks):
+            raise BadRequest("a task's 'id' is not a number")
         context = params.get("context") if isinstance(params, dict) else None
+        most = MAX_TASKS_CLICKED if isinstance(context, dict) else MAX_TASKS
+        if len(tasks) > most:
+            raise RequestEntityTooLarge(f"{len(tasks)} tasks in one request, {most} are the most")
         project, config = str(body.get("project") or ""), str(body.get("label_config") or "")
         if not isinstance(context, dict):
             if len(tasks) == 1:  # an annotator opened a task; a batch comes with all of its tasks
@@ -91,8 +123,14 @@ class Protocol:
         return answer({"results": model.predict(tasks, context)})
 
     def webhook(self) -> Response:
-        """Sent by anybody, for Label Studio cannot sign it: at most it makes us forget prompts."""
-        body = _body()
+        """Sent by anybody, for Label Studio cannot sign it.
+
+        At most it makes us forget which prompts of one kind came before those of the other. Those
+        that the editor shows come again with every click.
+        """
+        with self._webhooks.admitted():
+            request.max_content_length = MAX_WEBHOOK_MB << 20
+            body = _body()
         task = body.get("task")
         if str(body.get("action")).startswith("ANNOTATION") and isinstance(task, dict):
             self._services.ended(str(task.get("id")))
@@ -124,6 +162,12 @@ def _body() -> Mapping[str, Any]:
     """The request's JSON object; its brush masks are left unread."""
     try:
         body = bodies.parse(_content())
+    except RequestEntityTooLarge:
+        limit = (request.max_content_length or 0) >> 20
+        advice = "" if request.path == "/webhook" else ": MAX_BODY_MB sets the limit"
+        raise RequestEntityTooLarge(f"the request is over {limit} MB{advice}") from None
+    except ClientDisconnected:
+        raise RequestTimeout("the rest of the request did not come") from None
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):
@@ -144,6 +188,11 @@ def _extra_params(body: Mapping[str, Any]) -> dict[str, Any]:
             extra = orjson.loads(extra)
         except orjson.JSONDecodeError:
             logger.warning("the model's extra params are not JSON: %s", extra[:80])
+    try:
+        orjson.dumps(extra)
+    except TypeError as error:
+        logger.warning("the model's extra params are left out: %s", error)
+        return {}
     return extra if isinstance(extra, dict) else {}
 
 

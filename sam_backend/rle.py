@@ -63,7 +63,8 @@ def _runs(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
     """Where each run of bytes ends, and its value."""
     try:
-        content = bytes(map(int, rle.split(",")) if isinstance(rle, str) else rle)
+        # Of a number, bytes() would make so many zeros: whatever it is, it is read one by one.
+        content = bytes(map(int, rle.split(",")) if isinstance(rle, str) else iter(rle))
     except (ValueError, TypeError):
         raise ValueError("the brush mask is not a list of bytes") from None
     end_of_stream = len(content) * 8

@@ -79,7 +79,7 @@ class _Queue:
 
 
 class ScheduledEngine:
-    """An engine whose decodes take turns; one that was overtaken while it waited raises Stale."""
+    """An engine whose decodes take turns; a click that is of no more use by then raises Stale."""
 
     def __init__(self, engine: Engine, schedule: Schedule) -> None:
         self.name = engine.name
@@ -90,6 +90,8 @@ class ScheduledEngine:
         self._schedule = schedule
 
     def encode(self, image: Pixels) -> Embedding:
+        # A click that was overtaken goes on: the newer one is of the same image, and waits for it.
+        stale.check_connection()
         return self._engine.encode(image)
 
     def decode(

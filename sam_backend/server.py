@@ -11,16 +11,13 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from sam_backend import metrics
+from sam_backend.openapi import OPEN_ROUTES
 from sam_backend.protocol import Protocol, answer
 from sam_backend.services import Services
 from sam_backend.settings import Settings
 from sam_backend.startup import open_services
 
 logger = logging.getLogger("sam_backend")
-
-MAX_BODY_BYTES = 512 * 1024 * 1024
-# Label Studio's webhooks carry no credentials, and health is what probes ask for.
-OPEN_ROUTES = ("/health", "/webhook")
 
 
 def open_app() -> Flask:
@@ -35,7 +32,7 @@ def open_app() -> Flask:
 def create_app(settings: Settings, services: Services) -> Flask:
     """The app of one server process."""
     app = Flask("sam_backend")
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_mb << 20
     for rule, (methods, handler) in Protocol(services).routes().items():
         app.add_url_rule(rule, endpoint=rule, view_func=handler, methods=methods)
 
@@ -54,7 +51,15 @@ def create_app(settings: Settings, services: Services) -> Flask:
 
     @app.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> Response:
-        return answer({"error": error.description}, error.code or 500)
+        response = answer({"error": error.description}, error.code or 500)
+        for name in ("Allow", "Retry-After"):
+            if name in (headers := dict(error.get_headers())):
+                response.headers[name] = headers[name]
+        return response
+
+    @app.errorhandler(RecursionError)
+    def refuse_depth(_error: RecursionError) -> Response:
+        return answer({"error": "the request is nested too deeply"}, 400)
 
     @app.errorhandler(Exception)
     def fail(error: Exception) -> Response:

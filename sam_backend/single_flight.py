@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+from sam_backend.stale import Stale
+
 T = TypeVar("T")
 
 
@@ -18,23 +20,31 @@ class SingleFlight(Generic[T]):
         self._lock = threading.Lock()
 
     def do(self, key: str, make: Callable[[], T]) -> T:
-        """What `make` returns or raises, here or in the thread that was first."""
-        with self._lock:
-            flight = self._flights.get(key)
-            if flight is None:
-                own = self._flights[key] = Future[T]()
-        if flight is not None:
-            return flight.result()
+        """What `make` returns or raises, here or in the thread that was first.
+
+        A first one that gives up (Stale) does so for itself alone: one of the others takes over.
+        """
+        while True:
+            with self._lock:
+                flight = self._flights.get(key)
+                if flight is None:
+                    own = self._flights[key] = Future[T]()
+                    break
+            try:
+                return flight.result()
+            except Stale:
+                continue
         try:
-            own.set_result(make())
+            made = make()
         except BaseException as error:
+            self._end(key)
             own.set_exception(error)
             raise
-        finally:
-            with self._lock:
-                del self._flights[key]
-        return own.result()
+        self._end(key)
+        own.set_result(made)
+        return made
 
-    def __contains__(self, key: str) -> bool:
+    def _end(self, key: str) -> None:
+        # Before the others hear of it, so that who takes over does not find this flight again.
         with self._lock:
-            return key in self._flights
+            del self._flights[key]

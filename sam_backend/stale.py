@@ -1,7 +1,9 @@
-"""Clicks that a newer click of the same annotator has overtaken: nobody will see their answer."""
+"""Clicks whose answer nobody will see: a newer one came, or whoever asked has gone away."""
 
 from __future__ import annotations
 
+import socket
+import ssl
 import threading
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
@@ -20,13 +22,44 @@ class _Turn:
 
 
 _current: ContextVar[_Turn | None] = ContextVar("turn", default=None)
+_connection: ContextVar[socket.socket | None] = ContextVar("connection", default=None)
+
+
+@contextmanager
+def asked_on(connection: socket.socket | None) -> Iterator[None]:
+    """The connection that this thread's request came on, where the server tells it."""
+    token = _connection.set(connection)
+    try:
+        yield
+    finally:
+        _connection.reset(token)
 
 
 def check() -> None:
-    """Raises Stale if a newer request makes the answer of this thread's request useless."""
+    """Raises Stale if the answer of this thread's request is of no use any more."""
     turn = _current.get()
     if turn is not None and turn.is_overtaken:
         raise Stale
+    check_connection()
+
+
+def check_connection() -> None:
+    """Raises Stale if nobody is there to read the answer of this thread's request.
+
+    A client that only said that it will send no more looks the same. Label Studio's does not do
+    that, and other servers take it for the end too.
+    """
+    connection = _connection.get()
+    if connection is None or isinstance(connection, ssl.SSLSocket):  # which cannot be peeked into
+        return
+    try:
+        if connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+            return
+    except BlockingIOError:  # open and silent, as it should be
+        return
+    except OSError:
+        pass
+    raise Stale
 
 
 class Turns:

@@ -1,0 +1,57 @@
+"""SIGTERM: clicks that run are answered, and the server is gone within ten seconds."""
+
+from __future__ import annotations
+
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.held import WEIGHTS, Held, running, wait_until
+
+pytestmark = pytest.mark.skipif(
+    not (WEIGHTS / "encoder.onnx").exists(), reason="./download_models.sh fetches the weights"
+)
+
+
+def stop(held: Held) -> None:
+    held.process.send_signal(signal.SIGTERM)
+
+
+def test_a_click_that_runs_is_answered(tmp_path: Path) -> None:
+    with running(tmp_path, THREADS="1") as held, ThreadPoolExecutor(2) as pool:
+        runs, waits = pool.submit(held.click, 1, 10), pool.submit(held.click, 2, 20)
+        wait_until(lambda: held.queue("clicks") == 2)
+        started = time.monotonic()
+        stop(held)
+        time.sleep(1)
+        held.go()
+        for click in (runs, waits):
+            assert click.result().json()["results"][0]["result"]
+        assert held.process.wait(30) == 0
+        assert time.monotonic() - started < 10
+
+
+def test_a_click_that_takes_too_long_is_cut_off(tmp_path: Path) -> None:
+    with running(tmp_path) as held, ThreadPoolExecutor(1) as pool:
+        click = pool.submit(held.click, 1, 10)
+        wait_until(lambda: held.done("encode"))
+        started = time.monotonic()
+        stop(held)
+        assert held.process.wait(30) == 0
+        assert time.monotonic() - started < 10
+        with pytest.raises(requests.ConnectionError):
+            click.result()
+
+
+def test_an_image_that_is_encoded_ahead_keeps_nobody(tmp_path: Path) -> None:
+    with running(tmp_path) as held:
+        assert held.open(1, 10).json() == {"results": [[]]}
+        wait_until(lambda: held.done("encode"))
+        started = time.monotonic()
+        stop(held)
+        assert held.process.wait(30) == 0
+        assert time.monotonic() - started < 5
