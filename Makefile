@@ -15,7 +15,7 @@ studio: .venv/ready .venv-studio/ready  ## the back end and a Label Studio with 
 	@./download_models.sh --model mobile_sam
 	@.venv/bin/python -m tools.studio
 
-# TORCH=1 adds the tests of the optional PyTorch side: gigabytes, where PyTorch comes with CUDA.
+# TORCH=1 adds the tests of the optional engines: gigabytes, where PyTorch comes with CUDA.
 test: check .venv-studio/ready $(if $(TORCH),.venv-test/torch)  ## every check and every test; set up on first use
 	@./download_models.sh --model mobile_sam
 	.venv-test/bin/python -m pytest
@@ -71,8 +71,8 @@ clean:  ## remove environments and caches; weights and Label Studio's data stay
 	.venv-test/bin/python $(PIP_INSTALL) --no-deps -r requirements-sdk.txt -r requirements/test-sdk.txt
 	@touch $@
 
-.venv-test/torch: .venv-test/ready requirements-torch.txt requirements-transformers.txt
-	.venv-test/bin/python $(PIP_INSTALL) -r requirements-torch.txt -r requirements-transformers.txt
+.venv-test/torch: .venv-test/ready requirements-torch.txt requirements-transformers.txt requirements-openvino.txt
+	.venv-test/bin/python $(PIP_INSTALL) -r requirements-torch.txt -r requirements-transformers.txt -r requirements-openvino.txt
 	@touch $@
 
 .venv-studio/ready: requirements/studio.txt
