@@ -38,8 +38,8 @@ def resolve(
 ) -> Source:
     """Where the image of a task is: Label Studio stores uploads, local files and cloud links."""
     try:
-        parts = urlsplit(value)
-    except ValueError:  # brackets without an address in them, say
+        encoded, parts = value.encode(), urlsplit(value)
+    except ValueError:  # brackets without an address in them, say, or half a character
         raise _no_address(value) from None
     if parts.scheme == "data":
         return Source(key=value, content=_inline(value))
@@ -55,7 +55,7 @@ def resolve(
         inside = label_studio is not None and origin(value) == origin(label_studio.url)
         return Source(key=value, url=value, label_studio=label_studio if inside else None)
     if parts.scheme in CLOUD_SCHEMES:
-        uri = base64.urlsafe_b64encode(value.encode()).decode()
+        uri = base64.urlsafe_b64encode(encoded).decode()
         return _inside(f"/tasks/{task_id}/resolve/?fileuri={uri}", value, label_studio)
     if value.startswith("/"):
         return _inside(value, value, label_studio)
