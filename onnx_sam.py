@@ -43,7 +43,10 @@ _SMALL_BYTES = 256 << 20
 class OnnxSam:
     """Encoder and decoder sessions, all safe to share between threads; no image is kept."""
 
-    def __init__(self, encoder: Path, decoder: Path, name: str, device: str = "auto") -> None:
+    def __init__(
+        self, encoder: Path, decoder: Path, name: str, device: str = "auto", threads: int = 0
+    ) -> None:
+        """`threads` for one encode or decode; 0: as many as there are cores."""
         self.name = name
         # Names weights and preprocessing: embeddings on disk are kept under it.
         self.fingerprint = f"onnx-{_ENCODING}:{sha256(encoder)}"
@@ -56,15 +59,19 @@ class OnnxSam:
                 "(NVIDIA: pip install -r requirements-gpu.txt)"
             )
         self._device = device if on_gpu else "cpu"
-        self._decoder = _session(self._gives.model, self._device)
+        self._threads = threads
+        self._decoder = self._session(self._gives.model)
         self._types = {i.name: _DTYPES.get(i.type, np.float32) for i in self._decoder.get_inputs()}
         self._trimmed = self._open_trimmed(encoder)
         if self._trimmed is None:
-            self._whole = _session(encoder, self._device)
+            self._whole = self._session(encoder)
         self._constants = self._positions(encoder)
         self._click = self._open_click()
         # One encoding uses the whole GPU, and its memory is what runs out first.
         self._one_at_a_time = threading.Lock() if on_gpu else nullcontext()
+
+    def _session(self, model: Path | onnx.ModelProto) -> ort.InferenceSession:
+        return _session(model, self._device, self._threads)
 
     def encode(self, image: Pixels) -> Embedding:
         height, width = image.shape[:2]
@@ -117,7 +124,7 @@ class OnnxSam:
         """An encoder that leaves the padding out, where the graph is a known one."""
         if self._takes.raw or encoder.stat().st_size > _SMALL_BYTES:
             return None
-        return open_trimmed(onnx.load(encoder), lambda model: _session(model, self._device))
+        return open_trimmed(onnx.load(encoder), self._session)
 
     def _open_click(self) -> ClickDecoder | None:
         """The same decoder with half the arithmetic, where it can be rebuilt so."""
@@ -130,9 +137,7 @@ class OnnxSam:
             size = MODEL_SIDE, MODEL_SIDE
             return self._exported(features, _prompt(coordinates, codes, mask), size)
 
-        return open_click_decoder(
-            self._gives.model, lambda model: _session(model, self._device), exported
-        )
+        return open_click_decoder(self._gives.model, self._session, exported)
 
     def _pixels(self, image: Pixels) -> npt.NDArray[np.generic]:
         self._refuse_size(*image.shape[:2])
@@ -182,7 +187,7 @@ class OnnxSam:
             return {}
         if self._trimmed or name not in {output.name for output in self._whole.get_outputs()}:
             raise SettingsError(f"{encoder} has no output {name}, which the decoder needs")
-        part = _session(onnx_graph.part_for(encoder, name), "cpu")
+        part = _session(onnx_graph.part_for(encoder, name), "cpu", self._threads)
         blank = np.zeros((1, 3, MODEL_SIDE, MODEL_SIDE), np.float32)
         return {name: part.run(None, {i.name: blank for i in part.get_inputs()})[0]}
 
@@ -227,8 +232,9 @@ def _image_output(session: ort.InferenceSession) -> str:
     return "image_embeddings" if "image_embeddings" in names else names[0]
 
 
-def _session(model: Path | onnx.ModelProto, device: str) -> ort.InferenceSession:
+def _session(model: Path | onnx.ModelProto, device: str, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3  # exported graphs warn about their own constants
     # Threads that wait in a loop for the next operation take the cores from other annotators'
     # clicks, and from Label Studio where it runs beside.

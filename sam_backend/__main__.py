@@ -10,7 +10,10 @@ from importlib import import_module
 
 from sam_backend.errors import Refusal, SettingsError
 
-COMMANDS: tuple[str, ...] = ()
+COMMANDS: tuple[str, ...] = (
+    "segment_with_prompts",
+    "segment_everything",
+)
 FAILED, UNUSABLE = 1, 2  # exit statuses: some of it failed; it could not begin
 
 

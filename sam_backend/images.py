@@ -10,7 +10,7 @@ from sam_backend import metrics, pictures
 from sam_backend.content_index import ContentIndex
 from sam_backend.embedding_store import EmbeddingStore
 from sam_backend.embeddings import Embeddings
-from sam_backend.engine import Embedding
+from sam_backend.engine import Embedding, Pixels
 from sam_backend.fetching import Download, Fetcher
 from sam_backend.prefetch import Prefetcher
 from sam_backend.scheduling import Schedule, ScheduledEngine
@@ -54,6 +54,10 @@ class Images:
             lambda: self._download(source),
             lambda content: self._encode(content, self._schedule.encode()),
         )
+
+    def pixels(self, source: Source) -> Pixels:
+        """The picture itself, RGB (H, W, 3): not kept."""
+        return pictures.decode(self._download(source).content)
 
     def prefetch(self, source: Source) -> None:
         """For a click to come. Returns at once."""

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from sam_backend import existing, label_config, metrics, sources
-from sam_backend.engine import Embedding, Engine
+from sam_backend.engine import Embedding, Engine, Pixels
 from sam_backend.errors import Refusal
 from sam_backend.fetching import Fetcher
 from sam_backend.images import Images
@@ -63,8 +63,7 @@ class Services:
     ) -> Embedding:
         """The embedding of the image that a target lies on; at the size that the browser shows."""
         image = config.image(target.to_name)
-        source = self._source(project, task, image, target.item_index)
-        embedding = self.images.embedding(source)
+        embedding = self.image_embedding(project, task, image, target.item_index)
         if (embedding.width, embedding.height) != (target.width, target.height):
             raise Refusal(
                 "image",
@@ -72,6 +71,18 @@ class Services:
                 f"{target.width}x{target.height} in the browser: a mask would be shifted",
             )
         return embedding
+
+    def image_embedding(
+        self, project: str, task: Mapping[str, Any], image: ImageObject, item_index: int | None
+    ) -> Embedding:
+        """The embedding of one of a task's images."""
+        return self.images.embedding(self._source(project, task, image, item_index))
+
+    def pixels(
+        self, project: str, task: Mapping[str, Any], image: ImageObject, item_index: int | None
+    ) -> Pixels:
+        """One of a task's images, RGB (H, W, 3)."""
+        return self.images.pixels(self._source(project, task, image, item_index))
 
     def turn(
         self, project: str, task_id: str, target: Target, prompts: tuple[Prompt, ...]
