@@ -134,7 +134,7 @@ def _candidates(
             outer = np.count_nonzero(seen > -STEP)
             if inner < SPECK or inner < MIN_STABILITY * outer:
                 continue
-            score = min(1.0, float(scores[token])) * inner / outer
+            score = float(min(1.0, scores[token]) * inner / outer)
             candidate = _candidate(seen, score, view, whole)
             if candidate is not None:
                 found.append(candidate)
