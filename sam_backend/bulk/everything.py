@@ -40,7 +40,7 @@ STEP = 1.0  # by which the threshold is moved, for that; logits
 SAME_BOX, SAME_MASK = 0.7, 0.8  # intersections over union from which on a proposal is a duplicate
 SPECK = 16  # low-res pixels: proposals below this are dropped,
 SPECK_SHARE = 0.01  # … and parts and holes of one below this share of it
-SETTLED_SHARE = 0.1  # of the picture: no part of a smaller mask is looked for
+SETTLED_SHARE = 0.03  # of the picture: no part of a smaller mask is looked for
 
 _TOKENS: dict[str, tuple[int, ...]] = {
     "all": (1, 2, 3),
