@@ -132,7 +132,8 @@ def main() -> None:
             truths = [target.truth for target in objects]
             here.add(*ours(engine, pixels, options.crops), truths)
             there.add(*other.propose(pixels), truths)
-            print(".", end="", file=sys.stderr, flush=True)
+            took = f"{here.seconds[-1]:.1f} s here, {there.seconds[-1]:.1f} s there"
+            print(f"{objects[0].image_name}: {took}", file=sys.stderr, flush=True)
     ratio = np.array(there.seconds) / np.array(here.seconds)
     print(f"\n{len(ratio)} pictures, {len(here.ious)} objects\n")
     print("| | a picture | recall at IoU .5 | at .75 | mean best IoU | proposals |")
