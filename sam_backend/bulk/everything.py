@@ -61,7 +61,8 @@ class Proposal:
 @dataclass(frozen=True)
 class _Candidate:
     score: float
-    mask: Mask  # (h, w) in the picture's low-res frame
+    bits: Bits  # its pixels in the picture's low-res frame, packed
+    area: int  # low-res pixels
     box: tuple[int, int, int, int]  # x0, y0, x1, y1 of that, ends outside
     logits: npt.NDArray[np.float16]  # low-res, of the view that it was seen in
     view: _View
@@ -170,7 +171,8 @@ def _candidate(seen: Floats, score: float, view: _View, whole: _View) -> _Candid
     if not len(rows):
         return None
     box = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-    return _Candidate(score, mask, box, seen.astype(np.float16), view)
+    bits, area = np.packbits(mask), int(np.count_nonzero(mask))
+    return _Candidate(score, bits, area, box, seen.astype(np.float16), view)
 
 
 def _without_duplicates(found: list[_Candidate], most: int) -> Iterator[_Candidate]:
@@ -178,8 +180,8 @@ def _without_duplicates(found: list[_Candidate], most: int) -> Iterator[_Candida
     if not found:
         return
     boxes = np.array([candidate.box for candidate in found], np.float32)
-    bits = np.array([np.packbits(candidate.mask) for candidate in found])
-    areas = np.array([np.count_nonzero(candidate.mask) for candidate in found])
+    bits = np.array([candidate.bits for candidate in found])
+    areas = np.array([candidate.area for candidate in found])
     kept: list[int] = []
     for index in np.argsort([-candidate.score for candidate in found], kind="stable"):
         if len(kept) == most:

@@ -66,21 +66,26 @@ def overlay(pixels: Pixels, results: Sequence[Result]) -> Pixels:
     parts: dict[str, list[Result]] = {}
     for result in results:
         parts.setdefault(str(result["id"]), []).append(result)
-    captions = []
-    for number, group in enumerate(parts.values()):
-        colour = _COLOURS[number % len(_COLOURS)]
-        mask = cv2.resize(
+    masks = {
+        id_: cv2.resize(
             mask_of(group[0], *pixels.shape[:2]).astype(np.uint8),
             size,
             interpolation=cv2.INTER_NEAREST,
         )
+        for id_, group in parts.items()
+    }
+    captions = []
+    # The large ones first, so that they do not hide what lies in them.
+    for number, id_ in enumerate(sorted(masks, key=lambda id_: -int(masks[id_].sum()))):
+        colour, mask = _COLOURS[number % len(_COLOURS)], masks[id_]
         inside = mask > 0
         canvas[inside] = (0.55 * canvas[inside] + 0.45 * np.array(colour)).astype(np.uint8)
         outlines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(canvas, outlines, -1, colour, 2)
         if inside.any():
             rows, columns = np.nonzero(inside)
-            captions.append((_caption(group), (int(columns.min()), int(rows.min())), colour))
+            place = int(columns.min()), int(rows.min())
+            captions.append((_caption(parts[id_]), place, colour))
     for text, (x, y), colour in captions:
         _put_text(canvas, text, x, y, colour)
     return canvas
