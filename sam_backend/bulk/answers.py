@@ -68,8 +68,7 @@ def answer_tasks(
     services: Services,
     project: str,
     config_xml: str,
-    tasks: Sequence[Task],
-    asked: Asked,
+    asked: Sequence[tuple[Task, Asked]],
     deadline: float | None = None,
 ) -> list[Answer | None]:
     """An answer for each task; None for those that time does not suffice for.
@@ -79,14 +78,44 @@ def answer_tasks(
     """
     found: list[Answer | None] = []
     slowest = 0.0
-    for task in tasks:
+    for task, wanted in asked:
         started = time.monotonic()
         if deadline is not None and started + slowest > deadline:
             services.opened(project, task, config_xml)
             found.append(None)
             continue
-        found.append(_answer(services, project, config_xml, task, asked))
+        found.append(_answer(services, project, config_xml, task, wanted))
         slowest = max(slowest, time.monotonic() - started)
+    return found
+
+
+def batch_predictions(
+    services: Services,
+    project: str,
+    config_xml: str,
+    tasks: Sequence[Task],
+    deadline: float,
+    proposals: Proposals | None = None,
+) -> list[list[dict[str, Any]]]:
+    """What Label Studio is answered that asks for predictions of tasks, without a click.
+
+    Masks for the prompts that a task has; for one without prompts and predictions, `proposals` if
+    they are wanted. An empty list where there is nothing to say, or no time.
+    """
+    asked: list[tuple[Task, Asked]] = []
+    for task in tasks:
+        todo: Asked = Wanted()
+        if proposals is not None and not task.get("predictions"):
+            has_prompts = planned(config_xml, task, todo, services.model_version)
+            todo = todo if has_prompts.regions or has_prompts.failures else proposals
+        asked.append((task, todo))
+    found: list[list[dict[str, Any]]] = []
+    answers = answer_tasks(services, project, config_xml, asked, deadline)
+    for task, answer in zip(tasks, answers, strict=True):
+        for failure in answer.failures if answer else ():
+            services.report(f"task {task.get('id')}", Refusal("batch", failure))
+        prediction = answer.prediction(services.model_version) if answer else None
+        found.append([prediction] if prediction else [])
     return found
 
 

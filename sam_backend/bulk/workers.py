@@ -128,7 +128,7 @@ def _work(pipe: Connection, job: Job, threads: int) -> None:
     try:
         while True:
             key, task = pipe.recv()
-            [answer] = answer_tasks(services, job.project, job.config_xml, [task], job.asked)
+            [answer] = answer_tasks(services, job.project, job.config_xml, [(task, job.asked)])
             if job.preview is not None and answer is not None and answer.regions:
                 answer = preview.added(
                     services,
