@@ -24,13 +24,14 @@ class Journal:
             self._file = path.open("a+b")
         except OSError as error:
             raise Refusal("output", f"{path} cannot be written: {error.strerror}") from None
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Refusal("output", f"another run writes to {path} now") from None
         self._places: dict[str, tuple[int, int]] = {}  # offset and length of each key's line
         self._incomplete: set[str] = set()
-        self._read(orjson.dumps({"run": run}))
+        try:
+            self._lock()
+            self._read(orjson.dumps({"run": run}))
+        except Refusal:
+            self._file.close()
+            raise
 
     def has(self, key: str) -> bool:
         """Whether a task is done, with nothing failed."""
@@ -56,6 +57,12 @@ class Journal:
         if remove:
             self.path.unlink()
         self._file.close()
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refusal("output", f"another run writes to {self.path} now") from None
 
     def _read(self, header: bytes) -> None:
         self._file.seek(0)
