@@ -223,6 +223,22 @@ def test_it_says_why_it_cannot_begin(desk: Desk, content: bytes | None, complain
     assert len(complained.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "complaint"),
+    [
+        ("--workers", "0", "'0' is not a whole number from 1 to 1000"),
+        ("--min-iou", "2", "'2' is not a number from 0 to 1"),
+        ("--devices", "tpu", "DEVICE='tpu' is not one of"),
+    ],
+)
+def test_options_are_checked_before_anything_is_done(
+    desk: Desk, option: str, value: str, complaint: str
+) -> None:
+    status, _, complained = desk.run("segment_everything", option, value)
+    assert status == 2
+    assert complaint in complained
+
+
 def test_a_worker_that_dies_costs_one_task(desk: Desk) -> None:
     tasks = many_tasks(3, desk.folder)
     desk.write(tasks)

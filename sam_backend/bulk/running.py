@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -47,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --tasks: write predictions for tasks that Label Studio has, not whole tasks",
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done")
-    parser.add_argument("--workers", type=_count, default=1, metavar="N", help="processes")
+    parser.add_argument("--workers", type=count, default=1, metavar="N", help="processes")
     parser.add_argument(
         "--devices", nargs="+", metavar="DEVICE", help="for the workers in turn, e.g. cuda:0 cuda:1"
     )
@@ -95,8 +97,11 @@ class _Tally:
 def run(options: argparse.Namespace, asked: Asked) -> int:
     """Does it, and says how it went; the exit status. A Refusal means that nothing was begun."""
     settings = Settings.from_environment()
+    devices = options.devices or [settings.device]
+    for device in devices:
+        checked = Settings.from_environment({**os.environ, "DEVICE": device})
+        engines.check(engines.plan(checked))
     chosen = engines.plan(settings)
-    engines.check(chosen)
     tasks = _tasks(options, settings)
     if options.dry_run:
         return _dry_run(tasks, asked, chosen.model_version)
@@ -104,7 +109,7 @@ def run(options: argparse.Namespace, asked: Asked) -> int:
         _make_folder(options.preview)
     output = _output(options, settings, tasks, asked, chosen.model_version)
     job = Job(settings, tasks.project, tasks.config_xml, asked, options.preview)
-    workers = Workers(job, options.workers, options.devices or [settings.device])
+    workers = Workers(job, options.workers, devices)
     tally = _work(tasks, output, workers, chosen.model_version)
     if options.preview is not None:
         preview.contact_sheet(options.preview)
@@ -190,8 +195,19 @@ def _make_folder(folder: Path) -> None:
         raise Refusal("output", f"{folder} cannot be made: {error.strerror}") from None
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 256:
-        raise ValueError(text)
+def count(text: str) -> int:
+    """An option that is a number of things."""
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 1000")
+    return int(text)
+
+
+def share(text: str) -> float:
+    """An option from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return number

@@ -13,17 +13,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label", help="of all proposals (default: none, left to the annotator)")
     parser.add_argument("--level", choices=everything.LEVELS, default="all")
     parser.add_argument(
-        "--grid", type=int, default=everything.GRID, metavar="N", help="points along each side"
+        "--grid",
+        type=running.count,
+        default=everything.GRID,
+        metavar="N",
+        help="points along each side",
     )
     parser.add_argument(
         "--crops", type=int, choices=(0, 1, 2), default=0, help="layers of parts to look at closely"
     )
     parser.add_argument(
-        "--most", type=int, default=everything.MOST, metavar="N", help="proposals for a picture"
+        "--most",
+        type=running.count,
+        default=everything.MOST,
+        metavar="N",
+        help="proposals for a picture",
     )
     parser.add_argument(
         "--min-iou",
-        type=float,
+        type=running.share,
         default=everything.MIN_IOU,
         metavar="SHARE",
         help="how sure the model must be of a mask, 0 to 1",
