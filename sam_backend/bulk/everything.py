@@ -1,9 +1,8 @@
 """Everything in a picture, without anybody pointing: a grid of points, and what is worth keeping.
 
-The grid is decoded from coarse to fine. A point that lies in a mask which is kept already, and is
-not so large that parts of it may be objects, would bring that mask again: it is left out. Scores,
-stability and overlaps are taken on low-res masks, and only what is proposed in the end is scaled
-up.
+The grid is decoded from coarse to fine. Where the smallest mask at a point is sure, the other
+points in it would bring the same masks again: they are left out. Scores, stability and overlaps
+are taken on low-res masks, and only what is proposed in the end is scaled up.
 """
 
 from __future__ import annotations
@@ -40,8 +39,11 @@ STEP = 1.0  # by which the threshold is moved, for that; logits
 SAME_BOX, SAME_MASK = 0.7, 0.8  # intersections over union from which on a proposal is a duplicate
 SPECK = 16  # low-res pixels: proposals below this are dropped,
 SPECK_SHARE = 0.01  # … and parts and holes of one below this share of it
-SETTLED_SHARE = 0.03  # of the picture: no part of a smaller mask is looked for
+# Where the smallest mask at a point is as sure as this, there is nothing smaller to look for;
+# unless it is a large share of the picture.
+SETTLED_IOU, SETTLED_STABILITY, SETTLED_SHARE = 0.85, 0.92, 0.1
 
+_SMALLEST = 1
 _TOKENS: dict[str, tuple[int, ...]] = {
     "all": (1, 2, 3),
     "subpart": (1,),
@@ -127,21 +129,28 @@ def _candidates(
             continue
         point = np.array([[x * view.embedding.width, y * view.embedding.height]], np.float32)
         logits, scores = engine.decode(view.embedding, point, np.ones(1, np.float32))
+        used = logits[:, :rows, :columns]
         for token in _TOKENS[level]:
-            seen = logits[token, :rows, :columns]
-            if scores[token] < min_iou:
-                continue
-            inner = np.count_nonzero(seen > STEP)
-            outer = np.count_nonzero(seen > -STEP)
-            if inner < SPECK or inner < MIN_STABILITY * outer:
-                continue
-            score = float(min(1.0, scores[token]) * inner / outer)
-            candidate = _candidate(seen, score, view, whole)
-            if candidate is not None:
-                found.append(candidate)
-                if inner < SETTLED_SHARE * settled.size:
-                    settled |= seen > 0
+            stability, area = _stability(used[token])
+            if scores[token] >= min_iou and stability >= MIN_STABILITY and area >= SPECK:
+                score = float(min(1.0, scores[token]) * stability)
+                candidate = _candidate(used[token], score, view, whole)
+                if candidate is not None:
+                    found.append(candidate)
+        stability, area = _stability(used[_SMALLEST])
+        if (
+            scores[_SMALLEST] >= SETTLED_IOU
+            and stability >= SETTLED_STABILITY
+            and area < SETTLED_SHARE * settled.size
+        ):
+            settled |= used[_SMALLEST] > 0
     return found
+
+
+def _stability(logits: Floats) -> tuple[float, int]:
+    """How little a mask changes when the threshold is moved, 0 to 1, and its area without doubt."""
+    inner, outer = np.count_nonzero(logits > STEP), np.count_nonzero(logits > -STEP)
+    return inner / max(1, outer), inner
 
 
 def _coarse_to_fine(grid: int) -> Iterator[tuple[float, float]]:
