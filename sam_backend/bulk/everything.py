@@ -149,7 +149,7 @@ def _candidates(
 
 def _stability(logits: Floats) -> tuple[float, int]:
     """How little a mask changes when the threshold is moved, 0 to 1, and its area without doubt."""
-    inner, outer = np.count_nonzero(logits > STEP), np.count_nonzero(logits > -STEP)
+    inner, outer = int((logits > STEP).sum()), int((logits > -STEP).sum())
     return inner / max(1, outer), inner
 
 
