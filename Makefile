@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help start studio test check e2e fuzz audit bench quality screenshot lock clean
+.PHONY: help start studio test check e2e fuzz audit bench everything-bench quality screenshot lock clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,10 @@ audit: .venv-test/ready  ## known vulnerabilities of what is installed; asks pyp
 bench: .venv/ready .venv-bench/ready  ## this back end beside the usual one, as ratios
 	@./download_models.sh --model mobile_sam
 	@.venv/bin/python -m tools.bench $(BENCH)
+
+everything-bench: .venv/ready .venv-bench/ready  ## everything mode beside segment_anything's: FOLDER=…
+	@./download_models.sh --model mobile_sam
+	@.venv/bin/python -m tools.everything_bench $(FOLDER)
 
 quality: .venv/ready  ## masks per click, beside the usual back end's rule: make quality FOLDER=…
 	@./download_models.sh --model mobile_sam

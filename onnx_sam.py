@@ -50,6 +50,7 @@ class OnnxSam:
         name: str,
         device: str = "auto",
         *,
+        threads: int = 0,  # for one encode or decode; 0: as many as there are cores
         openvino: bool = False,  # encodes with it; for clicks it is no faster
     ) -> None:
         self.name = name
@@ -62,7 +63,8 @@ class OnnxSam:
                 "(NVIDIA: pip install -r requirements-gpu.txt)"
             )
         self._device = device if on_gpu else "cpu"
-        self._decoder = _session(self._gives.model, self._device)
+        self._threads = threads
+        self._decoder = self._session(self._gives.model)
         self._types = {i.name: _DTYPES.get(i.type, np.float32) for i in self._decoder.get_inputs()}
         self._openvino = openvino
         self._trimmed = self._open_trimmed(encoder)
@@ -74,6 +76,9 @@ class OnnxSam:
         self._click = self._open_click()
         # One encoding uses the whole GPU, and its memory is what runs out first.
         self._one_at_a_time = threading.Lock() if on_gpu else nullcontext()
+
+    def _session(self, model: Path | onnx.ModelProto) -> ort.InferenceSession:
+        return _session(model, self._device, self._threads)
 
     def encode(self, image: Pixels) -> Embedding:
         height, width = image.shape[:2]
@@ -132,8 +137,8 @@ class OnnxSam:
         if self._openvino:
             from sam_backend.openvino_encoder import OpenVinoSession  # noqa: PLC0415 (optional)
 
-            return OpenVinoSession(model)
-        session: Session = _session(model, self._device)
+            return OpenVinoSession(model, self._threads)
+        session: Session = self._session(model)
         return session
 
     def _precision(self) -> str:
@@ -151,9 +156,7 @@ class OnnxSam:
             size = MODEL_SIDE, MODEL_SIDE
             return self._exported(features, _prompt(coordinates, codes, mask), size)
 
-        return open_click_decoder(
-            self._gives.model, lambda model: _session(model, self._device), exported
-        )
+        return open_click_decoder(self._gives.model, self._session, exported)
 
     def _pixels(self, image: Pixels) -> npt.NDArray[np.generic]:
         self._refuse_size(*image.shape[:2])
@@ -203,7 +206,7 @@ class OnnxSam:
             return {}
         if self._trimmed or name not in {output.name for output in self._encoder.get_outputs()}:
             raise SettingsError(f"{encoder} has no output {name}, which the decoder needs")
-        part = _session(onnx_graph.part_for(encoder, name), "cpu")
+        part = _session(onnx_graph.part_for(encoder, name), "cpu", self._threads)
         blank = np.zeros((1, 3, MODEL_SIDE, MODEL_SIDE), np.float32)
         return {name: part.run(None, {i.name: blank for i in part.get_inputs()})[0]}
 
@@ -248,8 +251,9 @@ def _image_output(session: Session) -> str:
     return "image_embeddings" if "image_embeddings" in names else names[0]
 
 
-def _session(model: Path | onnx.ModelProto, device: str) -> ort.InferenceSession:
+def _session(model: Path | onnx.ModelProto, device: str, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3  # exported graphs warn about their own constants
     # Threads that wait in a loop for the next operation take the cores from other annotators'
     # clicks, and from Label Studio where it runs beside.

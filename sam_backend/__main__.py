@@ -10,7 +10,7 @@ from importlib import import_module
 
 from sam_backend.errors import Refusal, SettingsError
 
-COMMANDS: tuple[str, ...] = ("export_masks", "import_coco")
+COMMANDS = ("segment_with_prompts", "segment_everything", "export_masks", "import_coco")
 FAILED, UNUSABLE = 1, 2  # exit statuses: some of it failed; it could not begin
 
 

@@ -124,8 +124,11 @@ def check(chosen: EnginePlan) -> None:
         onnx_graph.read_decoder(decoder)
 
 
-def open_engine(chosen: EnginePlan) -> Engine:
-    """The model, loaded. Call it in the process that uses it."""
+def open_engine(chosen: EnginePlan, threads: int = 0) -> Engine:
+    """The model, loaded. Call it in the process that uses it.
+
+    `threads` is how many ONNX Runtime takes for one image; 0: as many as there are cores.
+    """
     if chosen.runtime == "torch":
         _need_torch(chosen)
         from advanced_sam import TorchSam  # noqa: PLC0415
@@ -139,8 +142,14 @@ def open_engine(chosen: EnginePlan) -> Engine:
     from onnx_sam import OnnxSam  # noqa: PLC0415
 
     encoder, decoder = chosen.files
-    with_openvino = chosen.runtime == "openvino"
-    return OnnxSam(encoder, decoder, chosen.name, chosen.device, openvino=with_openvino)
+    return OnnxSam(
+        encoder,
+        decoder,
+        chosen.name,
+        chosen.device,
+        threads=threads,
+        openvino=chosen.runtime == "openvino",
+    )
 
 
 def _pair(path: Path) -> tuple[Path, Path]:

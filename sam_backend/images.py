@@ -11,7 +11,7 @@ from sam_backend import metrics, pictures
 from sam_backend.content_index import ContentIndex
 from sam_backend.embedding_store import EmbeddingStore
 from sam_backend.embeddings import Embeddings
-from sam_backend.engine import Embedding
+from sam_backend.engine import Embedding, Pixels
 from sam_backend.fetching import Download, Fetcher
 from sam_backend.places import Places
 from sam_backend.prefetch import Prefetcher
@@ -62,6 +62,10 @@ class Images:
             lambda content: self._encode(content, self._schedule.encode()),
             self._places.take(source.host) if source.host else nullcontext(),
         )
+
+    def pixels(self, source: Source) -> Pixels:
+        """The picture itself, RGB (H, W, 3): not kept."""
+        return pictures.decode(self._download(source).content, self._most_pixels)
 
     def prefetch(self, source: Source, *, behind: bool = False) -> None:
         """For a click to come; `behind` all others, if nobody opened it yet. Returns at once."""

@@ -18,13 +18,15 @@ class OpenVinoSession:
     May be called from many threads at once: each call has a request of its own.
     """
 
-    def __init__(self, model: Path | onnx.ModelProto) -> None:
+    def __init__(self, model: Path | onnx.ModelProto, threads: int = 0) -> None:
+        """`threads` for one encode; 0: as many as there are cores."""
         core = ov.Core()
         if isinstance(model, Path):
             read = core.read_model(model)
         else:
             read = core.read_model(model.SerializeToString(), b"")
-        self._model = core.compile_model(read, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+        wishes = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+        self._model = core.compile_model(read, "CPU", wishes)
         self._idle: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -21,11 +22,15 @@ from werkzeug.exceptions import (
 
 from model import SamMLBackend
 from sam_backend import belief, bodies, label_config, openapi, stale, status
+from sam_backend.bulk.answers import Proposals, batch_predictions
 from sam_backend.errors import Refusal
 from sam_backend.overload import WEBHOOKS_AT_ONCE, Admission
 from sam_backend.services import Services
 
 logger = logging.getLogger("sam_backend")
+
+# Label Studio waits 100 s for a batch; what is begun by then may take as long as a task takes.
+BATCH_SECONDS = 60.0
 
 # "Retrieve predictions" sends all tasks that are selected in one request; a click is in one task.
 MAX_TASKS = 100_000
@@ -115,12 +120,19 @@ class Protocol:
         if len(tasks) > most:
             raise RequestEntityTooLarge(f"{len(tasks)} tasks in one request, {most} are the most")
         project, config = str(body.get("project") or ""), str(body.get("label_config") or "")
-        if not isinstance(context, dict):
-            if len(tasks) == 1:  # an annotator opened a task; a batch comes with all of its tasks
-                self._services.opened(project, tasks[0], config)
-            return answer({"results": [[] for _ in tasks]})
-        model = self._model(project, config)
-        return answer({"results": model.predict(tasks, context)})
+        if isinstance(context, dict):
+            return answer({"results": self._model(project, config).predict(tasks, context)})
+        return answer({"results": self._without_clicks(project, tasks, config)})
+
+    def _without_clicks(self, project: str, tasks: list[Any], config: str) -> list[Any]:
+        """One task was opened by an annotator; several are to get predictions."""
+        proposals = Proposals() if self._services.settings.proposals else None
+        if len(tasks) == 1:
+            self._services.opened(project, tasks[0], config)
+            if proposals is None:
+                return [[]]
+        until = time.monotonic() + BATCH_SECONDS
+        return batch_predictions(self._services, project, config, tasks, until, proposals)
 
     def webhook(self) -> Response:
         """Sent by anybody, for Label Studio cannot sign it.

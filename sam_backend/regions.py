@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sam_backend import shapes
 from sam_backend.errors import Refusal
 from sam_backend.label_config import Control, LabelConfig, Wishes
 from sam_backend.prompts import Target
-from sam_backend.segmenter import Segmentation
+from sam_backend.segmenter import Mask
 
 Result = dict[str, Any]
+
+
+class Shown(Protocol):
+    """A mask (H, W) and how sure the model is of it, 0 to 1."""
+
+    @property
+    def mask(self) -> Mask: ...
+
+    @property
+    def score(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,7 @@ class Output:
         return cls(target, control, naming if words else None, words, wishes.candidates)
 
     def results(
-        self, region_id: str, segmentation: Segmentation, polygon_tolerance: float
+        self, region_id: str, segmentation: Shown, polygon_tolerance: float
     ) -> list[Result]:
         """The results of a mask: one region, or one for each part where it is polygons."""
         form = shapes.in_form_of(self.control.tag, polygon_tolerance)

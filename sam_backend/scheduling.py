@@ -39,10 +39,10 @@ class Schedule:
         with self._changed:
             return sum(len(queue.waiting) + queue.busy for queue in (self._encodes, self._decodes))
 
-    def wait_for_a_gap(self) -> None:
-        """Returns when no click encodes, decodes or waits to."""
+    def wait_for_a_gap(self, timeout: float | None = None) -> None:
+        """Returns when no click encodes, decodes or waits to, or when so many seconds are over."""
         with self._changed:
-            self._changed.wait_for(lambda: self._encodes.is_idle and self._decodes.is_idle)
+            self._changed.wait_for(lambda: self._encodes.is_idle and self._decodes.is_idle, timeout)
 
     @contextmanager
     def _slot(self, queue: _Queue) -> Iterator[None]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sam_backend import existing, label_config, metrics, next_tasks, sources
 from sam_backend.belief import Belief
-from sam_backend.engine import Embedding, Engine
+from sam_backend.engine import Embedding, Engine, Pixels
 from sam_backend.errors import Refusal
 from sam_backend.fetching import Fetcher
 from sam_backend.images import Images
@@ -64,8 +64,7 @@ class Services:
     ) -> Embedding:
         """The embedding of the image that a target lies on; at the size that the browser shows."""
         image = config.image(target.to_name)
-        source = self._source(project, task, image, target.item_index)
-        embedding = self.images.embedding(source)
+        embedding = self.image_embedding(project, task, image, target.item_index)
         if (embedding.width, embedding.height) != (target.width, target.height):
             raise Refusal(
                 "image",
@@ -74,12 +73,29 @@ class Services:
             )
         return embedding
 
+    def image_embedding(
+        self, project: str, task: Mapping[str, Any], image: ImageObject, item_index: int | None
+    ) -> Embedding:
+        """The embedding of one of a task's images."""
+        return self.images.embedding(self._source(project, task, image, item_index))
+
+    def pixels(
+        self, project: str, task: Mapping[str, Any], image: ImageObject, item_index: int | None
+    ) -> Pixels:
+        """One of a task's images, RGB (H, W, 3)."""
+        return self.images.pixels(self._source(project, task, image, item_index))
+
     def turn(
         self, project: str, task_id: str, target: Target, prompts: tuple[Prompt, ...]
     ) -> AbstractContextManager[None]:
         """A request's turn, which a newer one with the same prompts overtakes."""
         ids = frozenset(prompt.id for prompt in prompts)
         return self.turns.turn((project, task_id, target), ids)
+
+    def wait_for_a_gap(self, deadline: float | None) -> None:
+        """Returns when nobody clicks, or at a deadline of `time.monotonic()`."""
+        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+        self._schedule.wait_for_a_gap(timeout)
 
     def opened(self, project: str, task: Mapping[str, Any], config: str) -> None:
         """An annotator opened a task: gets its images ready. Returns at once."""

@@ -50,6 +50,7 @@ class Settings:
     cache_mb: int
     cache_disk_mb: int
     prefetch_next: int
+    proposals: bool
     polygon_tolerance: float
     log_level: str
 
@@ -92,6 +93,7 @@ class Settings:
             cache_mb=env.integer("CACHE_MB", 512, 16, 1_000_000),
             cache_disk_mb=env.integer("CACHE_DISK_MB", 4096, 0, 100_000_000),
             prefetch_next=env.integer("PREFETCH_NEXT", 0, 0, 16),
+            proposals=env.choice("PROPOSALS", "off", ("off", "on")) == "on",
             polygon_tolerance=env.number("POLYGON_TOLERANCE", 1.0, 0, 100),
             log_level=env.choice("LOG_LEVEL", "INFO", LOG_LEVELS),
         )

@@ -145,7 +145,10 @@ def test_a_missing_checkpoint_says_how_to_get_it(tmp_path: Path) -> None:
     ("environ", "words"),
     [
         ({"SAM_CHOICE": "SAM-XL"}, "SAM_CHOICE='SAM-XL' is not one of MobileSAM, SAM, SAM-B"),
-        ({"SAM_ENGINE": "tensorrt"}, "SAM_ENGINE='tensorrt' is not one of auto, onnx, openvino, torch"),
+        (
+            {"SAM_ENGINE": "tensorrt"},
+            "SAM_ENGINE='tensorrt' is not one of auto, onnx, openvino, torch",
+        ),
         ({"DEVICE": "gpu"}, "DEVICE='gpu' is not one of auto, cpu, cuda, cuda:N, mps"),
         ({"SAM_CHOICE": "ONNX", "SAM_ENGINE": "torch"}, "cannot serve SAM_CHOICE='ONNX'"),
     ],

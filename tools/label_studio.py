@@ -184,6 +184,11 @@ class LabelStudio:
         path = f"/api/tasks?project={project_id}&page_size=1000&fields=all"
         return list(self._get(path)["tasks"])
 
+    def show_predictions(self, project_id: int, model_version: str) -> None:
+        """Annotators start from the predictions of this version."""
+        body = {"model_version": model_version, "show_collab_predictions": True}
+        self._call("PATCH", f"/api/projects/{project_id}", json=body)
+
     def export(self, project_id: int, export_type: str) -> bytes:
         """An export as Label Studio writes it: a ZIP archive when there are several files."""
         path = f"/api/projects/{project_id}/export?exportType={export_type}"

@@ -56,6 +56,11 @@ class Editor:
         expect(toggle).to_be_checked()
         self._smart_button.wait_for()
 
+    def open_to_label(self, project_id: int, task_id: int) -> None:
+        """Open a task with what is predicted for it, as annotators do who have no model."""
+        self.page.goto(f"{self._url}/projects/{project_id}/data?task={task_id}")
+        self.page.locator(".konvajs-content").wait_for()
+
     def choose(self, tool: str, label: str) -> None:
         """Choose a smart tool and the label of what comes next."""
         self._tool, self._label = tool, label

@@ -1,0 +1,50 @@
+"""Proposals for everything in the pictures of tasks, as predictions."""
+
+from __future__ import annotations
+
+import argparse
+
+from sam_backend.bulk import everything, running
+from sam_backend.bulk.answers import Proposals
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    running.add_arguments(parser)
+    parser.add_argument("--label", help="of all proposals (default: none, left to the annotator)")
+    parser.add_argument("--level", choices=everything.LEVELS, default="all")
+    parser.add_argument(
+        "--grid",
+        type=running.count,
+        default=everything.GRID,
+        metavar="N",
+        help="points along each side",
+    )
+    parser.add_argument(
+        "--crops", type=int, choices=(0, 1, 2), default=0, help="layers of parts to look at closely"
+    )
+    parser.add_argument(
+        "--most",
+        type=running.count,
+        default=everything.MOST,
+        metavar="N",
+        help="proposals for a picture",
+    )
+    parser.add_argument(
+        "--min-iou",
+        type=running.share,
+        default=everything.MIN_IOU,
+        metavar="SHARE",
+        help="how sure the model must be of a mask, 0 to 1",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    asked = Proposals(
+        label=options.label,
+        level=options.level,
+        grid=options.grid,
+        crops=options.crops,
+        most=options.most,
+        min_iou=options.min_iou,
+    )
+    return running.run(options, asked)

@@ -1,0 +1,27 @@
+"""Masks for the boxes and keypoints that tasks have already, as predictions."""
+
+from __future__ import annotations
+
+import argparse
+
+from sam_backend.bulk import running
+from sam_backend.bulk.stored import ANNOTATIONS, PREDICTIONS, Wanted
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    running.add_arguments(parser)
+    parser.add_argument(
+        "--from",
+        dest="places",
+        nargs="+",
+        default=[ANNOTATIONS, PREDICTIONS],
+        metavar="PLACE",
+        help=f"{ANNOTATIONS}, {PREDICTIONS}, or names of data fields (default: the first two)",
+    )
+    parser.add_argument("--label", nargs="+", default=[], help="only prompts with these labels")
+    parser.add_argument("--model-version", help="only predictions of this version")
+
+
+def run(options: argparse.Namespace) -> int:
+    wanted = Wanted(tuple(options.places), tuple(options.label), options.model_version)
+    return running.run(options, wanted)

@@ -1,0 +1,143 @@
+"""Processes that make answers, each with an engine of its own.
+
+One that dies (of too large an image, say) costs its task, and another takes its place. They end
+by themselves when the run does, also when that is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from sam_backend import engines
+from sam_backend.bulk import preview
+from sam_backend.bulk.answers import Answer, Asked, answer_tasks
+from sam_backend.bulk.places import Task
+from sam_backend.scheduling import decode_slots
+from sam_backend.services import Services
+from sam_backend.settings import Settings
+
+_END_S = 10.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all workers of a run do."""
+
+    settings: Settings
+    project: str
+    config_xml: str
+    asked: Asked
+    preview: Path | None
+
+
+@dataclass
+class _Worker:
+    device: str
+    process: BaseProcess
+    pipe: Connection
+    key: str = ""  # of the task that it works on
+    task: Task = dataclasses.field(default_factory=dict)
+
+
+class Workers:
+    """A number of processes that share a machine's cores, and take turns at its devices."""
+
+    def __init__(self, job: Job, count: int, devices: list[str]) -> None:
+        self._job = job
+        self._threads = max(1, decode_slots() // count)
+        self._devices = [devices[number % len(devices)] for number in range(count)]
+
+    def answers(self, tasks: Iterator[tuple[str, Task]]) -> Iterator[tuple[str, Task, Answer]]:
+        """Answers as they come. No more tasks are read than there are workers."""
+        busy: list[_Worker] = []
+        try:
+            for device, (key, task) in zip(self._devices, tasks, strict=False):
+                busy.append(_give(self._start(device), key, task))
+            while busy:
+                ready = wait([worker.pipe for worker in busy])
+                for worker in [worker for worker in busy if worker.pipe in ready]:
+                    busy.remove(worker)
+                    key, task = worker.key, worker.task
+                    following = next(tasks, None)
+                    try:
+                        answer: Answer = worker.pipe.recv()
+                    except (EOFError, ConnectionError):
+                        answer = Answer([], (_death(worker.process),))
+                        worker.pipe.close()
+                        if following is not None:
+                            busy.append(_give(self._start(worker.device), *following))
+                    else:
+                        if following is None:
+                            _end(worker)
+                        else:
+                            busy.append(_give(worker, *following))
+                    yield key, task, answer
+        finally:
+            for worker in busy:
+                worker.process.terminate()
+                _end(worker)
+
+    def _start(self, device: str) -> _Worker:
+        # Spawned: neither runtime survives a fork, and no worker holds another's pipe open.
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        settings = dataclasses.replace(self._job.settings, device=device)
+        job = dataclasses.replace(self._job, settings=settings)
+        process = context.Process(target=_work, args=(theirs, job, self._threads), daemon=True)
+        process.start()
+        theirs.close()
+        return _Worker(device, process, ours)
+
+
+def _give(worker: _Worker, key: str, task: Task) -> _Worker:
+    worker.key, worker.task = key, task
+    with contextlib.suppress(ConnectionError):  # it died; its answer will say so
+        worker.pipe.send((key, task))
+    return worker
+
+
+def _end(worker: _Worker) -> None:
+    worker.pipe.close()
+    worker.process.join(_END_S)
+    worker.process.close() if worker.process.exitcode is not None else worker.process.kill()
+
+
+def _death(process: BaseProcess) -> str:
+    process.join(_END_S)
+    reason = f"signal {-code}" if (code := process.exitcode or 0) < 0 else f"status {code}"
+    return f"the worker ended with {reason}: is there enough memory? Try fewer --workers"
+
+
+def _work(pipe: Connection, job: Job, threads: int) -> None:
+    """Answers tasks until the other end of the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which closes the pipe
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # PyTorch reads it when it is imported
+    chosen = engines.plan(job.settings)
+    services = Services(
+        job.settings, chosen.model_version, lambda: engines.open_engine(chosen, threads)
+    )
+    try:
+        while True:
+            key, task = pipe.recv()
+            [answer] = answer_tasks(services, job.project, job.config_xml, [(task, job.asked)])
+            if job.preview is not None and answer is not None and answer.regions:
+                answer = preview.added(
+                    services,
+                    job.project,
+                    job.config_xml,
+                    task,
+                    answer,
+                    job.preview / f"{task.get('id', key)}.jpg",
+                )
+            pipe.send(answer)
+    except (EOFError, ConnectionError):
+        pass
