@@ -14,6 +14,7 @@ from sam_backend.bulk.answers import (
     planned,
 )
 from sam_backend.bulk.stored import Wanted
+from sam_backend.server import create_app
 from sam_backend.services import Services
 from tests.fakes import BRUSH_LABELS, SHARED_LABELS, inline, keypoint, picture, rectangle
 
@@ -156,3 +157,31 @@ def test_what_fails_in_a_batch_is_on_the_status_page(services: MakeServices) -> 
     [refusal] = made.state.refusals() or []
     assert (refusal.where, refusal.cause) == ("task 1", "batch")
     assert "label 'Boat'" in refusal.message
+
+
+def predict(made: Services, *tasks: dict[str, Any]) -> list[Any]:
+    """What Label Studio is answered that asks without a click."""
+    body = {"tasks": tasks, "label_config": BRUSH_LABELS, "project": "1.1"}
+    response = create_app(made.settings, made).test_client().post("/predict", json=body)
+    assert response.json is not None
+    results: list[Any] = response.json["results"]
+    return results
+
+
+def test_label_studio_gets_masks_for_a_batch_and_nothing_for_an_opened_task(
+    services: MakeServices,
+) -> None:
+    boxed = task(rectangle("a", 10, 10, 20, 20))
+    [[prediction], nothing] = predict(services(), boxed, task())
+    assert [region["id"] for region in prediction["result"]] == ["m-a"]
+    assert nothing == []
+    assert predict(services(), boxed) == [[]]
+
+
+def test_an_opened_task_gets_proposals_where_the_operator_wants_that(
+    services: MakeServices,
+) -> None:
+    made = services(PROPOSALS="on")
+    [[prediction]] = predict(made, task(predictions=[]))
+    assert [region["id"] for region in prediction["result"]][:1] == ["proposal-1"]
+    assert predict(made, task()) == [[]]  # it has a prediction already

@@ -189,6 +189,11 @@ class LabelStudio:
         body = {"model_version": model_version, "show_collab_predictions": True}
         self._call("PATCH", f"/api/projects/{project_id}", json=body)
 
+    def retrieve_predictions(self, project_id: int, task_ids: Sequence[int]) -> None:
+        """As an annotator does with selected tasks in the Data Manager."""
+        path = f"/api/dm/actions?id=retrieve_tasks_predictions&project={project_id}"
+        self._post(path, {"selectedItems": {"all": False, "included": list(task_ids)}})
+
     def export(self, project_id: int, export_type: str) -> bytes:
         """An export as Label Studio writes it: a ZIP archive when there are several files."""
         path = f"/api/projects/{project_id}/export?exportType={export_type}"

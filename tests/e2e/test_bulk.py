@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.e2e.conftest import REPOSITORY, WEIGHTS
+from tests.e2e.conftest import REPOSITORY, WEIGHTS, BackEnd, MakeProject
 from tests.e2e.editor import Editor
 from tests.e2e.pictures import HEIGHT, WIDTH, Shape, iou
 from tests.e2e.test_editor import masks
@@ -115,3 +115,22 @@ def test_everything_is_proposed_for_chosen_tasks(
     for shape in SHAPES:
         assert max(iou(mask, shape.mask()) for mask in found) > 0.85
     assert studio.task(other)["predictions"] == []
+
+
+def test_selected_tasks_get_masks_by_retrieve_predictions(
+    studio: LabelStudio, back_end: BackEnd, make_project: MakeProject
+) -> None:
+    project = make_project("brush_labels", back_end)
+    image = studio.task(project.new_task())["data"]["image"]
+    boxes = {"model_version": "detector", "result": [box_of(Shape.DISC)]}
+    tasks = [{"data": {"image": image}, "predictions": [boxes]}] * 2
+    chosen = studio.import_tasks(project.id, tasks)
+    studio.retrieve_predictions(project.id, chosen)
+    for task in chosen:
+        [segmented] = [
+            prediction
+            for prediction in studio.task(task)["predictions"]
+            if prediction["model_version"] == "MobileSAM"
+        ]
+        [mask] = masks(segmented["result"]).values()
+        assert iou(mask, Shape.DISC.mask()) > 0.95
