@@ -1,12 +1,14 @@
 """The environment, and the one line that a bad value is answered with."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sam_backend.errors import SettingsError
 from sam_backend.settings import Settings
 
+ROOT = Path(__file__).parent.parent
 of = Settings.from_environment
 
 
@@ -73,3 +75,29 @@ def test_half_a_password_is_refused(given: dict[str, str]) -> None:
 def test_a_token_needs_to_know_whose_it_is() -> None:
     with pytest.raises(SettingsError, match="LABEL_STUDIO_API_KEY is set without LABEL_STUDIO_URL"):
         of({"LABEL_STUDIO_API_KEY": "secret"})
+
+
+class Asked(dict[str, str]):
+    """An environment that remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys_asked: set[str] = set()
+
+    def get(self, key: str, default: object = None) -> Any:
+        self.keys_asked.add(key)
+        return super().get(key, default)
+
+
+def test_every_setting_is_in_the_readme_and_reaches_the_container() -> None:
+    environ = Asked()
+    Settings.from_environment(environ)
+    table = (ROOT / "README.md").read_text().split("## Settings")[1].split("## ")[0]
+    assert {key for key in environ.keys_asked if f"`{key}`" not in table} == set()
+    compose = (ROOT / "docker-compose.yml").read_text()
+    # Where it listens and where its files are is the container's own affair.
+    inside = {"HOST", "PORT", "MODEL_DIR", "CACHE_DIR", "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"}
+    inside |= {key for key in environ.keys_asked if key.endswith("_CHECKPOINT")}
+    other_names = {"LABEL_STUDIO_HOST", "LABEL_STUDIO_ACCESS_TOKEN"}
+    missing = {key for key in environ.keys_asked if f"  {key}: " not in compose}
+    assert missing == inside | other_names
