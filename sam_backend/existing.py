@@ -7,9 +7,7 @@ takes its place.
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import io
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,9 +16,8 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from sam_backend import drafts, rle
+from sam_backend import drafts, masks, rle
 from sam_backend.engine import LOW_RES_SIDE, MODEL_SIDE, Floats, scaled_size, upsample
 from sam_backend.prompts import Prompt, Target
 from sam_backend.segmenter import ObjectPrompt, Segmentation
@@ -218,7 +215,7 @@ def _low_res(parts: Sequence[Mapping[str, Any]], target: Target) -> Mask:
             if "rle" in value:
                 used |= rle.sample(value["rle"], *size, rows, columns)
             else:
-                used |= _read(value, *size)[rows[:, None], columns]
+                used |= masks.read(value, *size)[rows[:, None], columns]
     return mask
 
 
@@ -227,24 +224,8 @@ def _painted(parts: Sequence[Mapping[str, Any]], target: Target) -> Mask:
     mask = np.zeros((target.height, target.width), bool)
     for part in parts:
         with contextlib.suppress(*_UNREADABLE):
-            mask |= _read(part["value"], target.height, target.width)
+            mask |= masks.read(part["value"], target.height, target.width)
     return mask
-
-
-def _read(value: Mapping[str, Any], height: int, width: int) -> Mask:
-    if "rle" in value:
-        return rle.decode(value["rle"], height, width)
-    if "imageDataURL" in value:
-        content = base64.b64decode(str(value["imageDataURL"]).partition(",")[2])
-        with Image.open(io.BytesIO(content)) as image:
-            if image.size != (width, height):
-                raise ValueError("a bitmask of another size")
-            alpha = np.asarray(image.convert("RGBA"))[..., 3]
-        return alpha > 0
-    points = np.array(value["points"], np.float64) / 100 * [width, height]
-    painted = np.zeros((height, width), np.uint8)
-    cv2.fillPoly(painted, [np.round(points - 0.5).astype(np.int32)], 1)
-    return painted > 0
 
 
 def _low_res_place(keypoint: Prompt, target: Target) -> tuple[int, int]:

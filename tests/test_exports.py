@@ -16,9 +16,8 @@ from PIL import Image
 from pycocotools import mask as coco_masks
 from pycocotools.coco import COCO
 
-from sam_backend import rle, shapes
+from sam_backend import masks, rle, shapes
 from sam_backend.__main__ import main
-from sam_backend.exports import masks
 from tests.conftest import REPOSITORY
 from tests.loopback import always, site
 

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pytest
 from pycocotools import mask as coco_masks
 
+from sam_backend import masks
 from sam_backend.__main__ import main
-from sam_backend.exports import coco_rle, masks
+from sam_backend.exports import coco_rle
 from tests.conftest import REPOSITORY
 
 Mask = npt.NDArray[np.bool_]

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_masks
 
-from sam_backend.exports import coco_rle, masks, outlines
+from sam_backend import masks
+from sam_backend.exports import coco_rle, outlines
 
 Mask = npt.NDArray[np.bool_]
 some_masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=16))

@@ -11,9 +11,9 @@ import numpy as np
 
 from sam_backend.exports.files import replaced
 from sam_backend.exports.formats import Add, Picture
-from sam_backend.exports.masks import Mask
 from sam_backend.exports.names import SafeNames, safe
 from sam_backend.exports.regions import Region
+from sam_backend.masks import Mask
 
 
 class Arrays:

@@ -15,8 +15,8 @@ import orjson
 from sam_backend.exports import coco_rle, outlines
 from sam_backend.exports.files import replaced
 from sam_backend.exports.formats import Add, Categories, Picture
-from sam_backend.exports.masks import Mask
 from sam_backend.exports.regions import Region
+from sam_backend.masks import Mask
 
 
 class Coco:

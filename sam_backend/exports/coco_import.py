@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import orjson
 
-from sam_backend import shapes
+from sam_backend import masks, shapes
 from sam_backend.drafts import mappings
 from sam_backend.errors import Refusal
-from sam_backend.exports import coco_rle, masks
-from sam_backend.exports.masks import Points
+from sam_backend.exports import coco_rle
 from sam_backend.exports.names import SafeNames, safe
 from sam_backend.exports.regions import UNLABELED
 from sam_backend.exports.tasks import Report
 from sam_backend.label_config import LabelConfig, Wishes
+from sam_backend.masks import Points
 from sam_backend.pictures import MOST_PIXELS
 from sam_backend.prompts import Target
 from sam_backend.regions import Output, Result

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sam_backend.errors import Refusal
-from sam_backend.exports.masks import Mask
 from sam_backend.exports.regions import UNLABELED, Page, Region
 from sam_backend.label_config import LabelConfig
+from sam_backend.masks import Mask
 
 Add = Callable[[Region, Mask], None]  # a mask with at least one pixel
 

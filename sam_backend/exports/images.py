@@ -13,9 +13,9 @@ from PIL import Image
 
 from sam_backend.exports.files import replaced
 from sam_backend.exports.formats import Add, Categories, Picture
-from sam_backend.exports.masks import Mask
 from sam_backend.exports.names import SafeNames, safe
 from sam_backend.exports.regions import Region
+from sam_backend.masks import Mask
 
 _MOST_REGIONS = 65535
 _FAST = 1  # PNG compression: masks are small whatever the level

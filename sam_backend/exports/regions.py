@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sam_backend import masks
 from sam_backend.drafts import mappings
-from sam_backend.exports import masks
-from sam_backend.exports.masks import Mask
+from sam_backend.masks import Mask
 
 UNLABELED = "unlabeled"
 

@@ -62,10 +62,10 @@ def polygon(points: Points, height: int, width: int) -> Mask:
     inside = np.zeros((height, width), bool)
     if len(edge):
         # How often the outline winds around each pixel: what lies left of it, added up.
-        top, bottom = row.min(), row.max() + 1
-        turns = np.zeros((bottom - top, width + 1), np.int32)
-        np.add.at(turns, (row - top, column), down)
-        inside[top:bottom] = np.cumsum(turns, axis=1, out=turns)[:, :width] != 0
+        top, bottom, left, right = row.min(), row.max() + 1, column.min(), column.max()
+        turns = np.zeros((bottom - top, right - left + 1), np.int32)
+        np.add.at(turns, (row - top, column - left), down)
+        inside[top:bottom, left:right] = np.cumsum(turns, axis=1, out=turns)[:, :-1] != 0
     return inside
 
 
