@@ -83,8 +83,9 @@ class DecoderWeights:
         return self.array(found[0])
 
     @property
-    def mask_embedding(self) -> str:
-        return str(self.maker("mask_downscaling.6/Conv_output_0").output[0])
+    def mask_projection(self) -> onnx.NodeProto:
+        """The last layer of the encoder of earlier masks, a product for each token."""
+        return self.maker("mask_downscaling.6/Conv_output_0")
 
     @property
     def places(self) -> Floats:

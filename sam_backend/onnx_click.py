@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from sam_backend.decoder_weights import WIDTH, DecoderWeights
+from sam_backend.decoder_weights import SIDE, WIDTH, DecoderWeights
 from sam_backend.engine import Floats
 
 _HEADS = 8  # of attention
@@ -41,19 +41,30 @@ def click_decoder(model: onnx.ModelProto, *, with_mask: bool) -> onnx.ModelProto
     prompt = weights.maker("layers.0/self_attn/q_proj/MatMul_output_0").input[0]
     reused = [prompt]
     if with_mask:
-        reused.append(weights.mask_embedding)
+        reused.append(weights.mask_projection.input[0])
     build.nodes.extend(weights.needed(reused))
     tokens = build.reshape(prompt, (-1, WIDTH))
-    image = IMAGE
     if with_mask:
-        dense = build.reshape(weights.mask_embedding, (WIDTH, -1))
-        dense = build.op("Gather", build.op("Transpose", dense, perm=[1, 0]), KEPT)
-        image = build.op("Add", image, dense)
+        image = _with_mask(build, weights)
     else:
-        image = build.op("Add", image, build.constant(weights.no_mask.reshape(1, WIDTH)))
+        image = build.op("Add", IMAGE, build.constant(weights.no_mask.reshape(1, WIDTH)))
     queries, image = _transformer(build, weights, tokens, image)
     _heads(build, weights, queries, image)
     return build.model(model, {name for node in build.nodes for name in node.input})
+
+
+def _with_mask(build: _Builder, weights: DecoderWeights) -> str:
+    """The image tokens and what the last layer of the mask's encoder adds to them."""
+    projection = weights.mask_projection
+    weight, bias = (weights.array(name) for name in projection.input[1:])
+    width = weight.shape[1]
+    spots = build.reshape(projection.input[0], (width, -1))
+    spots = build.op("Transpose", spots, perm=[1, 0])
+    # A column of ones brings the bias along, so that one product does it all.
+    ones = build.constant(np.ones((SIDE * SIDE, 1)))
+    spots = build.op("Gather", build.op("Concat", spots, ones, axis=1), KEPT)
+    layer = np.concatenate((weight.reshape(-1, width).T, bias[None]))
+    return build.op("Gemm", spots, build.constant(layer), IMAGE)
 
 
 class _Builder:
