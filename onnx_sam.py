@@ -255,9 +255,9 @@ def _session(model: Path | onnx.ModelProto, device: str, threads: int) -> ort.In
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # exported graphs warn about their own constants
-    # Threads that wait in a loop for the next operation take the cores from other annotators'
-    # clicks, and from Label Studio where it runs beside.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Threads wait for the next operation in a loop only as long as one takes to come: longer, and
+    # they keep the cores from other annotators' clicks, and from Label Studio where it runs beside.
+    options.add_session_config_entry("session.intra_op.spin_duration_us", "20")
     providers: list[str | tuple[str, dict[str, str]]] = ["CPUExecutionProvider"]
     if device != "cpu":
         ort.preload_dlls()  # finds the CUDA libraries that PyTorch brings

@@ -47,6 +47,7 @@ class Layout:
     Those of the padding are all much alike: of each block of them one is kept, and counts for all.
     """
 
+    used: tuple[int, int]  # rows and columns that hold image
     kept: npt.NDArray[np.int64]  # (n,)
     weights: Floats  # (1, n) logarithm of how many tokens each one stands for
     places: Floats  # (n, 256)
@@ -63,13 +64,15 @@ class Layout:
                     counts.append(np.array([block.size]))
         chosen = np.concatenate(kept)
         weights = np.log(np.concatenate(counts)).astype(np.float32)[None]
-        return cls(chosen, weights, places[chosen])
+        return cls((rows, columns), chosen, weights, places[chosen])
 
     def tokens(self, features: Floats) -> Floats:
         """The kept tokens (n, 256) of features (1, 256, 64, 64)."""
-        tokens = features[0].transpose(1, 2, 0).reshape(SIDE * SIDE, -1)
-        is_square = len(self.kept) == len(tokens)
-        return np.ascontiguousarray(tokens if is_square else tokens[self.kept])
+        rows, columns = self.used
+        grid = features[0].transpose(1, 2, 0)
+        image = grid[:rows, :columns].reshape(rows * columns, -1)
+        padding = grid.reshape(SIDE * SIDE, -1)[self.kept[rows * columns :]]
+        return np.concatenate((image, padding))
 
 
 class ClickDecoder:
