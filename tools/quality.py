@@ -239,10 +239,14 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="measure so many objects, evenly spread")
     parser.add_argument("--cache", type=Path, help="keep embeddings in this folder")
     parser.add_argument("--model", type=Path, default=MODEL, help="encoder.onnx and decoder.onnx")
+    parser.add_argument("--openvino", action="store_true", help="encode with OpenVINO")
     parser.add_argument("--pictures", type=Path, nargs=2, metavar=("IMAGES", "OUT"))
     options = parser.parse_args()
     engine = OnnxSam(
-        options.model / "encoder.onnx", options.model / "decoder.onnx", options.model.name
+        options.model / "encoder.onnx",
+        options.model / "decoder.onnx",
+        options.model.name + (" on OpenVINO" if options.openvino else ""),
+        openvino=options.openvino,
     )
     if options.pictures:
         from tools.quality_pictures import draw_pictures  # noqa: PLC0415 - it imports from here
