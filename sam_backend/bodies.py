@@ -65,8 +65,8 @@ def _array_after(body: bytes, at: int) -> tuple[int, int] | None:
     end = body.find(b"]", at)
     if body[at : at + 1] != b"[" or end < 0:
         return None
-    # With a string or another array in it, that was not the end of this one.
-    if body.find(b'"', at + 1, end) >= 0 or body.find(b"[", at + 1, end) >= 0:
+    # With a string, an array or an object in it, it is no list of numbers, or goes on behind.
+    if any(body.find(mark, at + 1, end) >= 0 for mark in (b'"', b"[", b"{")):
         return None
     return at + 1, end
 

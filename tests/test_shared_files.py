@@ -119,14 +119,13 @@ def test_flipped_bits_harm_no_request(tmp_path: Path) -> None:
         shutil.rmtree(folder)
 
 
-def test_a_file_of_another_version_is_begun_anew(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_file_of_another_version_is_begun_anew(tmp_path: Path) -> None:
     db = sqlite3.connect(tmp_path / "state.sqlite3")
     db.executescript("create table setups (project text, something text)")
     db.close()
-    works(State.in_folder(tmp_path))
-    assert "begun anew: its tables are of another version" in caplog.text
+    state = State.in_folder(tmp_path)
+    assert state.path == tmp_path / "state.sqlite3"
+    works(state)
 
 
 def test_several_workers_find_the_damage_at_once(tmp_path: Path) -> None:

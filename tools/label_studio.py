@@ -71,6 +71,7 @@ class LabelStudio:
         self.log = data_dir / "label-studio.log"
         self._local_files = local_files
         self._process: subprocess.Popen[bytes] | None = None
+        self._personal_token: str | None = None
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy lies between this and the loopback interface
 
@@ -200,8 +201,10 @@ class LabelStudio:
         return self._call("GET", path).content
 
     def personal_access_token(self) -> str:
-        """A new personal access token (a JWT refresh token)."""
-        return str(self._post("/api/token/", {})["token"])
+        """The personal access token (a JWT refresh token); Label Studio gives a user one."""
+        if self._personal_token is None:
+            self._personal_token = str(self._post("/api/token/", {})["token"])
+        return self._personal_token
 
     def allow_legacy_tokens(self, allowed: bool) -> None:
         """Turn legacy API tokens on or off for the organisation; new ones have them off."""
