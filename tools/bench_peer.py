@@ -12,20 +12,12 @@ from urllib.request import urlopen
 
 import cv2
 import numpy as np
-import torch
 from flask import Flask, jsonify, request
 from label_studio_sdk.converter import brush
 
-# A torchvision built for CUDA does not load beside a CPU torch; only its resizing is used here.
-_library = torch.library.Library("torchvision", "DEF")
-for _schema in (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-):
-    try:
-        _library.define(_schema)
-    except RuntimeError:  # it loaded after all
-        break
+from advanced_sam import import_torchvision
+
+import_torchvision()
 
 from mobile_sam import SamPredictor, sam_model_registry  # noqa: E402
 

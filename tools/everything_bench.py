@@ -89,9 +89,10 @@ class Peer:
 @contextmanager
 def peer(python: Path, checkpoint: Path, crops: int) -> Iterator[Peer]:
     with tempfile.TemporaryDirectory() as folder:
-        script = Path(__file__).with_name("everything_peer.py")
+        command = [str(python), "-W", "ignore", "-m", "tools.everything_peer"]
         process = subprocess.Popen(
-            [str(python), "-W", "ignore", str(script), str(checkpoint), folder, str(crops)],
+            [*command, str(checkpoint.resolve()), folder, str(crops)],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -17,16 +17,9 @@ import cv2
 import numpy as np
 import torch
 
-# A torchvision built for CUDA does not load beside a CPU torch, and has no NMS there.
-_library = torch.library.Library("torchvision", "DEF")
-for _schema in (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-):
-    try:
-        _library.define(_schema)
-    except RuntimeError:  # it loaded after all
-        break
+from advanced_sam import import_torchvision
+
+import_torchvision()
 
 
 def _nms(boxes: Any, scores: Any, threshold: float) -> Any:
