@@ -107,6 +107,6 @@ class ScheduledEngine:
             return self._engine.decode(embedding, points, labels, box, mask_input)
 
 
-def decode_slots() -> int:
-    """How many decodes run at once: with more than there are cores, all only finish later."""
+def cores() -> int:
+    """How many this process may use: with more decodes at once, all of them only finish later."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

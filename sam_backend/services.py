@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
 
-from sam_backend import existing, label_config, metrics, next_tasks, sources
+from sam_backend import existing, label_config, metrics, next_tasks, sources, stale
 from sam_backend.belief import Belief
 from sam_backend.engine import Embedding, Engine, Pixels
 from sam_backend.errors import Refusal
@@ -21,10 +21,10 @@ from sam_backend.label_config import ImageObject, LabelConfig
 from sam_backend.label_studio import LabelStudioAccess
 from sam_backend.objects import Objects
 from sam_backend.prompts import Prompt, Target
-from sam_backend.scheduling import Schedule, ScheduledEngine, decode_slots
+from sam_backend.scheduling import Schedule, ScheduledEngine, cores
 from sam_backend.settings import Settings
-from sam_backend.stale import Turns
 from sam_backend.state import RefusalRecord, State
+from sam_backend.turns import Turns
 
 logger = logging.getLogger("sam_backend")
 
@@ -39,8 +39,8 @@ class Services:
         self.model_version = model_version
         self.state = State.in_folder(settings.model_dir)
         self.objects = Objects()
-        self.turns = Turns()
-        self._schedule = Schedule(encodes=1, decodes=decode_slots())
+        self.turns = Turns(self.state.path.with_name("turns"))
+        self._schedule = Schedule(encodes=1, decodes=cores())
         self.access = LabelStudioAccess(settings, self.state.connection, Belief(self.state))
         self.images = Images(settings, Fetcher(settings, self.access), self._schedule, self.engine)
         # In a thread, so that /health and /setup answer while a large model is being read.
@@ -89,8 +89,9 @@ class Services:
         self, project: str, task_id: str, target: Target, prompts: tuple[Prompt, ...]
     ) -> AbstractContextManager[None]:
         """A request's turn, which a newer one with the same prompts overtakes."""
-        ids = frozenset(prompt.id for prompt in prompts)
-        return self.turns.turn((project, task_id, target), ids)
+        place = (project, task_id, target)
+        turn = self.turns.begin(place, (prompt.id for prompt in prompts))
+        return stale.overtaken_by(lambda: self.turns.is_overtaken(turn))
 
     def wait_for_a_gap(self, deadline: float | None) -> None:
         """Returns when nobody clicks, or at a deadline of `time.monotonic()`."""

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import socket
 import ssl
-import threading
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 
 class Stale(Exception):
     """This request's answer would not be shown."""
 
 
-@dataclass(eq=False)
-class _Turn:
-    prompt_ids: frozenset[str]
-    is_overtaken: bool = False
-
-
-_current: ContextVar[_Turn | None] = ContextVar("turn", default=None)
+_is_overtaken: ContextVar[Callable[[], bool]] = ContextVar("is_overtaken", default=lambda: False)
 _connection: ContextVar[socket.socket | None] = ContextVar("connection", default=None)
 
 
@@ -37,8 +29,7 @@ def asked_on(connection: socket.socket | None) -> Iterator[None]:
 
 def check() -> None:
     """Raises Stale if the answer of this thread's request is of no use any more."""
-    turn = _current.get()
-    if turn is not None and turn.is_overtaken:
+    if _is_overtaken.get()():
         raise Stale
     check_connection()
 
@@ -62,37 +53,11 @@ def check_connection() -> None:
     raise Stale
 
 
-class Turns:
-    """The requests in progress, by what they point at (task and target).
-
-    Two annotators may click in one task with one label. Only an annotator's own editor sends the
-    prompts of the older request again, so without a common prompt none overtakes the other.
-    """
-
-    def __init__(self) -> None:
-        self._turns: dict[Hashable, list[_Turn]] = {}
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        with self._lock:
-            return sum(map(len, self._turns.values()))
-
-    @contextmanager
-    def turn(self, place: Hashable, prompt_ids: frozenset[str]) -> Iterator[None]:
-        """Registers a request; overtakes the older ones of the same annotator."""
-        own = _Turn(prompt_ids)
-        with self._lock:
-            others = self._turns.setdefault(place, [])
-            for other in others:
-                if other.prompt_ids & prompt_ids:
-                    other.is_overtaken = True
-            others.append(own)
-        token = _current.set(own)
-        try:
-            yield
-        finally:
-            _current.reset(token)
-            with self._lock:
-                others.remove(own)
-                if not others:
-                    self._turns.pop(place, None)
+@contextmanager
+def overtaken_by(is_overtaken: Callable[[], bool]) -> Iterator[None]:
+    """Says how this thread's request finds out that a newer one came."""
+    token = _is_overtaken.set(is_overtaken)
+    try:
+        yield
+    finally:
+        _is_overtaken.reset(token)

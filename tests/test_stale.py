@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import base64
+import os
+import subprocess
+import sys
 import threading
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +15,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from sam_backend.server import create_app
+from sam_backend.turns import Turn, Turns
 from tests import shades
 from tests.test_prefetch import wait_until
 
@@ -25,8 +30,15 @@ def engine() -> shades.FakeEngine:
 @pytest.fixture
 def client(tmp_path: Path, engine: shades.FakeEngine) -> FlaskClient:
     services = shades.services(tmp_path, engine)
+    begin, begun = services.turns.begin, list[Turn]()
+
+    def counted(place: object, prompt_ids: Iterable[str]) -> Turn:
+        begun.append(begin(place, prompt_ids))
+        return begun[-1]
+
+    services.turns.begin = counted  # type: ignore[method-assign]
     app = create_app(services.settings, services)
-    app.config["turns"] = services.turns
+    app.config["turns"] = begun
     return app.test_client()
 
 
@@ -90,3 +102,47 @@ def test_a_stale_click_is_no_error(client: FlaskClient, engine: shades.FakeEngin
     report = client.get("/", headers={"Accept": "application/json"}).json
     assert report is not None
     assert report["last_errors"] == []
+
+
+PLACE = ("1", "7", "image")
+
+
+def test_a_click_in_another_worker_overtakes_too(tmp_path: Path) -> None:
+    turns = Turns(tmp_path / "turns")
+    older, unconcerned = turns.begin(PLACE, ["p1"]), turns.begin(PLACE, ["q1"])
+    code = (
+        "import sys, pathlib; from sam_backend.turns import Turns;"
+        f"Turns(pathlib.Path(sys.argv[1])).begin({PLACE!r}, ['p1', 'p2'])"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "turns")]
+    subprocess.run(command, check=True, timeout=60, env=os.environ | {"PYTHONHASHSEED": "7"})
+    assert turns.is_overtaken(older)
+    assert not turns.is_overtaken(unconcerned)
+
+
+def test_the_newest_is_overtaken_by_none_though_the_clock_began_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = Turns(tmp_path / "turns")
+    before = turns.begin(PLACE, ["p1"])
+    monkeypatch.setattr("time.monotonic_ns", lambda: 0)
+    after = turns.begin(PLACE, ["p1", "p2"])
+    assert turns.is_overtaken(before)
+    assert not turns.is_overtaken(after)
+
+
+@pytest.mark.parametrize("content", [b"", b"cut", b"\xff" * (1 << 18)])
+def test_a_damaged_file_overtakes_nobody(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "turns").write_bytes(content)
+    turns = Turns(tmp_path / "turns")
+    first = turns.begin(PLACE, ["p1"])
+    assert not turns.is_overtaken(first)
+    turns.begin(PLACE, ["p1"])
+    assert turns.is_overtaken(first)
+
+
+def test_where_no_file_can_be_it_holds_within_a_worker(tmp_path: Path) -> None:
+    turns = Turns(tmp_path / "no such folder" / "turns")
+    first = turns.begin(PLACE, ["p1"])
+    turns.begin(PLACE, ["p1"])
+    assert turns.is_overtaken(first)

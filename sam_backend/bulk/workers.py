@@ -21,7 +21,7 @@ from sam_backend import engines
 from sam_backend.bulk import preview
 from sam_backend.bulk.answers import Answer, Asked, answer_tasks
 from sam_backend.bulk.places import Task
-from sam_backend.scheduling import decode_slots
+from sam_backend.scheduling import cores
 from sam_backend.services import Services
 from sam_backend.settings import Settings
 
@@ -53,7 +53,7 @@ class Workers:
 
     def __init__(self, job: Job, count: int, devices: list[str]) -> None:
         self._job = job
-        self._threads = max(1, decode_slots() // count)
+        self._threads = max(1, cores() // count)
         self._devices = [devices[number % len(devices)] for number in range(count)]
 
     def answers(self, tasks: Iterator[tuple[str, Task]]) -> Iterator[tuple[str, Task, Answer]]:
