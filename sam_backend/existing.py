@@ -187,12 +187,10 @@ def _signature(part: Mapping[str, Any]) -> Hashable:
             content = value[key]
             if not isinstance(content, str | list):
                 return "unreadable"
-            some = tuple(content[:: max(1, len(content) // 256)])
-            return (
-                (len(content), some)
-                if all(isinstance(n, int | str) for n in some)
-                else "unreadable"
-            )
+            some = content[:: max(1, len(content) // 256)]
+            if isinstance(some, str):
+                return len(content), some
+            return (len(content), *some) if all(isinstance(n, int) for n in some) else "unreadable"
     return repr(value.get("points"))
 
 
