@@ -8,7 +8,7 @@ FROM python:3.12-slim
 WORKDIR /app
 COPY requirements*.txt ./
 RUN pip install --no-cache-dir -r requirements.txt \
-    && pip install --no-cache-dir --no-deps -r requirements-sdk.txt
+    && pip install --no-cache-dir --no-deps -r requirements-sdk.txt -r requirements-openvino.txt
 # requirements-gpu.txt, say: it brings an ONNX Runtime of its own.
 ARG EXTRA=""
 RUN if [ -n "$EXTRA" ]; then \

@@ -1,6 +1,7 @@
 # Two commands do it all: `make start` and `make test`. `make help` lists the others.
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+NO_DEPS = requirements-sdk.txt requirements-openvino.txt
 
 .PHONY: help start studio test check e2e fuzz audit bench everything-bench quality screenshot lock clean
 
@@ -63,20 +64,20 @@ lock: .venv-test/ready  ## pin and hash what requirements/*.in ask for
 clean:  ## remove environments and caches; weights and Label Studio's data stay
 	rm -rf .venv .venv-test .venv-studio .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.venv/ready: requirements.txt requirements-sdk.txt
+.venv/ready: requirements.txt $(NO_DEPS)
 	$(call environment,.venv)
 	.venv/bin/python $(PIP_INSTALL) -r requirements.txt
-	.venv/bin/python $(PIP_INSTALL) --no-deps -r requirements-sdk.txt
+	.venv/bin/python $(PIP_INSTALL) --no-deps $(NO_DEPS:%=-r %)
 	@touch $@
 
-.venv-test/ready: requirements.txt requirements-sdk.txt requirements/test.txt requirements/test-sdk.txt
+.venv-test/ready: requirements.txt $(NO_DEPS) requirements/test.txt requirements/test-sdk.txt
 	$(call environment,.venv-test)
 	.venv-test/bin/python $(PIP_INSTALL) -r requirements.txt -r requirements/test.txt
-	.venv-test/bin/python $(PIP_INSTALL) --no-deps -r requirements-sdk.txt -r requirements/test-sdk.txt
+	.venv-test/bin/python $(PIP_INSTALL) --no-deps $(NO_DEPS:%=-r %) -r requirements/test-sdk.txt
 	@touch $@
 
-.venv-test/torch: .venv-test/ready requirements-torch.txt requirements-transformers.txt requirements-openvino.txt
-	.venv-test/bin/python $(PIP_INSTALL) -r requirements-torch.txt -r requirements-transformers.txt -r requirements-openvino.txt
+.venv-test/torch: .venv-test/ready requirements-torch.txt requirements-transformers.txt
+	.venv-test/bin/python $(PIP_INSTALL) -r requirements-torch.txt -r requirements-transformers.txt
 	@touch $@
 
 .venv-studio/ready: requirements/studio.txt

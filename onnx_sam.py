@@ -51,7 +51,7 @@ class OnnxSam:
         device: str = "auto",
         *,
         threads: int = 0,  # for one encode or decode; 0: as many as there are cores
-        openvino: bool = False,  # encodes with it; for clicks it is no faster
+        openvino: bool = False,  # instead of ONNX Runtime
     ) -> None:
         self.name = name
         self._takes = onnx_graph.read_encoder(encoder)
@@ -68,7 +68,7 @@ class OnnxSam:
         self._types = {i.name: _DTYPES.get(i.type, np.float32) for i in self._decoder.get_inputs()}
         self._openvino = openvino
         self._trimmed = self._open_trimmed(encoder)
-        self._encoder = self._trimmed.session if self._trimmed else self._open_encoder(encoder)
+        self._encoder = self._trimmed.session if self._trimmed else self._open(encoder)
         # Names weights, preprocessing and arithmetic: embeddings on disk are kept under it.
         arithmetic = f"onnx-{_ENCODING}{self._precision()}"
         self.fingerprint = f"{arithmetic}:{sha256(encoder)}"
@@ -131,11 +131,11 @@ class OnnxSam:
         """An encoder that leaves the padding out, where the graph is a known one."""
         if self._takes.raw or encoder.stat().st_size > _SMALL_BYTES:
             return None
-        return open_trimmed(onnx.load(encoder), self._open_encoder)
+        return open_trimmed(onnx.load(encoder), self._open)
 
-    def _open_encoder(self, model: Path | onnx.ModelProto) -> Session:
+    def _open(self, model: Path | onnx.ModelProto) -> Session:
         if self._openvino:
-            from sam_backend.openvino_encoder import OpenVinoSession  # noqa: PLC0415 (optional)
+            from sam_backend.openvino_session import OpenVinoSession  # noqa: PLC0415 (optional)
 
             return OpenVinoSession(model, self._threads)
         session: Session = self._session(model)
@@ -156,7 +156,10 @@ class OnnxSam:
             size = MODEL_SIDE, MODEL_SIDE
             return self._exported(features, _prompt(coordinates, codes, mask), size)
 
-        return open_click_decoder(self._gives.model, self._session, exported)
+        decoder = open_click_decoder(self._gives.model, self._session, exported)
+        if decoder is None or not self._openvino:
+            return decoder
+        return ClickDecoder(self._gives.model, self._open)
 
     def _pixels(self, image: Pixels) -> npt.NDArray[np.generic]:
         self._refuse_size(*image.shape[:2])

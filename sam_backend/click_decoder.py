@@ -11,9 +11,9 @@ from functools import lru_cache, partial
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 
 from sam_backend.decoder_weights import SIDE, DecoderWeights
+from sam_backend.encoder import Array, OpenSession, Session
 from sam_backend.engine import LOW_RES_SIDE, MODEL_SIDE, Floats
 from sam_backend.onnx_click import (
     GRID,
@@ -35,7 +35,6 @@ OUTSIDE = -10.0
 BLOCK = 2  # so many padding tokens on a side are looked at as one
 _TOLERANCE = 1e-2  # of logits, which are around ten
 
-OpenSession = Callable[[onnx.ModelProto], ort.InferenceSession]
 # (features, coordinates, codes, mask or None) -> logits (4, 256, 256), scores (4,)
 Decode = Callable[[Floats, Floats, Floats, "Floats | None"], tuple[Floats, Floats]]
 
@@ -83,7 +82,7 @@ class ClickDecoder:
         self._plain = open_session(click_decoder(model, with_mask=False))
         self._with_mask_model = click_decoder(model, with_mask=True)
         self._open_session = open_session
-        self._with_mask: ort.InferenceSession | None = None
+        self._with_mask: Session | None = None
         self._lock = threading.Lock()
         places = DecoderWeights(model.graph).places
         self._layout = lru_cache(maxsize=32)(partial(Layout.of, places))
@@ -103,7 +102,7 @@ class ClickDecoder:
         """
         rows, columns = used
         layout = self._layout(rows, columns)
-        inputs = {
+        inputs: dict[str, Array] = {
             IMAGE: layout.tokens(features),
             KEPT: layout.kept,
             PLACES: layout.places,
@@ -144,7 +143,7 @@ class ClickDecoder:
                 return False
         return True
 
-    def _masked(self) -> ort.InferenceSession:
+    def _masked(self) -> Session:
         """Opened when first needed: it takes as much memory as the other one."""
         with self._lock:
             if self._with_mask is None:

@@ -16,6 +16,15 @@ from sam_backend.settings import Settings
 from tests.torch_or_skip import PAIR, ROOT, need_files
 
 
+@pytest.fixture(autouse=True)
+def cpu(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What Linux says of the CPU: one without matrix units, unless a test writes something else."""
+    info = tmp_path_factory.mktemp("proc") / "cpuinfo"
+    info.write_text("processor\t: 0\nflags\t\t: fpu avx2 avx512f\n\n")
+    monkeypatch.setattr(engines, "_CPU_INFO", info)
+    return info
+
+
 @pytest.fixture
 def torch_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "_torch_installed", lambda: True)
@@ -216,12 +225,69 @@ def test_openvino_serves_the_pair_when_it_is_asked_for(tmp_path: Path) -> None:
     assert planned(tmp_path, SAM_ENGINE="openvino", SAM_CHOICE="ONNX").runtime == "openvino"
 
 
+@pytest.fixture
+def matrix_units(cpu: Path) -> None:
+    cpu.write_text("processor\t: 0\nflags\t\t: fpu avx2 avx512f amx_bf16 amx_tile\n\n")
+
+
+@pytest.fixture
+def openvino(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of that name, whether or not the real one is installed."""
+    package = tmp_path_factory.mktemp("packages") / "openvino.py"
+    package.write_text("")
+    monkeypatch.setitem(sys.modules, "openvino", None)  # so that it is put back, or away
+    monkeypatch.delitem(sys.modules, "openvino")
+    monkeypatch.syspath_prepend(package.parent)
+    return package
+
+
+@pytest.mark.usefixtures("no_torch", "matrix_units", "openvino")
+def test_auto_takes_openvino_where_the_cpu_has_matrix_units(tmp_path: Path) -> None:
+    chosen = planned(tmp_path)
+    assert (chosen.runtime, names(chosen, tmp_path)) == ("openvino", [*MOBILE])
+    assert planned(tmp_path, SAM_ENGINE="onnx").runtime == "onnx"
+
+
+@pytest.mark.usefixtures("no_torch", "matrix_units", "openvino")
+@pytest.mark.parametrize(
+    "environ", [{"DEVICE": "cuda"}, {"SAM_CHOICE": "ONNX"}, {"SAM_CHOICE": "SAM-B"}], ids=str
+)
+def test_auto_keeps_to_onnx_runtime_for_gpus_and_for_other_weights(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    put(tmp_path, "sam_vit_b_01ec64/encoder.onnx", "sam_vit_b_01ec64/decoder.onnx")
+    assert planned(tmp_path, **environ).runtime == "onnx"
+
+
+@pytest.mark.usefixtures("no_torch", "matrix_units", "openvino")
+def test_auto_keeps_to_onnx_runtime_that_has_cuda(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1.31.1")
+    assert planned(tmp_path).runtime == "onnx"
+
+
+@pytest.mark.usefixtures("no_torch", "matrix_units")
+def test_auto_does_without_an_openvino_that_cannot_be_loaded(
+    tmp_path: Path, openvino: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    openvino.write_text("raise ImportError('libtbb.so.12: cannot open shared object file')")
+    assert planned(tmp_path).runtime == "onnx"
+    assert "libtbb.so.12" in caplog.text
+
+
+@pytest.mark.usefixtures("no_torch", "matrix_units")
+def test_auto_does_without_openvino(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert planned(tmp_path).runtime == "onnx"
+
+
 @pytest.mark.parametrize(
     ("environ", "advice"),
     [
         ({"DEVICE": "cuda"}, "is for CPUs"),
         ({"SAM_CHOICE": "Transformers"}, "cannot serve SAM_CHOICE='Transformers'"),
-        ({}, "pip install -r requirements-openvino.txt"),
+        ({}, "pip install --no-deps -r requirements-openvino.txt"),
     ],
 )
 def test_openvino_says_what_it_cannot_do(

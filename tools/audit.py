@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 BIN = Path(sys.executable).parent
-FILES = ("requirements.txt", "requirements-sdk.txt")
+FILES = ("requirements.txt", "requirements-sdk.txt", "requirements-openvino.txt")
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Image encoders on OpenVINO, which uses a CPU's matrix units where it has them."""
+"""Models on OpenVINO, which uses a CPU's matrix units where it has them."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ import onnx
 import openvino as ov
 
 from sam_backend.encoder import Array, Named
+from sam_backend.scheduling import cores
 
 
 class OpenVinoSession:
-    """An ONNX model with as much of ONNX Runtime's session as an encoder needs.
+    """An ONNX model with as much of ONNX Runtime's session as is needed here.
 
     May be called from many threads at once: each call has a request of its own.
     """
 
     def __init__(self, model: Path | onnx.ModelProto, threads: int = 0) -> None:
-        """`threads` for one encode; 0: as many as there are cores."""
+        """`threads` for one run; 0: as many as there are cores."""
         core = ov.Core()
         if isinstance(model, Path):
             read = core.read_model(model)
         else:
             read = core.read_model(model.SerializeToString(), b"")
-        wishes = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+        wishes = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads or cores(),
+            # Else two workers may choose the same cores while others have nothing to do.
+            "ENABLE_CPU_PINNING": False,
+        }
         self._model = core.compile_model(read, "CPU", wishes)
         self._idle: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
 
@@ -48,8 +54,7 @@ class OpenVinoSession:
         except queue.Empty:
             request = self._model.create_infer_request()
         try:
-            found = request.infer(inputs)
-            # The request's own memory holds the next answer soon.
-            return [found[name].copy() for name in wanted]
+            found = request.infer(inputs, share_inputs=True)
+            return [found[name] for name in wanted]
         finally:
             self._idle.put(request)
