@@ -36,6 +36,7 @@ _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(i
 
 # Counts the ways in which images were encoded so far: another way makes other embeddings.
 _ENCODING = 2
+_CORES_A_DECODE = 4
 # Larger encoders are none of those that can be trimmed, and slow to read.
 _SMALL_BYTES = 256 << 20
 
@@ -133,11 +134,11 @@ class OnnxSam:
             return None
         return open_trimmed(onnx.load(encoder), self._open)
 
-    def _open(self, model: Path | onnx.ModelProto) -> Session:
+    def _open(self, model: Path | onnx.ModelProto, cores_a_run: int | None = None) -> Session:
         if self._openvino:
             from sam_backend.openvino_session import OpenVinoSession  # noqa: PLC0415 (optional)
 
-            return OpenVinoSession(model, self._threads)
+            return OpenVinoSession(model, self._threads, cores_a_run)
         session: Session = self._session(model)
         return session
 
@@ -159,7 +160,11 @@ class OnnxSam:
         decoder = open_click_decoder(self._gives.model, self._session, exported)
         if decoder is None or not self._openvino:
             return decoder
-        return ClickDecoder(self._gives.model, self._open)
+        decoder = ClickDecoder(
+            self._gives.model, lambda model: self._open(model, cores_a_run=_CORES_A_DECODE)
+        )
+        decoder.warm_up()
+        return decoder
 
     def _pixels(self, image: Pixels) -> npt.NDArray[np.generic]:
         self._refuse_size(*image.shape[:2])

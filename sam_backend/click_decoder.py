@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -125,6 +126,21 @@ class ClickDecoder:
             whole[:, : 4 * rows, : 4 * columns] = logits
             logits = whole
         return logits, scores[0]
+
+    def warm_up(self) -> None:
+        """Lets no first click wait for what is made at its first use; returns at once."""
+        ahead = ThreadPoolExecutor(1, thread_name_prefix="first-decodes")
+        for mask in (None, np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), np.float32)):
+            for points in (2, 3):
+                ahead.submit(
+                    self.decode,
+                    np.zeros((1, 256, SIDE, SIDE), np.float32),
+                    (SIDE * 3 // 4, SIDE),
+                    np.zeros((1, points, 2), np.float32),
+                    np.zeros((1, points), np.float32),
+                    mask,
+                )
+        ahead.shutdown(wait=False)
 
     def agrees_with(self, decode: Decode) -> bool:
         """Whether both give the same masks, tried on a made-up image with and without a mask."""

@@ -17,12 +17,9 @@ from tests.torch_or_skip import PAIR, ROOT, need_files
 
 
 @pytest.fixture(autouse=True)
-def cpu(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What Linux says of the CPU: one without matrix units, unless a test writes something else."""
-    info = tmp_path_factory.mktemp("proc") / "cpuinfo"
-    info.write_text("processor\t: 0\nflags\t\t: fpu avx2 avx512f\n\n")
-    monkeypatch.setattr(engines, "_CPU_INFO", info)
-    return info
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that OpenVINO is not taken for, unless a test says so."""
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
 
 
 @pytest.fixture
@@ -226,8 +223,9 @@ def test_openvino_serves_the_pair_when_it_is_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def matrix_units(cpu: Path) -> None:
-    cpu.write_text("processor\t: 0\nflags\t\t: fpu avx2 avx512f amx_bf16 amx_tile\n\n")
+def linux_x86(machine: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("sys.platform", "linux")
 
 
 @pytest.fixture
@@ -241,14 +239,14 @@ def openvino(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     return package
 
 
-@pytest.mark.usefixtures("no_torch", "matrix_units", "openvino")
-def test_auto_takes_openvino_where_the_cpu_has_matrix_units(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_torch", "linux_x86", "openvino")
+def test_auto_takes_openvino_on_linux_and_x86(tmp_path: Path) -> None:
     chosen = planned(tmp_path)
     assert (chosen.runtime, names(chosen, tmp_path)) == ("openvino", [*MOBILE])
     assert planned(tmp_path, SAM_ENGINE="onnx").runtime == "onnx"
 
 
-@pytest.mark.usefixtures("no_torch", "matrix_units", "openvino")
+@pytest.mark.usefixtures("no_torch", "linux_x86", "openvino")
 @pytest.mark.parametrize(
     "environ", [{"DEVICE": "cuda"}, {"SAM_CHOICE": "ONNX"}, {"SAM_CHOICE": "SAM-B"}], ids=str
 )
@@ -259,7 +257,7 @@ def test_auto_keeps_to_onnx_runtime_for_gpus_and_for_other_weights(
     assert planned(tmp_path, **environ).runtime == "onnx"
 
 
-@pytest.mark.usefixtures("no_torch", "matrix_units", "openvino")
+@pytest.mark.usefixtures("no_torch", "linux_x86", "openvino")
 def test_auto_keeps_to_onnx_runtime_that_has_cuda(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,7 +265,7 @@ def test_auto_keeps_to_onnx_runtime_that_has_cuda(
     assert planned(tmp_path).runtime == "onnx"
 
 
-@pytest.mark.usefixtures("no_torch", "matrix_units")
+@pytest.mark.usefixtures("no_torch", "linux_x86")
 def test_auto_does_without_an_openvino_that_cannot_be_loaded(
     tmp_path: Path, openvino: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -276,7 +274,7 @@ def test_auto_does_without_an_openvino_that_cannot_be_loaded(
     assert "libtbb.so.12" in caplog.text
 
 
-@pytest.mark.usefixtures("no_torch", "matrix_units")
+@pytest.mark.usefixtures("no_torch", "linux_x86")
 def test_auto_does_without_openvino(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     assert planned(tmp_path).runtime == "onnx"

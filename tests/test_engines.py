@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -170,6 +171,29 @@ def test_openvino_gives_masks_as_good_as_alike() -> None:
     ]
     assert np.median(alike) > 0.98
     assert np.mean(np.array(alike) > 0.9) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision"),
+    [
+        ("avx2 amx_bf16 amx_tile", "bf16"),
+        ("avx2 avx512_bf16", "f32"),
+        ("avx2", "f32"),
+        (None, "f32"),
+    ],
+)
+def test_openvino_rounds_only_where_the_cpu_has_matrix_units(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str | None, precision: str
+) -> None:
+    need("openvino")
+    from sam_backend import openvino_session  # noqa: PLC0415
+
+    info = tmp_path / "cpuinfo"
+    if flags is not None:
+        info.write_text(f"processor\t: 0\nflags\t\t: fpu {flags}\n\nprocessor\t: 1\n")
+    monkeypatch.setattr(openvino_session, "_CPU_INFO", info)
+    need_files(*PAIR)
+    assert openvino_session.OpenVinoSession(PAIR[1]).precision == precision
 
 
 def test_embeddings_of_another_arithmetic_are_kept_apart() -> None:
