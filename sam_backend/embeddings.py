@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from operator import attrgetter
 
@@ -17,6 +18,8 @@ from sam_backend.embedding_store import EmbeddingStore, rounded
 from sam_backend.engine import Embedding
 from sam_backend.fetching import Download
 from sam_backend.single_flight import SingleFlight
+
+MOST_UNWRITTEN = 4  # with a slow disk, they would fill the memory
 
 
 class Embeddings:
@@ -40,6 +43,8 @@ class Embeddings:
         self._index = index or ContentIndex(None)
         self._reading: SingleFlight[tuple[str, bytes]] = SingleFlight()
         self._making: SingleFlight[Embedding] = SingleFlight()
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="write-embedding")
+        self._unwritten = threading.Semaphore(MOST_UNWRITTEN)
 
     def get(
         self,
@@ -108,7 +113,9 @@ class Embeddings:
         self, name: str, model: str | None, encode: Callable[[], Embedding]
     ) -> Embedding:
         store = self._store if model else None
-        with store.lock(name) if store else contextlib.nullcontext():
+        with contextlib.ExitStack() as held:
+            if store:
+                held.enter_context(store.lock(name))
             found = self._load(name, model)  # another thread's or worker's, a moment ago
             if found is not None:
                 return found
@@ -116,8 +123,19 @@ class Embeddings:
             embedding = rounded(encode())
             self._keep(name, embedding)
             if store:
-                store.put(name, embedding)
+                # The click need not wait for the disk; other workers do, by the lock.
+                self._unwritten.acquire()
+                self._writing.submit(self._write, held.pop_all(), store, name, embedding)
         return embedding
+
+    def _write(
+        self, held: contextlib.ExitStack, store: EmbeddingStore, name: str, embedding: Embedding
+    ) -> None:
+        try:
+            with held:
+                store.put(name, embedding)
+        finally:
+            self._unwritten.release()
 
     def _load(self, name: str, model: str | None) -> Embedding | None:
         with self._lock:

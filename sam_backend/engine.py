@@ -83,8 +83,10 @@ def model_input(image: Pixels, height: int = MODEL_SIDE, width: int = MODEL_SIDE
     """
     scaled = to_model_frame(image)
     pixels = np.zeros((1, 3, height, width), np.float32)
-    normalised = (scaled - PIXEL_MEAN) / PIXEL_STD
-    pixels[0, :, : scaled.shape[0], : scaled.shape[1]] = normalised.transpose(2, 0, 1)
+    for channel, (mean, std) in enumerate(zip(PIXEL_MEAN, PIXEL_STD, strict=True)):
+        used = pixels[0, channel, : scaled.shape[0], : scaled.shape[1]]
+        np.subtract(scaled[..., channel], mean, out=used)
+        used /= std
     return pixels
 
 

@@ -19,6 +19,7 @@ import onnx
 from onnx import numpy_helper
 
 from sam_backend.engine import MODEL_SIDE
+from sam_backend.onnx_attention import split_products
 
 STRIDE = 16  # pixels of the model's square per row of the embedding
 # The rectangle's sides are multiples of this, so that all strides divide them.
@@ -51,6 +52,7 @@ def any_size(model: onnx.ModelProto) -> AnySizeEncoder:
     _free(copy.graph.output[0], (256, side, side))
     rewriter = _Rewriter(copy.graph)
     rewriter.run()
+    split_products(copy.graph)
     copy.graph.input.extend(
         onnx.helper.make_tensor_value_info(size.name, onnx.TensorProto.INT64, size.shape)
         for size in rewriter.sizes

@@ -15,6 +15,7 @@ from sam_backend.embeddings import Embeddings
 from sam_backend.engine import Embedding
 from sam_backend.errors import Refusal
 from sam_backend.fetching import Download
+from tests.held import wait_until
 
 MB = 1 << 20
 
@@ -47,6 +48,7 @@ def cache(folder: Path, memory: int = 64 * MB, disk: int = 64 * MB) -> Embedding
 def test_a_restart_reads_and_encodes_nothing(tmp_path: Path) -> None:
     world = World()
     first = world.get(cache(tmp_path), "u1")
+    wait_until(lambda: list(tmp_path.glob("*.embedding")))  # written behind the answer
     again = world.get(cache(tmp_path), "u1")
     np.testing.assert_array_equal(first.features, again.features)
     assert world.reads == ["u1"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -17,13 +16,7 @@ from sam_backend.scheduling import Schedule
 from sam_backend.server import create_app
 from sam_backend.services import Services
 from tests import shades
-
-
-def wait_until(happened: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not happened():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.002)
+from tests.held import wait_until
 
 
 def url(brightness: int) -> str:

@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 from sam_backend.server import create_app
 from sam_backend.turns import Turn, Turns
 from tests import shades
-from tests.test_prefetch import wait_until
+from tests.held import wait_until
 
 IMAGE = "data:image/png;base64," + base64.b64encode(shades.picture(40)).decode()
 
