@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ import onnx
 import onnxruntime as ort
 
 from sam_backend import onnx_graph
-from sam_backend.click_decoder import ClickDecoder, open_click_decoder
+from sam_backend.click_decoder import ClickDecoder, can_be_rebuilt
 from sam_backend.encoder import Session, TrimmedEncoder, open_trimmed, used_tokens
 from sam_backend.engine import (
     LOW_RES_SIDE,
@@ -28,7 +29,7 @@ from sam_backend.engine import (
     to_model_frame,
 )
 from sam_backend.errors import Refusal, SettingsError
-from sam_backend.weights import sha256
+from sam_backend.weights import published, sha256
 
 _NOWHERE = -100.0  # logits outside of the image, where a decoder gives none
 _OTHER_MODEL = "choose another model (SAM_CHOICE), or make one with onnx_converter.py"
@@ -65,8 +66,6 @@ class OnnxSam:
             )
         self._device = device if on_gpu else "cpu"
         self._threads = threads
-        self._decoder = self._session(self._gives.model)
-        self._types = {i.name: _DTYPES.get(i.type, np.float32) for i in self._decoder.get_inputs()}
         self._openvino = openvino
         self._trimmed = self._open_trimmed(encoder)
         self._encoder = self._trimmed.session if self._trimmed else self._open(encoder)
@@ -74,12 +73,19 @@ class OnnxSam:
         arithmetic = f"onnx-{_ENCODING}{self._precision()}"
         self.fingerprint = f"{arithmetic}:{sha256(encoder)}"
         self._constants = self._positions(encoder)
-        self._click = self._open_click()
+        self._click = self._open_click(is_known=published(decoder) is not None)
+        if self._click is None:
+            _ = self._decoder  # what is wrong with it comes to light now
         # One encoding uses the whole GPU, and its memory is what runs out first.
         self._one_at_a_time = threading.Lock() if on_gpu else nullcontext()
 
     def _session(self, model: Path | onnx.ModelProto) -> ort.InferenceSession:
         return _session(model, self._device, self._threads)
+
+    @cached_property
+    def _decoder(self) -> ort.InferenceSession:
+        """As it was exported. The rebuilt one, where it serves, needs half the memory alone."""
+        return self._session(self._gives.model)
 
     def encode(self, image: Pixels) -> Embedding:
         height, width = image.shape[:2]
@@ -118,7 +124,8 @@ class OnnxSam:
         """By the decoder as it was exported."""
         inputs = prompt | {"image_embeddings": features} | self._constants
         wanted = {
-            name: inputs[name].astype(dtype, copy=False) for name, dtype in self._types.items()
+            given.name: inputs[given.name].astype(_DTYPES.get(given.type, np.float32), copy=False)
+            for given in self._decoder.get_inputs()
         }
         masks, scores = self._decoder.run([self._gives.masks, self._gives.scores], wanted)
         if self._gives.full_size:
@@ -146,8 +153,11 @@ class OnnxSam:
         precision: str | None = getattr(self._encoder, "precision", None)
         return f"-openvino-{precision}" if precision else ""
 
-    def _open_click(self) -> ClickDecoder | None:
-        """The same decoder with half the arithmetic, where it can be rebuilt so."""
+    def _open_click(self, *, is_known: bool) -> ClickDecoder | None:
+        """The same decoder with half the arithmetic, where it can be rebuilt so.
+
+        Of a known one that was shown by the tests, any other is compared with itself rebuilt.
+        """
         if self._gives.by_transformers or self._gives.full_size or self._gives.size:
             return None
 
@@ -157,9 +167,8 @@ class OnnxSam:
             size = MODEL_SIDE, MODEL_SIDE
             return self._exported(features, _prompt(coordinates, codes, mask), size)
 
-        decoder = open_click_decoder(self._gives.model, self._session, exported)
-        if decoder is None or not self._openvino:
-            return decoder
+        if not is_known and not can_be_rebuilt(self._gives.model, self._session, exported):
+            return None
         decoder = ClickDecoder(
             self._gives.model, lambda model: self._open(model, cores_a_run=_CORES_A_DECODE)
         )

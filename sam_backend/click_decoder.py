@@ -167,16 +167,14 @@ class ClickDecoder:
         return self._with_mask
 
 
-def open_click_decoder(
-    model: onnx.ModelProto, open_session: OpenSession, decode: Decode
-) -> ClickDecoder | None:
-    """The decoder for clicks, or None if this one cannot be rebuilt to give the same masks."""
+def can_be_rebuilt(model: onnx.ModelProto, open_session: OpenSession, decode: Decode) -> bool:
+    """Whether a decoder for clicks can be made of this one, and gives the same masks."""
     try:
-        decoder = ClickDecoder(model, open_session)
+        rebuilt = ClickDecoder(model, open_session)
     except (KeyError, ValueError, StopIteration) as error:
         logger.info("the decoder is used as it was exported: %r", error)
-        return None
-    if not decoder.agrees_with(decode):
+        return False
+    agrees = rebuilt.agrees_with(decode)
+    if not agrees:
         logger.info("the decoder is used as it was exported: rebuilt, it gives other masks")
-        return None
-    return decoder
+    return agrees

@@ -8,6 +8,9 @@ import onnxruntime as ort
 import pytest
 
 from onnx_sam import OnnxSam
+from sam_backend.click_decoder import can_be_rebuilt
+from sam_backend.engine import Floats
+from sam_backend.onnx_graph import read_decoder
 from sam_backend.onnx_trim import any_size, used
 from sam_backend.parity import iou
 from tests.conftest import WEIGHTS
@@ -80,6 +83,34 @@ def test_an_unknown_graph_is_refused(exported: onnx.ModelProto, damage: str) -> 
         model.graph.node[next(n for n in slices if n > pads[0] + 40)].op_type = "Identity"
     with pytest.raises(ValueError, match=r"attention|size"):
         any_size(model)
+
+
+def test_the_rebuilt_decoder_of_the_published_weights_gives_the_same_masks() -> None:
+    """So it is not compared at each start, as others are."""
+    model = read_decoder(WEIGHTS / "decoder.onnx").model
+    whole = session(model)
+
+    def decode(
+        features: Floats, coordinates: Floats, codes: Floats, mask: Floats | None
+    ) -> tuple[Floats, Floats]:
+        inputs = {
+            "image_embeddings": features,
+            "point_coords": coordinates,
+            "point_labels": codes,
+            "mask_input": np.zeros((1, 1, 256, 256), np.float32)
+            if mask is None
+            else mask[None, None],
+            "has_mask_input": np.array([mask is not None], np.float32),
+            "orig_im_size": np.array([1024, 1024], np.float32),
+        }
+        names = [given.name for given in whole.get_inputs()]
+        found = read_decoder(WEIGHTS / "decoder.onnx")
+        masks, scores = whole.run(
+            [found.masks, found.scores], {name: inputs[name] for name in names}
+        )
+        return masks[0], scores[0]
+
+    assert can_be_rebuilt(model, session, decode)
 
 
 @pytest.mark.parametrize("shape", [(600, 900), (900, 500)], ids=["wide", "tall"])
