@@ -206,12 +206,11 @@ def _to_image(
     onto = build.op("MatMul", q, build.constant(_by_head(key[0]).transpose(0, 2, 1)))
     onto = build.reshape(onto, (-1, WIDTH))
     scores = build.op("Gemm", onto, image[0], WEIGHTS, transB=1)
-    # A softmax, but divided by its sums after the product, which has fewer columns.
-    least = build.op("Sub", scores, build.op("ReduceMax", scores, axes=[1]))
-    powers = build.op("Exp", least)
-    sums = build.op("ReduceSum", powers, build.constant([1], np.int64))
-    seen = build.op("Div", build.op("MatMul", powers, image[1]), sums)
-    seen = build.op("Reshape", seen, build.constant((_HEADS, -1, WIDTH), np.int64))
+    shares = build.op("Softmax", scores, axis=-1)
+    # With the channels first: rows are what cores share among them, and prompt tokens are few.
+    seen = build.op("Gemm", image[1], shares, transA=1, transB=1)
+    seen = build.op("Transpose", seen, perm=[1, 0])
+    seen = build.reshape(seen, (_HEADS, -1, WIDTH))
     seen = build.op("MatMul", seen, build.constant(_by_head(value[0])))
     seen = build.op("Add", seen, build.constant(value[1].reshape(_HEADS, 1, -1)))
     return build.linear(build.joined(seen, inner), weights.linear(f"{path}/out_proj"))
@@ -232,7 +231,7 @@ def _from_image(
     onto = build.op("MatMul", k, build.constant(_by_head(query[0]).transpose(0, 2, 1)))
     onto = build.reshape(onto, (-1, WIDTH))
     offset = build.op("MatMul", k, build.constant(query[1].reshape(_HEADS, -1, 1)))
-    # (heads * tokens, n): so few shares are made faster side by side than each for itself.
+    # (heads * tokens, n): many softmaxes of a few numbers are slow, unless n lie side by side.
     scores = build.op("Gemm", onto, image[0], build.reshape(offset, (-1, 1)), transB=1)
     count = build.op("Shape", image[0], start=0, end=1)
     by_head = build.op("Concat", build.constant([_HEADS, -1], np.int64), count, axis=0)
