@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import nullcontext
 from functools import cached_property
@@ -29,6 +30,7 @@ from sam_backend.engine import (
     to_model_frame,
 )
 from sam_backend.errors import Refusal, SettingsError
+from sam_backend.scheduling import cores
 from sam_backend.weights import published, sha256
 
 _NOWHERE = -100.0  # logits outside of the image, where a decoder gives none
@@ -270,7 +272,9 @@ def _image_output(session: Session) -> str:
 
 def _session(model: Path | onnx.ModelProto, device: str, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    may_use = cores()
+    # Left to itself it takes one thread a physical core of the machine, which is right for all.
+    options.intra_op_num_threads = threads or (may_use if may_use < (os.cpu_count() or 1) else 0)
     options.log_severity_level = 3  # exported graphs warn about their own constants
     # Threads wait for the next operation in a loop only as long as one takes to come: longer, and
     # they keep the cores from other annotators' clicks, and from Label Studio where it runs beside.

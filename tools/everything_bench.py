@@ -25,11 +25,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from onnx_sam import OnnxSam
 from sam_backend.bulk import everything
 from sam_backend.engine import Engine, Pixels
 from tools.click_protocol import Mask, iou
-from tools.quality import MODEL, Target, drawn_targets, targets_in
+from tools.quality import Target, drawn_targets, served, targets_in
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -132,8 +131,8 @@ def main() -> None:
     for needed in (options.peer_python, options.checkpoint):
         if not needed.exists():
             sys.exit(f"{needed} is missing (`make .venv-bench/ready` makes the environment)")
-    engine = OnnxSam(MODEL / "encoder.onnx", MODEL / "decoder.onnx", "MobileSAM", "cpu")
-    here, there = Score("here"), Score("segment_anything")
+    name, engine = served()
+    here, there = Score(f"here: {name}"), Score("segment_anything")
     with peer(options.peer_python, options.checkpoint, options.crops) as other:
         for objects in pictures(options.folder, options.images):
             pixels = objects[0].image

@@ -4,7 +4,8 @@
     python -m tools.quality --pictures IMAGES docs
 
 FOLDER holds an index.json: a list of objects with image, mask (a binary PNG), set (the domain) and
-label. Without it, a few drawn scenes are measured, which any machine has.
+label. Without it, a few drawn scenes are measured, which any machine has. The model is the one that
+the settings serve: SAM_CHOICE, SAM_ENGINE and the like.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from onnx_sam import OnnxSam
 from sam_backend.engine import Embedding, Engine, Floats, Pixels, upsample
+from sam_backend.engines import check, open_engine, plan
 from sam_backend.segmenter import ObjectPrompt, State, segment
+from sam_backend.settings import Settings
 from tools.click_protocol import (
     MAX_CLICKS,
     Click,
@@ -37,7 +39,6 @@ from tools.click_protocol import (
     tight_box,
 )
 
-MODEL = Path(__file__).parent.parent / "models" / "mobile_sam"
 NO_POINTS = ObjectPrompt(np.zeros((0, 2), np.float32), np.zeros(0, np.float32), None)
 DRAWS = 4000
 
@@ -111,6 +112,13 @@ def follow_protocol(answer: Callable[[ObjectPrompt], Mask], target: Target) -> O
     return Outcome(ious, tight, noisy)
 
 
+def served() -> tuple[str, Engine]:
+    """The model that the server would load with these settings, and what to call it."""
+    chosen = plan(Settings.from_environment())
+    check(chosen)
+    return f"{chosen.name}, {chosen.runtime}", open_engine(chosen)
+
+
 def targets_in(folder: Path, limit: int | None) -> Iterator[Target]:
     entries = json.loads((folder / "index.json").read_text())
     step = 1 if limit is None else max(1, len(entries) // limit)
@@ -151,7 +159,8 @@ def drawn_targets(scenes: int = 4) -> Iterator[Target]:
 def embed(engine: Engine, image: Pixels, cache: Path | None) -> Embedding:
     if cache is None:
         return engine.encode(image)
-    kept = cache / f"{engine.name}-{hashlib.sha256(image.tobytes()).hexdigest()[:24]}.npy"
+    made_by = str(getattr(engine, "fingerprint", engine.name))
+    kept = cache / f"{hashlib.sha256(made_by.encode() + image.tobytes()).hexdigest()[:32]}.npy"
     if not kept.exists():
         cache.mkdir(parents=True, exist_ok=True)
         np.save(kept, engine.encode(image).features)
@@ -238,23 +247,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", help="objects with ground truth")
     parser.add_argument("--limit", type=int, help="measure so many objects, evenly spread")
     parser.add_argument("--cache", type=Path, help="keep embeddings in this folder")
-    parser.add_argument("--model", type=Path, default=MODEL, help="encoder.onnx and decoder.onnx")
-    parser.add_argument("--openvino", action="store_true", help="encode with OpenVINO")
     parser.add_argument("--pictures", type=Path, nargs=2, metavar=("IMAGES", "OUT"))
     options = parser.parse_args()
-    engine = OnnxSam(
-        options.model / "encoder.onnx",
-        options.model / "decoder.onnx",
-        options.model.name + (" on OpenVINO" if options.openvino else ""),
-        openvino=options.openvino,
-    )
+    name, engine = served()
     if options.pictures:
         from tools.quality_pictures import draw_pictures  # noqa: PLC0415 - it imports from here
 
         draw_pictures(engine, *options.pictures)
         return
     targets = targets_in(options.folder, options.limit) if options.folder else drawn_targets()
-    print(report(engine.name, measure(engine, targets, options.cache)))
+    print(report(name, measure(engine, targets, options.cache)))
 
 
 if __name__ == "__main__":
