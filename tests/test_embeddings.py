@@ -108,12 +108,14 @@ def test_a_failure_is_told_to_all_and_not_kept(tmp_path: Path) -> None:
 def test_both_tiers_are_bounded(tmp_path: Path) -> None:
     world = World()
     embeddings = cache(tmp_path, memory=10 * MB, disk=9 * MB)
+    store = embeddings.store
+    assert store is not None
     for n in range(20):
         world.get(embeddings, f"u{n}")
         assert embeddings.nbytes <= 10 * MB
-        assert embeddings.store is not None
-        assert embeddings.store.usage()[1] <= 9 * MB
+        assert store.usage()[1] <= 12 * MB  # one that was just written, and makes room behind
     assert len(embeddings) == 2
+    wait_until(lambda: store.usage()[1] <= 9 * MB)
 
 
 def test_one_that_is_larger_than_the_cache_is_still_answered(tmp_path: Path) -> None:
