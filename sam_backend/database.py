@@ -14,25 +14,31 @@ logger = logging.getLogger("sam_backend")
 
 
 class Database:
-    """One file with its tables. Found damaged, or with other tables, it is begun anew."""
+    """One file with its tables. Found damaged, or with other tables, it is begun anew.
+
+    Never while a process has it open: on closing, SQLite removes files by their names, and they
+    would be those of the new one. So who uses it shares a lock, and who replaces it has it alone.
+    """
 
     def __init__(self, path: Path, schema: str) -> None:
         """OSError or sqlite3.Error, where there can be no such file."""
         self.path = path
         self._schema = schema
-        try:
-            with self._mended():
+        with self._locked(fcntl.LOCK_EX):
+            try:
                 self._begin()
-        except sqlite3.DatabaseError:
+            except sqlite3.DatabaseError as error:
+                if _is_damage(error):
+                    self._begin_anew(str(error))
+                elif not self._is_sound():
+                    raise
             if not self._is_sound():
-                raise
-        if not self._is_sound():
-            self._replace("its tables are of another version, or damaged")
+                self._begin_anew("its tables are of another version, or damaged")
 
     @contextmanager
     def opened(self) -> Iterator[sqlite3.Connection]:
         """A connection for one use: they may not travel between threads, and one costs 0.1 ms."""
-        with self._mended(), _connected(self.path) as db:
+        with self._mended(), self._locked(fcntl.LOCK_SH), _connected(self.path) as db:
             yield db
 
     @contextmanager
@@ -48,29 +54,32 @@ class Database:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            # An operational one is a matter of locks and disks, unless a table or column is gone.
-            if not isinstance(error, sqlite3.OperationalError) or "no such" in str(error):
-                self._replace(str(error))
+            if _is_damage(error):
+                with self._locked(fcntl.LOCK_EX):
+                    if not self._is_sound():  # no other process was first
+                        self._begin_anew(str(error))
             raise
+
+    @contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
+        lock = os.open(self.path.with_suffix(".lock"), flags, 0o600)
+        try:
+            fcntl.flock(lock, how)
+            yield
+        finally:
+            os.close(lock)
 
     def _begin(self) -> None:
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # tokens, say
         with _connected(self.path) as db:
             db.executescript("pragma journal_mode = wal;" + self._schema)
 
-    def _replace(self, why: str) -> None:
-        """Begins the file anew, unless another process just did."""
-        flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
-        lock = os.open(self.path.with_suffix(".lock"), flags, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not self._is_sound():
-                logger.warning("%s is begun anew: %s", self.path, why)
-                for suffix in ("", "-wal", "-shm"):
-                    Path(f"{self.path}{suffix}").unlink(missing_ok=True)
-                self._begin()
-        finally:
-            os.close(lock)
+    def _begin_anew(self, why: str) -> None:
+        logger.warning("%s is begun anew: %s", self.path, why)
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+        self._begin()
 
     def _is_sound(self) -> bool:
         try:
@@ -91,6 +100,11 @@ def _connected(path: Path | str) -> Iterator[sqlite3.Connection]:
             yield db
     except UnicodeDecodeError as error:  # in a name, say, which sqlite3 wanted to complain about
         raise sqlite3.DatabaseError(str(error)) from None
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """An operational error is a matter of locks and disks, unless a table or column is gone."""
+    return not isinstance(error, sqlite3.OperationalError) or "no such" in str(error)
 
 
 def _tables(db: sqlite3.Connection) -> set[tuple[str, str]]:
