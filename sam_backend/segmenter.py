@@ -220,13 +220,16 @@ def _claim(logits: Floats, spots: Indices, positive: Mask) -> None:
         opposite = spots[positive != inside]
         half_way = np.hypot(*(opposite - [x, y]).T).min() / 2 if len(opposite) else np.inf
         limit = min(half_way, np.sqrt(np.count_nonzero(logits > 0)) / 4)
-        rows, columns = np.ogrid[: logits.shape[0], : logits.shape[1]]
-        distance = np.hypot(columns - x, rows - y)
-        alike = logits >= value - 1 if inside else logits <= value + 1
+        reach = int(max(limit, 1.5)) + 1  # of an image, the rest would take longer than a decode
+        top, left = max(0, y - reach), max(0, x - reach)
+        near = logits[top : y + reach + 1, left : x + reach + 1]
+        rows, columns = np.ogrid[: near.shape[0], : near.shape[1]]
+        distance = np.hypot(columns + left - x, rows + top - y)
+        alike = near >= value - 1 if inside else near <= value + 1
         # Next to the click likeness does not matter: scaling up would bring the old side back.
         spot = (distance <= limit) & alike | (distance <= min(half_way, 1.5))
-        _, labels = cv2.connectedComponents((spot & ((logits > 0) != inside)).astype(np.uint8))
-        logits[labels == labels[y, x]] = SETTLED if inside else -SETTLED
+        _, labels = cv2.connectedComponents((spot & ((near > 0) != inside)).astype(np.uint8))
+        near[labels == labels[y - top, x - left]] = SETTLED if inside else -SETTLED
 
 
 def _clean(logits: Floats, spots: Indices) -> None:

@@ -164,6 +164,17 @@ def test_a_negative_click_is_outside_even_when_all_masks_hold_it() -> None:
     assert mask.sum() > 0.7 * disc_mask(256, 256, 80).sum()
 
 
+@pytest.mark.parametrize(("right", "down"), [(0, 180), (200, 0), (240, 236)])
+def test_a_click_claims_the_same_spot_wherever_the_object_lies(right: int, down: int) -> None:
+    def answer(x: int, y: int) -> Mask:
+        fake = engine([disc(x, y, 60)] * 4)
+        return segment(fake, IMAGE, prompt((x, y, True), (x + 40, y, False))).mask
+
+    whole, here, there = disc_mask(90, 90, 60), answer(90, 90), answer(90 + right, 90 + down)
+    assert here.sum() < whole.sum()
+    np.testing.assert_array_equal(np.roll(here, (down, right), axis=(0, 1)), there)
+
+
 def test_clicks_that_share_a_low_res_pixel_are_both_right() -> None:
     large = Embedding(IMAGE.features, height=2048, width=2048)
     fake = engine([disc(256, 256, 80)] * 4)
