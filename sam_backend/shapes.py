@@ -22,6 +22,13 @@ Value = dict[str, Any]  # the geometry in a result's `value`
 # Contours run through the middles of pixels. In a picture of twice the size that is a quarter of
 # a pixel inside the mask's edge instead of half a one.
 _FINER = 2
+# A mask is long runs of one number, and of nothing at all less the pixel before: a third of the
+# time, and of the size, that the encoder takes by itself.
+_PNG = (
+    *(cv2.IMWRITE_PNG_COMPRESSION, 1),
+    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB),
+    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
+)
 
 
 def brush(mask: Mask) -> list[Value]:
@@ -32,7 +39,7 @@ def bitmask(mask: Mask) -> list[Value]:
     """A PNG, black where the mask is, transparent elsewhere."""
     pixels = np.zeros((*mask.shape, 4), np.uint8)
     pixels[..., 3] = mask * np.uint8(255)
-    encoded, png = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    encoded, png = cv2.imencode(".png", pixels, _PNG)
     if not encoded:
         raise MemoryError("the mask cannot be written as PNG")
     return [{"imageDataURL": "data:image/png;base64," + base64.b64encode(png.tobytes()).decode()}]
@@ -58,10 +65,18 @@ def polygons(mask: Mask, tolerance: float) -> list[Value]:
 
     Label Studio's polygons have no holes: what lies in one is filled, and that is said once.
     """
+    pixels = mask.astype(np.uint8)
+    left, top, width, height = cv2.boundingRect(pixels)
     finer = cv2.resize(
-        mask.astype(np.uint8), None, fx=_FINER, fy=_FINER, interpolation=cv2.INTER_NEAREST
+        pixels[top : top + height, left : left + width],
+        None,
+        fx=_FINER,
+        fy=_FINER,
+        interpolation=cv2.INTER_NEAREST,
     )
-    contours, hierarchy = cv2.findContours(finer, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    contours, hierarchy = cv2.findContours(
+        finer, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(left * _FINER, top * _FINER)
+    )
     is_outer = hierarchy[0, :, 3] < 0
     if not is_outer.all():
         _say_once("polygons have no holes: those of a mask are filled")
