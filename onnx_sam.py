@@ -15,7 +15,7 @@ import onnx
 import onnxruntime as ort
 
 from sam_backend import onnx_graph
-from sam_backend.click_decoder import ClickDecoder, can_be_rebuilt
+from sam_backend.click_decoder import ClickDecoder, open_click_decoder
 from sam_backend.encoder import Session, TrimmedEncoder, open_trimmed, used_tokens
 from sam_backend.engine import (
     LOW_RES_SIDE,
@@ -169,11 +169,15 @@ class OnnxSam:
             size = MODEL_SIDE, MODEL_SIDE
             return self._exported(features, _prompt(coordinates, codes, mask), size)
 
-        if not is_known and not can_be_rebuilt(self._gives.model, self._session, exported):
-            return None
-        decoder = ClickDecoder(
-            self._gives.model, lambda model: self._open(model, cores_a_run=_CORES_A_DECODE)
-        )
+        decoder = None
+        if not is_known:
+            decoder = open_click_decoder(self._gives.model, self._session, exported)
+            if decoder is None:
+                return None
+        if decoder is None or self._openvino:  # compared in full precision, whatever serves
+            decoder = ClickDecoder(
+                self._gives.model, lambda model: self._open(model, cores_a_run=_CORES_A_DECODE)
+            )
         decoder.warm_up()
         return decoder
 

@@ -160,21 +160,23 @@ class ClickDecoder:
         return True
 
     def _masked(self) -> Session:
-        """Opened when first needed: it takes as much memory as the other one."""
+        """Opened when first needed, which `warm_up` is, unless a click comes before."""
         with self._lock:
             if self._with_mask is None:
                 self._with_mask = self._open_session(self._with_mask_model)
         return self._with_mask
 
 
-def can_be_rebuilt(model: onnx.ModelProto, open_session: OpenSession, decode: Decode) -> bool:
-    """Whether a decoder for clicks can be made of this one, and gives the same masks."""
+def open_click_decoder(
+    model: onnx.ModelProto, open_session: OpenSession, decode: Decode
+) -> ClickDecoder | None:
+    """The decoder for clicks, or None if this one cannot be rebuilt to give the same masks."""
     try:
-        rebuilt = ClickDecoder(model, open_session)
+        decoder = ClickDecoder(model, open_session)
     except (KeyError, ValueError, StopIteration) as error:
         logger.info("the decoder is used as it was exported: %r", error)
-        return False
-    agrees = rebuilt.agrees_with(decode)
-    if not agrees:
+        return None
+    if not decoder.agrees_with(decode):
         logger.info("the decoder is used as it was exported: rebuilt, it gives other masks")
-    return agrees
+        return None
+    return decoder

@@ -25,15 +25,15 @@ class Database:
         self.path = path
         self._schema = schema
         with self._locked(fcntl.LOCK_EX):
+            why = "its tables are of another version, or damaged"
             try:
                 self._begin()
             except sqlite3.DatabaseError as error:
-                if _is_damage(error):
-                    self._begin_anew(str(error))
-                elif not self._is_sound():
+                if not _is_damage(error) and not self._is_sound():
                     raise
+                why = str(error)
             if not self._is_sound():
-                self._begin_anew("its tables are of another version, or damaged")
+                self._begin_anew(why)
 
     @contextmanager
     def opened(self) -> Iterator[sqlite3.Connection]:
