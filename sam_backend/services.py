@@ -19,12 +19,12 @@ from sam_backend.images import Images
 from sam_backend.joining import Memory, ended, join, newest_draft
 from sam_backend.label_config import ImageObject, LabelConfig
 from sam_backend.label_studio import LabelStudioAccess
+from sam_backend.latest_clicks import LatestClicks
 from sam_backend.objects import Objects
 from sam_backend.prompts import Prompt, Target
 from sam_backend.scheduling import Schedule, ScheduledEngine, cores
 from sam_backend.settings import Settings
 from sam_backend.state import RefusalRecord, State
-from sam_backend.turns import Turns
 
 logger = logging.getLogger("sam_backend")
 
@@ -39,7 +39,7 @@ class Services:
         self.model_version = model_version
         self.state = State.in_folder(settings.model_dir)
         self.objects = Objects()
-        self.turns = Turns(self.state.path.with_name("turns"))
+        self.latest_clicks = LatestClicks()
         self._schedule = Schedule(encodes=1, decodes=cores())
         self.access = LabelStudioAccess(settings, self.state.connection, Belief(self.state))
         self.images = Images(settings, Fetcher(settings, self.access), self._schedule, self.engine)
@@ -90,8 +90,8 @@ class Services:
     ) -> AbstractContextManager[None]:
         """A request's turn, which a newer one with the same prompts overtakes."""
         place = (project, task_id, target)
-        turn = self.turns.begin(place, (prompt.id for prompt in prompts))
-        return stale.overtaken_by(lambda: self.turns.is_overtaken(turn))
+        click = self.latest_clicks.begin(place, (prompt.id for prompt in prompts))
+        return stale.overtaken_by(lambda: self.latest_clicks.is_overtaken(click))
 
     def wait_for_a_gap(self, deadline: float | None) -> None:
         """Returns when nobody clicks, or at a deadline of `time.monotonic()`."""

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import base64
-import os
-import subprocess
-import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from functools import partial
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
+from sam_backend.latest_clicks import Click, LatestClicks
 from sam_backend.server import create_app
-from sam_backend.turns import Turn, Turns
 from tests import shades
 from tests.held import wait_until
 
@@ -30,15 +27,15 @@ def engine() -> shades.FakeEngine:
 @pytest.fixture
 def client(tmp_path: Path, engine: shades.FakeEngine) -> FlaskClient:
     services = shades.services(tmp_path, engine)
-    begin, begun = services.turns.begin, list[Turn]()
+    begin, begun = services.latest_clicks.begin, list[Click]()
 
-    def counted(place: object, prompt_ids: Iterable[str]) -> Turn:
+    def counted(place: Hashable, prompt_ids: Iterable[str]) -> Click:
         begun.append(begin(place, prompt_ids))
         return begun[-1]
 
-    services.turns.begin = counted  # type: ignore[method-assign]
+    services.latest_clicks.begin = counted  # type: ignore[method-assign]
     app = create_app(services.settings, services)
-    app.config["turns"] = begun
+    app.config["clicks"] = begun
     return app.test_client()
 
 
@@ -61,11 +58,11 @@ def answers(
         assert response.status_code == 200
         regions[n] = len(response.json["results"][0]["result"])
 
-    turns = client.application.config["turns"]
+    clicks = client.application.config["clicks"]
     threads = [threading.Thread(target=send, args=(n,)) for n in range(len(bodies))]
     for n, thread in enumerate(threads, start=1):
         thread.start()
-        wait_until(partial(lambda n: len(turns) == n, n))
+        wait_until(partial(lambda n: len(clicks) == n, n))
     wait_until(lambda: waiting)
     go.set()
     for thread in threads:
@@ -107,42 +104,19 @@ def test_a_stale_click_is_no_error(client: FlaskClient, engine: shades.FakeEngin
 PLACE = ("1", "7", "image")
 
 
-def test_a_click_in_another_worker_overtakes_too(tmp_path: Path) -> None:
-    turns = Turns(tmp_path / "turns")
-    older, unconcerned = turns.begin(PLACE, ["p1"]), turns.begin(PLACE, ["q1"])
-    code = (
-        "import sys, pathlib; from sam_backend.turns import Turns;"
-        f"Turns(pathlib.Path(sys.argv[1])).begin({PLACE!r}, ['p1', 'p2'])"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "turns")]
-    subprocess.run(command, check=True, timeout=60, env=os.environ | {"PYTHONHASHSEED": "7"})
-    assert turns.is_overtaken(older)
-    assert not turns.is_overtaken(unconcerned)
+def test_a_click_is_overtaken_by_the_next_one_with_its_prompt_only() -> None:
+    clicks = LatestClicks()
+    older, unconcerned = clicks.begin(PLACE, ["p1"]), clicks.begin(PLACE, ["q1"])
+    newer = clicks.begin(PLACE, ["p1", "p2"])
+    assert clicks.is_overtaken(older)
+    assert not clicks.is_overtaken(unconcerned)
+    assert not clicks.is_overtaken(newer)
 
 
-def test_the_newest_is_overtaken_by_none_though_the_clock_began_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    turns = Turns(tmp_path / "turns")
-    before = turns.begin(PLACE, ["p1"])
-    monkeypatch.setattr("time.monotonic_ns", lambda: 0)
-    after = turns.begin(PLACE, ["p1", "p2"])
-    assert turns.is_overtaken(before)
-    assert not turns.is_overtaken(after)
-
-
-@pytest.mark.parametrize("content", [b"", b"cut", b"\xff" * (1 << 18)])
-def test_a_damaged_file_overtakes_nobody(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "turns").write_bytes(content)
-    turns = Turns(tmp_path / "turns")
-    first = turns.begin(PLACE, ["p1"])
-    assert not turns.is_overtaken(first)
-    turns.begin(PLACE, ["p1"])
-    assert turns.is_overtaken(first)
-
-
-def test_where_no_file_can_be_it_holds_within_a_worker(tmp_path: Path) -> None:
-    turns = Turns(tmp_path / "no such folder" / "turns")
-    first = turns.begin(PLACE, ["p1"])
-    turns.begin(PLACE, ["p1"])
-    assert turns.is_overtaken(first)
+def test_what_is_remembered_of_clicks_is_bounded() -> None:
+    clicks = LatestClicks()
+    first = clicks.begin(PLACE, ["p1"])
+    clicks.begin(PLACE, (f"q{n}" for n in range(1 << 15)))
+    clicks.begin(PLACE, ["p2"])
+    assert not clicks.is_overtaken(first)
+    assert len(clicks._latest) == 1 << 14
