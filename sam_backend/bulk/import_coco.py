@@ -15,8 +15,8 @@ from sam_backend import label_config
 from sam_backend.errors import Refusal
 from sam_backend.exports import task_data
 from sam_backend.exports.coco_import import Coco, Import
-from sam_backend.exports.files import replaced
 from sam_backend.settings import Settings
+from sam_backend.whole_files import replacing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         data = task_data.of_tasks(options.tasks, config)
     tasks = 0
     try:
-        with replaced(options.out) as file:
+        with replacing(options.out) as file:
             kind = "predictions" if options.predictions else "annotations"
             for task in coming.tasks(data, kind):
                 file.write(b",\n" if tasks else b"[\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +11,7 @@ import orjson
 from sam_backend.bulk.journal import Journal
 from sam_backend.errors import Refusal
 from sam_backend.studio_api import StudioApi
+from sam_backend.whole_files import replacing
 
 Task = Mapping[str, Any]
 Prediction = dict[str, Any]
@@ -141,16 +141,12 @@ class ToFile:
 
     def finish(self, tasks: Tasks, *, complete: bool) -> None:
         """Writes the file in one go. What failed is tried again when the run is repeated."""
-        new = self._path.with_name(self._path.name + ".new")
-        with new.open("wb") as file:
+        with replacing(self._path, durable=True) as file:
             separator = b"[\n"
             for entry in self._entries(tasks):
                 file.write(separator + orjson.dumps(entry))
                 separator = b",\n"
             file.write(b"\n]\n" if separator == b",\n" else b"[]\n")
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._path)
         self._journal.close(remove=complete)
 
     def _entries(self, tasks: Tasks) -> Iterator[Mapping[str, Any]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -12,17 +10,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
-from sam_backend import label_config, rle
+from sam_backend import label_config, masks
 from sam_backend.bulk.answers import Answer
 from sam_backend.engine import Pixels
 from sam_backend.errors import Refusal
+from sam_backend.masks import Mask
 from sam_backend.regions import Result
 from sam_backend.services import Services
-
-Mask = npt.NDArray[np.bool_]
+from sam_backend.whole_files import replacing
 
 CONTACT_SHEET = "contact-sheet.jpg"
 LONGEST_SIDE = 1600
@@ -66,7 +62,7 @@ def overlay(pixels: Pixels, results: Sequence[Result]) -> Pixels:
     parts: dict[str, list[Result]] = {}
     for result in results:
         parts.setdefault(str(result["id"]), []).append(result)
-    masks = {
+    covered = {
         id_: cv2.resize(
             mask_of(group[0], *pixels.shape[:2]).astype(np.uint8),
             size,
@@ -76,8 +72,8 @@ def overlay(pixels: Pixels, results: Sequence[Result]) -> Pixels:
     }
     captions = []
     # The large ones first, so that they do not hide what lies in them.
-    for number, id_ in enumerate(sorted(masks, key=lambda id_: -int(masks[id_].sum()))):
-        colour, mask = _COLOURS[number % len(_COLOURS)], masks[id_]
+    for number, id_ in enumerate(sorted(covered, key=lambda id_: -int(covered[id_].sum()))):
+        colour, mask = _COLOURS[number % len(_COLOURS)], covered[id_]
         inside = mask > 0
         canvas[inside] = (0.55 * canvas[inside] + 0.45 * np.array(colour)).astype(np.uint8)
         outlines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
@@ -92,25 +88,14 @@ def overlay(pixels: Pixels, results: Sequence[Result]) -> Pixels:
 
 
 def mask_of(result: Result, height: int, width: int) -> Mask:
-    """The pixels (height, width) that a region covers, whatever its form."""
+    """The pixels (height, width) that a region covers, as an export paints them; boxes as well."""
     value = result["value"]
-    if "rle" in value:
-        return rle.decode(value["rle"], height, width)
-    if "imageDataURL" in value:
-        png = base64.b64decode(value["imageDataURL"].partition(",")[2])
-        with Image.open(io.BytesIO(png)) as image:
-            return np.asarray(image.convert("RGBA"))[..., 3] > 0
-    if "points" in value:
-        corners = np.array(value["points"], float)
-    else:
-        x, y, right, bottom = (
-            value["x"], value["y"], value["x"] + value["width"], value["y"] + value["height"],
-        )  # fmt: skip
-        corners = np.array([(x, y), (right, y), (right, bottom), (x, bottom)])
-    mask = np.zeros((height, width), np.uint8)
-    pixels = np.rint(corners / 100 * [width, height] - 0.5).astype(np.int32)
-    cv2.fillPoly(mask, [pixels], 1)
-    return mask > 0
+    if "width" not in value:
+        return masks.read(value, height, width)
+    left, top = value["x"], value["y"]
+    right, bottom = left + value["width"], top + value["height"]
+    corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+    return masks.read({"points": corners}, height, width)
 
 
 def contact_sheet(folder: Path) -> None:
@@ -171,9 +156,8 @@ def _write(path: Path, picture: Pixels) -> None:
     encoded, jpeg = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if not encoded:
         raise Refusal("output", f"{path} cannot be written as JPEG")
-    new = path.with_suffix(".new")
     try:
-        new.write_bytes(jpeg.tobytes())
-        new.replace(path)
+        with replacing(path) as file:
+            file.write(jpeg.tobytes())
     except OSError as error:
         raise Refusal("output", f"{path} cannot be written: {error.strerror}") from None

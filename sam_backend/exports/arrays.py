@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sam_backend.exports.files import replaced
 from sam_backend.exports.formats import Add, Picture
 from sam_backend.exports.names import SafeNames, safe
 from sam_backend.exports.regions import Region
 from sam_backend.masks import Mask
+from sam_backend.whole_files import replacing
 
 
 class Arrays:
@@ -26,7 +26,7 @@ class Arrays:
     def picture(self, picture: Picture) -> Iterator[Add]:
         names = SafeNames()
         with (
-            replaced(self._folder / f"{picture.name}.npz") as file,
+            replacing(self._folder / f"{picture.name}.npz") as file,
             zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         ):
 

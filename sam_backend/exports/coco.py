@@ -13,10 +13,10 @@ import numpy as np
 import orjson
 
 from sam_backend.exports import coco_rle, outlines
-from sam_backend.exports.files import replaced
 from sam_backend.exports.formats import Add, Categories, Picture
 from sam_backend.exports.regions import Region
 from sam_backend.masks import Mask
+from sam_backend.whole_files import replacing
 
 
 class Coco:
@@ -51,7 +51,7 @@ class Coco:
             {"id": number, "name": name, "supercategory": ""}
             for number, name in enumerate(self._categories.names, start=1)
         ]
-        with replaced(self._path) as file:
+        with replacing(self._path) as file:
             file.write(b'{"info": {"description": "masks from Label Studio"}, "licenses": [],\n')
             file.write(b'"categories": ' + orjson.dumps(categories) + b',\n"images": [\n')
             self._images.copy_to(file)

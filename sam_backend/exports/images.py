@@ -11,11 +11,11 @@ import numpy as np
 import orjson
 from PIL import Image
 
-from sam_backend.exports.files import replaced
 from sam_backend.exports.formats import Add, Categories, Picture
 from sam_backend.exports.names import SafeNames, safe
 from sam_backend.exports.regions import Region
 from sam_backend.masks import Mask
+from sam_backend.whole_files import replacing
 
 _MOST_REGIONS = 65535
 _FAST = 1  # PNG compression: masks are small whatever the level
@@ -126,10 +126,10 @@ def _black_and_white(mask: Mask) -> Image.Image:
 
 
 def _write(path: Path, image: Image.Image) -> None:
-    with replaced(path) as file:
+    with replacing(path) as file:
         image.save(file, "PNG", compress_level=_FAST)
 
 
 def _write_json(path: Path, value: object) -> None:
-    with replaced(path) as file:
+    with replacing(path) as file:
         file.write(orjson.dumps(value, option=orjson.OPT_INDENT_2))

@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 import orjson
 
 from sam_backend.exports import outlines
-from sam_backend.exports.files import replaced
 from sam_backend.exports.formats import Add, Categories, Picture
 from sam_backend.exports.names import SafeNames
 from sam_backend.exports.regions import Region
 from sam_backend.masks import Mask
+from sam_backend.whole_files import replacing
 
 
 class Yolo:
@@ -34,7 +34,7 @@ class Yolo:
             name = PurePosixPath(picture.file_name).with_suffix(".txt")
             self._path = self._folder / "labels" / self._names.free(str(name))
         before = self._path.read_bytes() if goes_on else b""
-        with replaced(self._path) as file:
+        with replacing(self._path) as file:
             file.write(before)
 
             def add(region: Region, mask: Mask) -> None:
@@ -48,7 +48,7 @@ class Yolo:
             for number, name in enumerate(self._categories.names)
         )
         text = f"path: .\ntrain: images\nval: images\nnames:\n{names}"
-        with replaced(self._folder / "data.yaml") as file:
+        with replacing(self._folder / "data.yaml") as file:
             file.write(text.encode())
 
     def _line(self, region: Region, mask: Mask) -> bytes:

@@ -1,7 +1,8 @@
-"""Files that are there whole, or not at all."""
+"""Files that are there as a whole, or not at all."""
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +11,19 @@ from typing import BinaryIO
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which takes the path's place at the end; without an error only."""
+def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
+    """A file to write. At the end it takes the place of the one at `path`; on an error it goes.
+
+    `durable`: its content is on the disk by then, for a file that outlives a power cut.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".part-{uuid.uuid4().hex}")
     try:
         with temporary.open("wb") as file:
             yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
