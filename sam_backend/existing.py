@@ -15,14 +15,12 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from sam_backend import drafts, masks, rle
 from sam_backend.engine import LOW_RES_SIDE, MODEL_SIDE, Floats, scaled_size, upsample
+from sam_backend.mask import Mask
 from sam_backend.prompts import Prompt, Target
 from sam_backend.segmenter import ObjectPrompt, Segmentation
-
-Mask = npt.NDArray[np.bool_]  # (H, W)
 
 # Of an image whose masks are read ahead: its size is not known yet, only what a task says of it.
 MOST_PIXELS_AHEAD = 200_000_000

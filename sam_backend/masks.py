@@ -13,9 +13,9 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from sam_backend import rle
+from sam_backend.mask import Mask
 from sam_backend.pictures import MOST_PIXELS
 
-Mask = npt.NDArray[np.bool_]  # (H, W)
 Points = npt.NDArray[np.float64]  # (N, 2) x, y in pixels, (0, 0) the picture's top left corner
 
 

@@ -12,6 +12,7 @@ from sam_backend import existing, prompts
 from sam_backend.engine import Embedding, Engine
 from sam_backend.errors import Refusal
 from sam_backend.existing import Region
+from sam_backend.mask import Mask
 from sam_backend.prompts import Prompt, Target
 from sam_backend.segmenter import Segmentation, State, alternatives, resume, segment
 
@@ -48,7 +49,7 @@ class Objects:
 
     def __init__(self) -> None:
         self._states: Recent[State] = Recent(KEPT_STATES)
-        self._masks: Recent[existing.Mask] = Recent(KEPT_MASKS)
+        self._masks: Recent[Mask] = Recent(KEPT_MASKS)
 
     def read_ahead(self, task: Mapping[str, Any]) -> None:
         """The masks that a task's clicks will be compared with."""
@@ -110,13 +111,13 @@ class Objects:
         known = existing.regions(task, target, self._masks)
         alone: list[State] = []
 
-        def seen() -> existing.Mask:
+        def seen() -> Mask:
             # Asked with each click of an object, and answered with its first.
             first = prompts.object_prompt(group[:1], target)
             key = (task.get("id"), target, group[0].id, "alone")
             alone.append(segment(engine, embedding, first, self._states.get(key)).state)
             self._states.put(key, alone[0])
-            mask: existing.Mask = alone[0].logits > 0
+            mask: Mask = alone[0].logits > 0
             return mask
 
         region = existing.meant(group[0], target, known, seen)

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from sam_backend import shapes
 from sam_backend.errors import Refusal
 from sam_backend.label_config import Control, LabelConfig, Wishes
+from sam_backend.mask import Mask
 from sam_backend.prompts import Target
-from sam_backend.segmenter import Mask
 
 Result = dict[str, Any]
 

@@ -31,8 +31,8 @@ from sam_backend.engine import (
     scaled_size,
     upsample,
 )
+from sam_backend.mask import Mask
 
-Mask = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
 
 SINGLE_MASK, WHOLE = 0, 3  # the engine's tokens for one unambiguous mask, and for the largest

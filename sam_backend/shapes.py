@@ -10,13 +10,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from sam_backend import rle
+from sam_backend.mask import Mask, tight_box
 
 logger = logging.getLogger("sam_backend")
 
-Mask = npt.NDArray[np.bool_]  # (H, W), at least one pixel true
 Value = dict[str, Any]  # the geometry in a result's `value`
 
 # Contours run through the middles of pixels. In a picture of twice the size that is a quarter of
@@ -48,13 +47,13 @@ def bitmask(mask: Mask) -> list[Value]:
 def rectangle(mask: Mask) -> list[Value]:
     """The tight box around the mask, in percent."""
     height, width = mask.shape
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    left, top, right, bottom = tight_box(mask) or (0, 0, 0, 0)
     return [
         {
-            "x": 100 * float(columns[0]) / width,
-            "y": 100 * float(rows[0]) / height,
-            "width": 100 * float(columns[-1] + 1 - columns[0]) / width,
-            "height": 100 * float(rows[-1] + 1 - rows[0]) / height,
+            "x": 100 * left / width,
+            "y": 100 * top / height,
+            "width": 100 * (right - left) / width,
+            "height": 100 * (bottom - top) / height,
             "rotation": 0,
         }
     ]

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 
 from sam_backend import rle, shapes
 from sam_backend.engine import Engine
+from sam_backend.mask import Mask
 from sam_backend.objects import Objects
 from sam_backend.prompts import Prompt, Target
 from sam_backend.server import create_app
@@ -19,8 +20,6 @@ from sam_backend.services import Services
 from tests.fakes import DiscEngine, keypoint, rectangle, request_body
 from tests.test_masks import iou, scene
 from tests.test_protocol import click, mask_of, post
-
-Mask = shapes.Mask
 
 
 def disc(x: float, y: float, radius: float) -> Mask:

@@ -18,10 +18,10 @@ from pycocotools.coco import COCO
 
 from sam_backend import masks, rle, shapes
 from sam_backend.__main__ import main
+from sam_backend.mask import Mask
 from tests.conftest import REPOSITORY
 from tests.loopback import always, site
 
-Mask = npt.NDArray[np.bool_]
 Json = dict[str, Any]
 HEIGHT, WIDTH = 60, 80
 

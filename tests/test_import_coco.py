@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from pycocotools import mask as coco_masks
 
 from sam_backend import masks
 from sam_backend.__main__ import main
 from sam_backend.exports import coco_rle
+from sam_backend.mask import Mask
 from tests.conftest import REPOSITORY
 
-Mask = npt.NDArray[np.bool_]
 Json = dict[str, Any]
 HEIGHT, WIDTH = 60, 80
 SQUARE = [10, 10, 30, 10, 30, 30, 10, 30]

@@ -13,9 +13,8 @@ import pytest
 from PIL import Image
 
 from sam_backend.engine import Embedding, Engine, upsample
+from sam_backend.mask import Mask
 from sam_backend.segmenter import ObjectPrompt, segment
-
-Mask = npt.NDArray[np.bool_]
 
 
 def iou(a: Mask, b: Mask) -> float:

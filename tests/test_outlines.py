@@ -7,7 +7,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,8 +15,8 @@ from pycocotools import mask as coco_masks
 
 from sam_backend import masks
 from sam_backend.exports import coco_rle, outlines
+from sam_backend.mask import Mask
 
-Mask = npt.NDArray[np.bool_]
 some_masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=16))
 
 

@@ -11,7 +11,7 @@ import pytest
 from sam_backend import label_config, masks
 from sam_backend.bulk import preview
 from sam_backend.bulk.everything import Proposal
-from sam_backend.masks import Mask
+from sam_backend.mask import Mask
 from sam_backend.prompts import Target
 from sam_backend.regions import Output, Result
 

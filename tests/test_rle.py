@@ -11,8 +11,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from label_studio_sdk.converter import brush
 
 from sam_backend import rle
+from sam_backend.mask import Mask
 
-Mask = npt.NDArray[np.bool_]
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=40))
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from onnx_sam import OnnxSam
 from sam_backend.engine import Embedding, Floats, Pixels
+from sam_backend.mask import Mask
 from sam_backend.segmenter import ObjectPrompt, Segmentation, segment
-from tools.click_protocol import Click, Mask, iou, next_click, noisy_box, tight_box
+from tools.click_protocol import Click, iou, next_click, noisy_box, tight_box
 from tools.quality import as_prompt, drawn_targets, measure, targets_in
 
 REPOSITORY = Path(__file__).parent.parent

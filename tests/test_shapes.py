@@ -8,15 +8,14 @@ import logging
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from sam_backend import shapes
+from sam_backend.mask import Mask
 
-Mask = npt.NDArray[np.bool_]
 some_masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=30)).filter(np.any)
 
 

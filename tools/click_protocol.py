@@ -10,11 +10,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from sam_backend.engine import Floats
-
-Mask = npt.NDArray[np.bool_]
+from sam_backend.mask import Mask
 
 MAX_CLICKS = 10
 

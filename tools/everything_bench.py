@@ -27,7 +27,8 @@ from PIL import Image
 
 from sam_backend.bulk import everything
 from sam_backend.engine import Engine, Pixels
-from tools.click_protocol import Mask, iou
+from sam_backend.mask import Mask
+from tools.click_protocol import iou
 from tools.quality import Target, drawn_targets, served, targets_in
 
 ROOT = Path(__file__).resolve().parents[1]

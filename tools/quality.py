@@ -26,12 +26,12 @@ from PIL import Image
 
 from sam_backend.engine import Embedding, Engine, Floats, Pixels, upsample
 from sam_backend.engines import check, open_engine, plan
+from sam_backend.mask import Mask
 from sam_backend.segmenter import ObjectPrompt, State, segment
 from sam_backend.settings import Settings
 from tools.click_protocol import (
     MAX_CLICKS,
     Click,
-    Mask,
     clicks_to_reach,
     iou,
     next_click,

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from sam_backend.engine import Engine, Pixels
-from tools.click_protocol import Click, Mask
+from sam_backend.mask import Mask
+from tools.click_protocol import Click
 from tools.quality import Annotation, as_prompt
 
 PANEL_WIDTH = 300  # pixels

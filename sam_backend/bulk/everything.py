@@ -25,8 +25,8 @@ from sam_backend.engine import (
     scaled_size,
     upsample,
 )
+from sam_backend.mask import Mask, tight_box
 
-Mask = npt.NDArray[np.bool_]
 Bits = npt.NDArray[np.uint8]
 Level = Literal["all", "whole", "part", "subpart"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -176,10 +176,9 @@ def _candidate(seen: Floats, score: float, view: _View, whole: _View) -> _Candid
         if _is_cut(mask, view, whole):
             return None
         mask = _in_whole(mask, view, whole)
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
+    box = tight_box(mask)
+    if box is None:
         return None
-    box = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
     bits, area = np.packbits(mask), int(np.count_nonzero(mask))
     return _Candidate(score, bits, area, box, seen.astype(np.float16), view)
 

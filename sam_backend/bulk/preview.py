@@ -15,7 +15,7 @@ from sam_backend import label_config, masks
 from sam_backend.bulk.answers import Answer
 from sam_backend.engine import Pixels
 from sam_backend.errors import Refusal
-from sam_backend.masks import Mask
+from sam_backend.mask import Mask
 from sam_backend.regions import Result
 from sam_backend.services import Services
 from sam_backend.whole_files import replacing

@@ -15,7 +15,7 @@ import orjson
 from sam_backend.exports import coco_rle, outlines
 from sam_backend.exports.formats import Add, Categories, Picture
 from sam_backend.exports.regions import Region
-from sam_backend.masks import Mask
+from sam_backend.mask import Mask, tight_box
 from sam_backend.whole_files import replacing
 
 
@@ -60,14 +60,13 @@ class Coco:
             file.write(b"\n]}\n")
 
     def _annotation(self, picture: Picture, region: Region, mask: Mask) -> dict[str, Any]:
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        left, top = int(columns[0]), int(rows[0])
+        left, top, right, bottom = tight_box(mask) or (0, 0, 0, 0)
         annotation: dict[str, Any] = {
             "image_id": self._images.count,
             "category_id": self._categories.number(region),
             "segmentation": self._segmentation(mask),
             "area": int(np.count_nonzero(mask)),
-            "bbox": [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top],
+            "bbox": [left, top, right - left, bottom - top],
             "iscrowd": 0,
             "annotation_id": picture.annotation,
             "region_id": region.id,

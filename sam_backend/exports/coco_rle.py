@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sam_backend.mask import Mask
 from sam_backend.pictures import MOST_PIXELS
 
-Mask = npt.NDArray[np.bool_]  # (H, W)
 Ints = npt.NDArray[np.int64]
 
 _GROUPS = 7  # of five bits, in 32 bits and a sign

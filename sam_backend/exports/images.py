@@ -14,7 +14,7 @@ from PIL import Image
 from sam_backend.exports.formats import Add, Categories, Picture
 from sam_backend.exports.names import SafeNames, safe
 from sam_backend.exports.regions import Region
-from sam_backend.masks import Mask
+from sam_backend.mask import Mask
 from sam_backend.whole_files import replacing
 
 _MOST_REGIONS = 65535

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Mask = npt.NDArray[np.bool_]  # (H, W)
+from sam_backend.mask import Mask, tight_box
+
 Ints = npt.NDArray[np.int64]
 Polygon = Ints  # (N, 2) x, y of pixels' corners, clockwise as seen; the first is not repeated
 
@@ -22,11 +23,11 @@ def parts(mask: Mask) -> list[Polygon]:
     A hole is reached by a cut from its part's outline and back the same way, which takes no
     pixel: polygons in COCO and YOLO have no other way to a hole.
     """
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
+    box = tight_box(mask)
+    if box is None:
         return []
-    top, left = rows[0], columns[0]
-    lines = _lines(mask[top : rows[-1] + 1, left : columns[-1] + 1])
+    left, top, right, bottom = box
+    lines = _lines(mask[top:bottom, left:right])
     return [np.array(list(_flat(line)), np.int64) + np.array([left, top]) for line in lines]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sam_backend import masks
 from sam_backend.drafts import mappings
-from sam_backend.masks import Mask
+from sam_backend.mask import Mask
 
 UNLABELED = "unlabeled"
 

@@ -12,7 +12,7 @@ from sam_backend.exports import outlines
 from sam_backend.exports.formats import Add, Categories, Picture
 from sam_backend.exports.names import SafeNames
 from sam_backend.exports.regions import Region
-from sam_backend.masks import Mask
+from sam_backend.mask import Mask
 from sam_backend.whole_files import replacing
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from enum import Enum
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-Mask = npt.NDArray[np.bool_]
+from sam_backend.mask import Mask
+
 WIDTH, HEIGHT = 640, 426
 
 

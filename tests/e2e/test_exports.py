@@ -20,9 +20,10 @@ from pycocotools import mask as coco_masks
 from pycocotools.coco import COCO
 
 from sam_backend import rle, shapes
+from sam_backend.mask import Mask
 from tests.e2e.conftest import REPOSITORY, BackEnd, MakeProject, Project
 from tests.e2e.editor import KEYPOINT, Editor
-from tests.e2e.pictures import HEIGHT, WIDTH, Mask, Shape, iou
+from tests.e2e.pictures import HEIGHT, WIDTH, Shape, iou
 from tests.e2e.test_editor import open_new_task
 from tools.label_studio import LabelStudio
 

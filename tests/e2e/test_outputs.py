@@ -13,9 +13,10 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import expect
 
+from sam_backend.mask import Mask
 from tests.e2e.conftest import BackEnd, MakeProject
 from tests.e2e.editor import KEYPOINT, Editor
-from tests.e2e.pictures import HEIGHT, WIDTH, Mask, Shape, iou
+from tests.e2e.pictures import HEIGHT, WIDTH, Shape, iou
 from tests.e2e.test_editor import only_mask, open_new_task
 from tools.label_studio import LabelStudio
 
