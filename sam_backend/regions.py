@@ -52,8 +52,12 @@ class Output:
         self, region_id: str, segmentation: Shown, polygon_tolerance: float
     ) -> list[Result]:
         """The results of a mask: one region, or one for each part where it is polygons."""
-        form = shapes.in_form_of(self.control.tag, polygon_tolerance)
-        return self.results_of(region_id, form(segmentation.mask), segmentation.score)
+        parts = self.values(segmentation.mask, polygon_tolerance)
+        return self.results_of(region_id, parts, segmentation.score)
+
+    def values(self, mask: Mask, polygon_tolerance: float) -> list[shapes.Value]:
+        """A mask in the form that the control holds: one value, or one for each polygon."""
+        return shapes.in_form_of(self.control.tag, polygon_tolerance)(mask)
 
     def results_of(
         self, region_id: str, parts: Sequence[shapes.Value], score: float | None

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from sam_backend import rle
-from sam_backend.bulk.preview import mask_of
+from sam_backend.bulk.overlay import mask_of
 from tests.conftest import REPOSITORY, WEIGHTS
 from tests.e2e.pictures import HEIGHT, WIDTH, Shape, draw, iou
 from tests.fakes import inline

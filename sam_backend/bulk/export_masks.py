@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,17 +16,12 @@ import requests
 
 from sam_backend import label_config
 from sam_backend.errors import Refusal
-from sam_backend.exports.arrays import Arrays
-from sam_backend.exports.coco import Coco
+from sam_backend.exports import by_name
 from sam_backend.exports.export import Export, Summary, labels
-from sam_backend.exports.formats import Categories, Format
-from sam_backend.exports.images import Instances, Labels, Regions, Semantic
-from sam_backend.exports.yolo import Yolo
+from sam_backend.exports.formats import Categories
 from sam_backend.label_config import LabelConfig
 from sam_backend.settings import Settings
 from sam_backend.studio_api import StudioApi
-
-FORMATS = ("coco", "yolo", "numpy", "regions", "labels", "semantic", "instances")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the files")
     parser.add_argument(
-        "--format", nargs="+", choices=FORMATS, default=["coco"], help="one or more; default: coco"
+        "--format",
+        nargs="+",
+        choices=by_name.FORMATS,
+        default=["coco"],
+        help="one or more; default: coco",
     )
     parser.add_argument(
         "--annotations",
@@ -69,7 +68,11 @@ def run(options: argparse.Namespace) -> int:
         with _source(options) as (path, config):
             latest = options.annotations == "latest"
             categories = Categories(config, labels(path, latest=latest))
-            formats = [_format(name, options, categories) for name in options.format]
+            polygons = options.coco_segmentation == "polygons"
+            formats = [
+                by_name.open_format(name, options.out, categories, coco_polygons=polygons)
+                for name in options.format
+            ]
             summary = Export(path, config, latest, formats, report).run()
     except OSError as error:
         raise Refusal("files", f"{options.out} cannot be written: {error.strerror}") from None
@@ -106,22 +109,6 @@ def _fetch(api: StudioApi, project: int, path: Path) -> None:
         raise Refusal(
             "label studio", f"the export of project {project} broke off ({type(error).__name__})"
         ) from None
-
-
-def _format(name: str, options: argparse.Namespace, categories: Categories) -> Format:
-    out = options.out
-    forms: dict[str, Callable[[], Format]] = {
-        "coco": lambda: Coco(
-            out / "coco.json", categories, polygons=options.coco_segmentation == "polygons"
-        ),
-        "yolo": lambda: Yolo(out / "yolo", categories),
-        "numpy": lambda: Arrays(out / "numpy"),
-        "regions": lambda: Regions(out / "regions"),
-        "labels": lambda: Labels(out / "labels", categories),
-        "semantic": lambda: Semantic(out / "semantic", categories),
-        "instances": lambda: Instances(out / "instances"),
-    }
-    return forms[name]()
 
 
 def _told(summary: Summary, out: Path, left_out: int) -> str:

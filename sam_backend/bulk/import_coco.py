@@ -14,7 +14,8 @@ import orjson
 from sam_backend import label_config
 from sam_backend.errors import Refusal
 from sam_backend.exports import task_data
-from sam_backend.exports.coco_import import Coco, Import
+from sam_backend.exports.coco_file import CocoFile
+from sam_backend.exports.coco_import import Import
 from sam_backend.settings import Settings
 from sam_backend.whole_files import replacing
 
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
 
     config = label_config.read(options.config)
     tolerance = Settings.from_environment().polygon_tolerance
-    coming = Import(Coco.read(options.coco), config, options.control, tolerance, report)
+    coming = Import(CocoFile.read(options.coco), config, options.control, tolerance, report)
     if options.tasks is None:
         data = task_data.below(options.images, config)
     else:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sam_backend import engines
-from sam_backend.bulk import preview
+from sam_backend.bulk import overlay
 from sam_backend.bulk.answers import Answer, Asked, planned
 from sam_backend.bulk.places import (
     FileTasks,
@@ -112,7 +112,7 @@ def run(options: argparse.Namespace, asked: Asked) -> int:
     workers = Workers(job, options.workers, devices)
     tally = _work(tasks, output, workers, chosen.model_version)
     if options.preview is not None:
-        preview.contact_sheet(options.preview)
+        overlay.contact_sheet(options.preview)
     print(tally.report("with masks"))
     return FAILED if tally.failed else DONE
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sam_backend import label_config, masks
-from sam_backend.bulk import preview
+from sam_backend.bulk import overlay
 from sam_backend.bulk.everything import Proposal
 from sam_backend.mask import Mask
 from sam_backend.prompts import Target
@@ -35,13 +35,13 @@ def regions(tag: str, mask: Mask = MASK, id_: str = "a") -> list[Result]:
 )
 def test_what_is_shown_is_what_will_be_imported(tag: str) -> None:
     [region] = regions(tag)
-    shown = preview.mask_of(region, HEIGHT, WIDTH)
+    covered = overlay.mask_of(region, HEIGHT, WIDTH)
     if not tag.startswith("Rect"):
-        assert (shown == masks.read(region["value"], HEIGHT, WIDTH)).all()  # as exports do
-    assert (shown ^ MASK).sum() <= (0 if tag.startswith("B") else 2 * (60 + 80))
+        assert (covered == masks.read(region["value"], HEIGHT, WIDTH)).all()  # as exports do
+    assert (covered ^ MASK).sum() <= (0 if tag.startswith("B") else 2 * (60 + 80))
     grey = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
-    overlay = preview.overlay(grey, [region])
-    changed = (overlay != 128).any(axis=-1)
+    shown = overlay.drawn(grey, [region])
+    changed = (shown != 128).any(axis=-1)
     assert changed[35:85, 45:115].all()
     assert not changed[:, 125:].any()
 
@@ -50,13 +50,13 @@ def test_a_small_mask_shows_on_top_of_a_large_one() -> None:
     small = np.zeros_like(MASK)
     small[60:70, 70:90] = True
     grey = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
-    overlay = preview.overlay(grey, [*regions("BrushLabels", small, "b"), *regions("BrushLabels")])
-    assert (overlay[64, 80] != overlay[85, 60]).any()
+    shown = overlay.drawn(grey, [*regions("BrushLabels", small, "b"), *regions("BrushLabels")])
+    assert (shown[64, 80] != shown[85, 60]).any()
 
 
 def test_large_pictures_are_shown_smaller() -> None:
-    overlay = preview.overlay(np.zeros((2000, 4000, 3), np.uint8), [])
-    assert overlay.shape == (800, 1600, 3)
+    shown = overlay.drawn(np.zeros((2000, 4000, 3), np.uint8), [])
+    assert shown.shape == (800, 1600, 3)
 
 
 def test_the_contact_sheet_holds_all_pictures(tmp_path: Path) -> None:
@@ -64,15 +64,15 @@ def test_the_contact_sheet_holds_all_pictures(tmp_path: Path) -> None:
         picture = np.full((60, 90, 3), 10 * number, np.uint8)
         cv2.imwrite(str(tmp_path / f"{number}.jpg"), picture)
     (tmp_path / "3.jpg").write_bytes(b"half a picture")
-    preview.contact_sheet(tmp_path)
-    sheet = cv2.imread(str(tmp_path / preview.CONTACT_SHEET))
+    overlay.contact_sheet(tmp_path)
+    sheet = cv2.imread(str(tmp_path / overlay.CONTACT_SHEET))
     assert sheet is not None
     assert sheet[150, 100].tolist() == pytest.approx([20] * 3, abs=8)
     assert sheet.shape == (2 * 246 + 6, 2 * 246 + 6, 3)
-    preview.contact_sheet(tmp_path)  # the sheet itself is not one of them
-    assert cv2.imread(str(tmp_path / preview.CONTACT_SHEET)) is not None
+    overlay.contact_sheet(tmp_path)  # the sheet itself is not one of them
+    assert cv2.imread(str(tmp_path / overlay.CONTACT_SHEET)) is not None
 
 
 def test_no_pictures_no_sheet(tmp_path: Path) -> None:
-    preview.contact_sheet(tmp_path)
+    overlay.contact_sheet(tmp_path)
     assert list(tmp_path.iterdir()) == []
