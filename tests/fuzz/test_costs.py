@@ -24,12 +24,13 @@ from tests.loopback import site
 
 Count = Callable[[str], None]
 
-# Of all families together, in round numbers: each has three at least.
+# Of all families together, beside the one or two that each family has in any case.
 CASES = int(os.environ.get("COSTS_CASES", "0"))
 SMALLEST = 1000
 # An input of double size costs double; the rest is for what a measurement is off by.
 MOST_GROWTH = 2.6
 SECONDS_OFF, MB_OFF = 0.2, 30.0
+_NOTHING = Cost(0.0, 0.0, None)
 
 
 @dataclass(frozen=True)
@@ -72,33 +73,33 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_no_input_costs_much(bench: Bench, tried: Count, name: str) -> None:
+def test_costs_are_small_and_double_at_most_with_the_input(
+    bench: Bench, tried: Count, name: str
+) -> None:
     kind = FAMILIES[name]
-    for number in range(max(1, CASES // len(FAMILIES))):
+    for number in range(1 + CASES // 5000):
+        tried("inputs by their cost")
+        seed = f"{name} doubled {number}"
+        whole = _small_cost(bench, kind, seed, LARGEST)
+        if not _grew(_NOTHING, whole):
+            continue  # too little to compare with
+        half = _small_cost(bench, kind, seed, LARGEST // 2)
+        if _grew(half, whole):  # once more: something else may have run beside it
+            half, whole = (bench.cost(kind, seed, size) for size in (LARGEST // 2, LARGEST))
+        assert not _grew(half, whole), f"half the size: {half}; all of it: {whole} (seed {seed!r})"
+    for number in range(CASES // len(FAMILIES)):
         tried("inputs by their cost")
         seed = f"{name} {number}"
         # As many small ones as large ones: limits lie anywhere.
         size = int(SMALLEST * math.exp(random.Random(seed).random() * math.log(LARGEST / SMALLEST)))
-        _check(bench.cost(kind, seed, size), seed, size)
+        _small_cost(bench, kind, seed, size)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_double_the_input_costs_double_at_most(bench: Bench, tried: Count, name: str) -> None:
-    kind = FAMILIES[name]
-    for seed in (f"{name} {CASES}-{number}" for number in range(1 + CASES // 5000)):
-        tried("inputs by their cost")
-        half = bench.cost(kind, seed, LARGEST // 2)
-        _check(half, seed, LARGEST // 2)
-        whole = bench.cost(kind, seed, LARGEST)
-        _check(whole, seed, LARGEST)
-        if _grew(half, whole):  # once more: something else may have run beside it
-            half, whole = (bench.cost(kind, seed, size) for size in (LARGEST // 2, LARGEST))
-        assert not _grew(half, whole), f"{half} became {whole} (seed {seed!r})"
-
-
-def _check(cost: Cost, seed: str, size: int) -> None:
+def _small_cost(bench: Bench, kind: Family, seed: str, size: int) -> Cost:
+    cost = bench.cost(kind, seed, size)
     fault = cost.fault()
     assert fault is None, f"{fault} (seed {seed!r}, {size:,} bytes)"
+    return cost
 
 
 def _grew(half: Cost, whole: Cost) -> bool:

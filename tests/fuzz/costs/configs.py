@@ -23,12 +23,13 @@ _IMAGE = '<Image name="image" value="$image"/>'
 
 def _sent(draw: Draw, inner: str, image: str = PICTURE) -> Made:
     config = f"<View>{inner}</View>"
-    return draw.one_of(
+    made: bytes = draw.one_of(
         lambda: post("/validate", {"config": config}),
         lambda: post("/setup", {"project": "1.3", "schema": config}),
         lambda: click([task(image)], config=config),
         lambda: opened([task(image)], config),
     )()
+    return made
 
 
 def _control(tag: str, inner: str = "", *, name: str = "c", to: str = "image") -> str:
@@ -68,9 +69,8 @@ def _controls(draw: Draw) -> Made:
 @family("config: many labels")
 def _many_labels(draw: Draw) -> Made:
     def label(n: int) -> str:
-        return draw.one_of(
-            f'<Label value="a{n}"/>', f'<Label value="x{n}" alias="y{n % 9}"/>', "<Label/>"
-        )
+        kinds = f'<Label value="a{n}"/>', f'<Label value="x{n}" alias="y{n % 9}"/>', "<Label/>"
+        return draw.dice.choice(kinds)
 
     labels = _of(draw, label, 0.5)
     return _sent(

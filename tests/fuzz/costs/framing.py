@@ -11,7 +11,8 @@ _POST = ("/webhook", "/predict", "/setup", "/health", "/nowhere")
 
 
 def _password(draw: Draw) -> str | None:
-    return draw.one_of(None, PASSWORD)
+    password: str | None = draw.one_of(None, PASSWORD)
+    return password
 
 
 @family("HTTP: headers in number", cut_off=True)
@@ -157,7 +158,7 @@ def _pipelined(draw: Draw) -> Made:
 
 @family("HTTP: what is no HTTP", cut_off=True)
 def _junk(draw: Draw) -> Made:
-    return draw.one_of(
+    junk: bytes = draw.one_of(
         draw.dice.randbytes(draw.size),
         b"\r\n" * (draw.size // 2),
         b"\x16\x03\x01" + bytes(draw.size),
@@ -165,6 +166,7 @@ def _junk(draw: Draw) -> Made:
         b"GET / HTTP/1.1\n" * (draw.size // 15),
         b"PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n",
     )
+    return junk
 
 
 @family("HTTP: many languages and types wanted", cut_off=True)

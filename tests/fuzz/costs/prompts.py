@@ -10,6 +10,7 @@ from tests.fuzz.costs.family import (
     Draw,
     Made,
     click,
+    clicked_or_opened,
     family,
     filled,
     opened,
@@ -30,7 +31,8 @@ _OUTPUTS = {
 
 def _count(draw: Draw, each: int, most: int = 200) -> int:
     """How many prompts: as many as fit, most of the time no more than are accepted."""
-    return min(max(1, draw.size // each), draw.one_of(most, most, most * 2, draw.size // each + 1))
+    wanted: int = draw.one_of(most, most, most * 2, draw.size // each + 1)
+    return min(max(1, draw.size // each), wanted)
 
 
 @family("prompts: keypoints on one object")
@@ -70,12 +72,13 @@ def _targets(draw: Draw) -> Made:
     what = draw.one_of("label", "page", "image", "size", "rotation")
     found = []
     for n in range(_count(draw, 350)):
-        more: dict[str, Any] = {
+        kinds: dict[str, dict[str, Any]] = {
             "page": {"item_index": n},
             "image": {"to_name": f"image{n}"},
             "size": {"original_width": 400 + n},
             "rotation": {"image_rotation": n},
-        }.get(what, {})
+        }
+        more = kinds.get(what, {})
         label = f"L{n}" if what == "label" else "Car"
         found.append(fakes.keypoint(f"p{n}", 50, 50, label, **more))
     config = fakes.BRUSH_LABELS.replace(
@@ -157,17 +160,13 @@ def _clicked_tasks(draw: Draw) -> Made:
 
 @family("tasks: very many")
 def _many_tasks(draw: Draw) -> Made:
-    one = draw.one_of({}, {"id": 1}, {"id": 1, "data": {}}, {"id": 1, "annotations": [{}]})
-    tasks = filled(draw, lambda n: {**one, "id": n})
-    return draw.one_of(click, opened)(tasks)
+    more: dict[str, Any] = draw.one_of({}, {"data": {}}, {"annotations": [{}]})
+    tasks = filled(draw, lambda n: {**more, "id": n})
+    return clicked_or_opened(draw, tasks)
 
 
 def _stored(count: int, image: str, id_: int) -> dict[str, Any]:
-    results = [
-        draw_one(f"{id_}-{n}", n % 80, n * 7 % 80)
-        for n in range(count)
-        for draw_one in (lambda i, x, y: fakes.rectangle(i, x, y, 15, 15),)
-    ]
+    results = [fakes.rectangle(f"{id_}-{n}", n % 80, n * 7 % 80, 15, 15) for n in range(count)]
     return {**task(image), "id": id_, "annotations": [{"id": 1, "result": results}]}
 
 
@@ -206,11 +205,11 @@ def _predictions(draw: Draw) -> Made:
 def _data(draw: Draw) -> Made:
     data = {f"d{n}": "x" for n in range(draw.size // 14)} | {"image": PICTURE}
     many = {"id": 1, "data": draw.one_of(data, {"image": ["x"] * (draw.size // 4)}, [1] * 9)}
-    return draw.one_of(click, opened)([many])
+    return clicked_or_opened(draw, [many])
 
 
 @family("tasks: pages in number", goes_on=True)
 def _pages(draw: Draw) -> Made:
     config = fakes.BRUSH_LABELS.replace('value="$image"', 'valueList="$image"')
     pages = filled(draw, lambda n: draw.one_of(_NOWHERE, "data:,", "", "/x", f"s3://b/{n}"))
-    return draw.one_of(click, opened)([task(pages)], config=config)
+    return clicked_or_opened(draw, [task(pages)], config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -57,14 +58,14 @@ def _points(draw: Draw) -> Made:
     shape = draw.one_of("zigzag", "comb", "random", "line", "far")
     height = draw.one_of(300, 3000, 10_000)
     size: dict[str, Any] = {"original_width": draw.one_of(400, 3000), "original_height": height}
-    place = {
+    places: dict[str, Callable[[int], list[float]]] = {
         "zigzag": lambda n: [n % 100, 100 * (n % 2)],
         "comb": lambda n: [100 * (n // 2 % 2), n % 100],
         "random": lambda _n: _place(draw),
         "line": lambda n: [n % 100, 50],
         "far": lambda n: [1e9 * (n % 3 - 1), 1e9 * (n % 5 - 2)],
-    }[shape]
-    points = [place(n) for n in range(draw.size // 11)]
+    }
+    points = [places[shape](n) for n in range(draw.size // 11)]
     return _sent(draw, [_polygon(points, **draw.one_of(SIZE, size))])
 
 

@@ -160,17 +160,27 @@ class Server:
                             break
                         answer += part
                     elif writable:
-                        rest = rest[connection.send(rest) :]
+                        rest = self._send(connection, rest)
                         if not rest and cut_off:
                             connection.shutdown(socket.SHUT_WR)
                     elif self._is_too_much(before, may_cost):
                         return None, True
-                except (BrokenPipeError, ConnectionResetError):
+                except BlockingIOError:
+                    continue
+                except OSError:
                     break
             else:
                 return None, True
         word = bytes(answer[9:12])
         return (int(word) if word.isdigit() else None), False
+
+    @staticmethod
+    def _send(connection: socket.socket, content: memoryview) -> memoryview:
+        """What is left to send: nothing if the server wants no more."""
+        try:
+            return content[connection.send(content) :]
+        except (BrokenPipeError, ConnectionResetError):
+            return memoryview(b"")
 
     def _settle(self, quiet_s: float, before: _Usage, may_cost: float = _STOP_AT) -> bool:
         """Waits until the server does nothing more; False if that costs too much."""
