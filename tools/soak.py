@@ -37,7 +37,8 @@ from tools.soak_clicks import (
 
 Row = tuple[str, ...]
 
-_DIFFERENT_CLICKS = 120
+_OBJECTS = 5  # on each picture
+_PATIENCE_S = 10.0  # with a click beside slow clients
 _SAME_OBJECT = 0.9  # IoU: below, it is another object's mask
 _CUT_WITHIN_S = 3.0  # after a worker was killed
 
@@ -99,7 +100,7 @@ def _beside_slow(title: str, options: argparse.Namespace, count: int, every_s: f
     """How long a click takes alone, and beside clients that never finish."""
     start, drop = (soak_slow.HEADER, b"X") if count == 60 else (soak_slow.BODY, b" ")
     with _bench() as bench, ours(bench.folder("one")) as backend:
-        wanted = clicks(bench.pictures, 24)
+        wanted = clicks(bench.pictures, 1)
         for click in wanted:
             ask(backend.url, click.body("warm"))
         alone = _latencies(backend, wanted, options.seconds)
@@ -129,7 +130,7 @@ def _latencies(backend: Backend, wanted: list[Click], seconds: float) -> _Latenc
     times, failed, until, number = list[float](), 0, time.monotonic() + seconds, 0
     while time.monotonic() < until or not times:
         started = time.perf_counter()
-        answer = ask(backend.url, wanted[number % len(wanted)].body("timed"))
+        answer = ask(backend.url, wanted[number % len(wanted)].body("timed"), _PATIENCE_S)
         times.append(1000 * (time.perf_counter() - started))
         failed += not answer.masks
         number += 1
@@ -179,7 +180,7 @@ class _Bench:
 
     def go(self, backend: Backend, count: int, kill_at: int | None = None) -> _Result:
         """So many clicks of all annotators at once, compared with those of a fresh server."""
-        wanted = clicks(self.pictures, _DIFFERENT_CLICKS)
+        wanted = clicks(self.pictures, _OBJECTS)
         with ours(self.folder("fresh")) as fresh:
             right = right_masks(fresh.url, wanted)
         order = np.random.default_rng(2).integers(len(wanted), size=count)

@@ -18,9 +18,9 @@ from tools.bench_servers import Pictures
 ANNOTATORS = 8
 PICTURES = 6
 SIZE = (960, 640)  # of all pictures: a mask of another one would fit
-PROMPTS = 3  # ids that prompts take, of every object on every picture
-TASKS = 2  # that the pictures appear in, one after the other
-TIMEOUT_S = 60
+PROMPTS = 3  # of an object; every object's have the same ids
+TASKS = 2  # that the objects are in
+TIMEOUT_S = 60.0
 
 _CONFIG = """<View><Image name="image" value="$image"/>
 <BrushLabels name="brush" toName="image"><Label value="A"/><Label value="B"/></BrushLabels>
@@ -89,26 +89,29 @@ def pictures(served: Pictures) -> list[str]:
     return [served.add(f"soak-{n}.png", _drawn(n)) for n in range(PICTURES)]
 
 
-def clicks(addresses: Sequence[str], count: int, seed: int = 1) -> list[Click]:
-    """Different ones. Tasks and ids of prompts are shared by the pictures on purpose."""
+def clicks(addresses: Sequence[str], objects: int, seed: int = 1) -> list[Click]:
+    """One, two and three keypoints, and a rectangle, for each object.
+
+    On each picture they are at the same places, in the same tasks and with the same ids: only the
+    picture tells one mask from another.
+    """
     dice = np.random.default_rng(seed)
     found = []
-    for n in range(count):
+    for number in range(objects):
         x, y = (float(v) for v in dice.uniform(10, 80, 2).round(1))
-        picture, task = addresses[n % len(addresses)], n // len(addresses) % TASKS + 1
-        if n % 5 == 4:
+        steps = dice.uniform(-6, 6, (PROMPTS - 1, 2)).round(1)
+        points = ((x, y), *((x + float(dx), y + float(dy)) for dx, dy in steps))
+        for picture in addresses:
+            task = number % TASKS + 1
+            found += [Click(picture, task, points[: n + 1]) for n in range(PROMPTS)]
             found.append(Click(picture, task, (), (x, y, 15.0, 18.0)))
-        else:
-            steps = dice.uniform(-6, 6, (n % PROMPTS, 2)).round(1)
-            more = [(x + float(dx), y + float(dy)) for dx, dy in steps]
-            found.append(Click(picture, task, ((x, y), *more)))
     return found
 
 
-def ask(url: str, body: bytes) -> Answer:
+def ask(url: str, body: bytes, timeout: float = TIMEOUT_S) -> Answer:
     headers = {"Content-Type": "application/json"}
     try:
-        response = requests.post(f"{url}/predict", body, headers=headers, timeout=TIMEOUT_S)
+        response = requests.post(f"{url}/predict", body, headers=headers, timeout=timeout)
     except requests.RequestException:
         return Answer(None)
     if response.status_code != 200:
