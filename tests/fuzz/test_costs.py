@@ -50,6 +50,11 @@ class Bench:
         return cost
 
 
+@pytest.fixture(autouse=True)
+def _no_hang() -> None:
+    """Each request has a time limit of its own, and a test may be of thousands."""
+
+
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     if not (WEIGHTS / "encoder.onnx").is_file():

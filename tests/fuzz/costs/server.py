@@ -35,6 +35,7 @@ class Cost:
     megabytes: float
     status: int | None  # None: the connection ended without an answer
     is_stopped: bool = False
+    has_crashed: bool = False
 
     def fault(self) -> str | None:
         """What is wrong with it, in one line."""
@@ -43,6 +44,8 @@ class Cost:
             return f"{more}{self.seconds:.1f} s of processor time, {MOST_SECONDS:g} are the most"
         if self.megabytes > MOST_MB:
             return f"{more}{self.megabytes:.0f} MB of memory, {MOST_MB:g} are the most"
+        if self.has_crashed:
+            return "a process of the server ended"
         if self.is_stopped:
             return f"no answer within {_SILENCE_S:g} s"
         if (self.status or 0) >= 500:
@@ -65,7 +68,7 @@ class Server:
         """What these requests cost, one after the other, with all that they set off."""
         root = self._running()
         before = _usage(root)
-        for pid in before.pids:
+        for pid in before.resident:
             with contextlib.suppress(OSError):  # it has just ended
                 Path(f"/proc/{pid}/clear_refs").write_text("5")
         status, is_stopped = None, False
@@ -76,7 +79,13 @@ class Server:
         if not is_stopped:
             is_stopped = not self._settle(0.3 if goes_on else 0.03, before)
         after = _usage(root)
-        cost = Cost(after.seconds - before.seconds, before.grown_to(after), status, is_stopped)
+        cost = Cost(
+            after.seconds - before.seconds,
+            before.grown_to(after),
+            status,
+            is_stopped,
+            has_crashed=not set(before.resident) <= set(after.resident),
+        )
         if cost.fault():
             self.stop()  # what it left behind must not count for the next one
         return cost
@@ -209,10 +218,6 @@ class _Usage:
     seconds: float
     resident: dict[int, float]  # MB now, by process
     highest: dict[int, float]  # MB at most since it was last reset
-
-    @property
-    def pids(self) -> Iterable[int]:
-        return self.resident
 
     def grown_to(self, later: _Usage) -> float:
         return sum(
