@@ -12,6 +12,7 @@ from tests.fuzz.costs.family import (
     Made,
     click,
     family,
+    numbers,
     opened,
     post,
     task,
@@ -22,7 +23,7 @@ _IMAGE = '<Image name="image" value="$image"/>'
 
 
 def _sent(draw: Draw, inner: str, image: str = PICTURE) -> Made:
-    config = f"<View>{inner}</View>"
+    config = f"<View>{inner}<!--{next(numbers)}--></View>"
     made: bytes = draw.one_of(
         lambda: post("/validate", {"config": config}),
         lambda: post("/setup", {"project": "1.3", "schema": config}),
@@ -186,7 +187,7 @@ def _images(draw: Draw) -> Made:
     image = (
         draw.one_of("data:image/png;base64,", "data:image/png;base64,!", "s3://b/", "/") + content
     )
-    return opened([task(image)], f"<View>{images}{_control('Brush')}</View>")
+    return opened([task(image)], f"<View>{images}{_control('Brush')}<!--{next(numbers)}--></View>")
 
 
 @family("config: many images, many prompts")

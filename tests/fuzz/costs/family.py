@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from tests.loopback import Site
 USER, PASSWORD = "annotator", "secret"
 # Nothing here reads an input that is larger.
 LARGEST = 1_000_000
+
+# In tasks, pictures and label configs, so that none is remembered when it comes again.
+numbers = itertools.count(1)
 
 T = TypeVar("T")
 
@@ -96,7 +100,7 @@ SIZE: dict[str, Any] = {"original_width": 400, "original_height": 300}
 
 
 def task(image: object = PICTURE, **more: Any) -> dict[str, Any]:
-    return {"id": 1, "data": {"image": image}, **more}
+    return {"id": next(numbers), "data": {"image": image}, **more}
 
 
 def click(

@@ -10,12 +10,13 @@ from typing import Any
 from PIL import Image
 
 from tests import fakes
-from tests.fuzz.costs.family import Draw, Made, click, data_url, family, opened, task
+from tests.fuzz.costs.family import Draw, Made, click, data_url, family, numbers, opened, task
 from tests.fuzz.costs.regions import PNG, chunk, one_colour, png
 
 
 def _sent(draw: Draw, content: bytes, width: int = 400, height: int = 300) -> Made:
-    tasks = [task(data_url(content[: draw.size * 3 // 4]))]
+    number = struct.pack(">Q", next(numbers))
+    tasks = [task(data_url(content[: draw.size * 3 // 4] + number))]
     size: dict[str, Any] = {"original_width": width, "original_height": height}
     if draw.one_of(True, False):
         return opened(tasks)
