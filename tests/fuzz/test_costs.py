@@ -73,8 +73,14 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
             yield Bench(server, lambda dice, size: Draw(dice, size, host), report)
         finally:
             server.stop()
-            if os.environ.get("COSTS"):
-                Path(os.environ["COSTS"]).write_text(report.table())
+
+
+@pytest.fixture(autouse=True)
+def _write_report(bench: Bench) -> Iterator[None]:
+    """After each family, for a long run may be ended before the last one."""
+    yield
+    if os.environ.get("COSTS"):
+        Path(os.environ["COSTS"]).write_text(bench.report.table())
 
 
 @pytest.mark.parametrize("name", FAMILIES)
