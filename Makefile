@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 NO_DEPS = requirements-sdk.txt requirements-openvino.txt
 
-.PHONY: help start studio test check e2e fuzz audit bench everything-bench quality screenshot lock clean
+.PHONY: help start studio test check e2e fuzz soak audit bench everything-bench quality screenshot lock clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,8 +32,13 @@ e2e: .venv-test/ready .venv-studio/ready  ## the tests with a real Label Studio 
 	@./download_models.sh --model mobile_sam
 	.venv-test/bin/python -m pytest tests/e2e
 
-fuzz: .venv-test/ready  ## hostile inputs only; FUZZ=10 tries ten times as many, and others
-	.venv-test/bin/python -m pytest tests/fuzz
+fuzz: .venv-test/ready  ## hostile inputs only; FUZZ=10 tries ten times as many, COSTS=file says what they cost
+	@./download_models.sh --model mobile_sam
+	COSTS_CASES=$${COSTS_CASES:-2000} .venv-test/bin/python -m pytest tests/fuzz
+
+soak: .venv/ready  ## clicks for long, and slow clients beside them: make soak SOAK="clicks --clicks 10000"
+	@./download_models.sh --model mobile_sam
+	@.venv/bin/python -m tools.soak $(SOAK)
 
 audit: .venv-test/ready  ## known vulnerabilities of what is installed; asks pypi.org
 	@.venv-test/bin/python -m tools.audit

@@ -191,12 +191,13 @@ def _mask() -> list[int]:
 
 
 @contextmanager
-def ours(folder: Path) -> Iterator[Backend]:
+def ours(folder: Path, **settings: str) -> Iterator[Backend]:
     environ = {"MODEL_DIR": str(folder), "LOG_LEVEL": "WARNING", "HOST": "127.0.0.1"}
     environ |= {"ALLOWED_IMAGE_HOSTS": "127.0.0.1"}  # where `Pictures` is
     weights = os.environ.get("MOBILESAM_CHECKPOINT") or str(ROOT / "models/mobile_sam")
     command = [sys.executable, str(ROOT / "_wsgi.py")]
-    with _server("ours", command, environ | {"MOBILESAM_CHECKPOINT": weights}) as backend:
+    environ |= {"MOBILESAM_CHECKPOINT": weights} | settings
+    with _server("ours", command, environ) as backend:
         backend.cache = folder / "cache"
         yield backend
 

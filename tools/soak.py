@@ -1,0 +1,247 @@
+"""`make soak`: clicks for long, and beside what is slow, dies or is full. One table a part.
+
+make soak                                    every part, under a minute each
+make soak SOAK="clicks --clicks 10000"       one of them
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tools import soak_slow
+from tools.bench_servers import Backend, Pictures, ours
+from tools.soak_clicks import (
+    ANNOTATORS,
+    Answer,
+    Click,
+    ask,
+    clicks,
+    likeness,
+    pictures,
+    right_masks,
+)
+
+Row = tuple[str, ...]
+
+_OBJECTS = 5  # on each picture
+_PATIENCE_S = 10.0  # with a click beside slow clients
+_SAME_OBJECT = 0.9  # IoU: below, it is another object's mask
+_CUT_WITHIN_S = 3.0  # after a worker was killed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", nargs="?", choices=PARTS, help="all of them, if none is named")
+    parser.add_argument("--clicks", type=int, default=300, help="in the parts clicks and disk")
+    parser.add_argument("--seconds", type=float, default=12, help="beside slow clients")
+    options = parser.parse_args()
+    sound = [PARTS[part](options) for part in ([options.part] if options.part else PARTS)]
+    sys.exit(0 if all(sound) else 1)
+
+
+def _clicks(options: argparse.Namespace) -> bool:
+    """Two workers, one of which is killed in the middle."""
+    with _bench() as bench, ours(bench.folder("two"), WORKERS="2") as backend:
+        result = bench.go(backend, options.clicks, kill_at=options.clicks // 2)
+    _table(f"clicks: {ANNOTATORS} clients, 6 images, 2 workers, one killed", result.rows())
+    return result.is_sound
+
+
+def _disk(options: argparse.Namespace) -> bool:
+    """The folder for embeddings is on a disk of 8 MB that is full."""
+    with _bench() as bench, contextlib.ExitStack() as stack:
+        full = bench.folder("full")
+        mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(full)]
+        done = subprocess.run(mount, capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"disk: skipped, for a small disk cannot be mounted: {done.stderr.strip()}")
+            return True
+        stack.callback(subprocess.run, ["umount", "--lazy", str(full)], check=True)
+        with contextlib.suppress(OSError), (full / "ballast").open("wb") as ballast:
+            while True:
+                ballast.write(bytes(1 << 16))
+        with ours(bench.folder("own"), WORKERS="2", CACHE_DIR=str(full), CACHE_MB="16") as backend:
+            result = bench.go(backend, options.clicks)
+    _table(f"disk: {ANNOTATORS} clients, 6 images, 2 workers, a full cache folder", result.rows())
+    return result.is_sound
+
+
+def _headers(options: argparse.Namespace) -> bool:
+    return _beside_slow("headers: 60 clients, a byte of a header every 4 s", options, 60, 4.0)
+
+
+def _bodies(options: argparse.Namespace) -> bool:
+    return _beside_slow("bodies: 16 clients, a byte of a body every second", options, 16, 1.0)
+
+
+PARTS: Mapping[str, Callable[[argparse.Namespace], bool]] = {
+    "clicks": _clicks,
+    "headers": _headers,
+    "bodies": _bodies,
+    "disk": _disk,
+}
+
+
+def _beside_slow(title: str, options: argparse.Namespace, count: int, every_s: float) -> bool:
+    """How long a click takes alone, and beside clients that never finish."""
+    start, drop = (soak_slow.HEADER, b"X") if count == 60 else (soak_slow.BODY, b" ")
+    with _bench() as bench, ours(bench.folder("one")) as backend:
+        wanted = clicks(bench.pictures, 1)
+        for click in wanted:
+            ask(backend.url, click.body("warm"))
+        alone = _latencies(backend, wanted, options.seconds)
+        port = int(backend.url.rpartition(":")[2])
+        with soak_slow.senders(port, count, start, drop, every_s) as slow:
+            time.sleep(2)
+            beside = _latencies(backend, wanted, options.seconds)
+    rows: list[Row] = [("", "alone", "beside")]
+    for name, share in (("p50, ms", 50), ("p99, ms", 99)):
+        cells = [f"{np.percentile(found.times, share):.0f}" for found in (alone, beside)]
+        rows.append((name, *cells))
+    rows.append(("clicks", str(len(alone.times)), str(len(beside.times))))
+    rows.append(("failed", str(alone.failed), str(beside.failed)))
+    rows.append(("slow clients that were ended", "", f"{slow.ended} of {slow.opened}"))
+    _table(title, rows)
+    return beside.failed == 0
+
+
+@dataclass(frozen=True)
+class _Latencies:
+    times: list[float]  # ms
+    failed: int
+
+
+def _latencies(backend: Backend, wanted: list[Click], seconds: float) -> _Latencies:
+    """Of clicks one after the other."""
+    times, failed, until, number = list[float](), 0, time.monotonic() + seconds, 0
+    while time.monotonic() < until or not times:
+        started = time.perf_counter()
+        answer = ask(backend.url, wanted[number % len(wanted)].body("timed"), _PATIENCE_S)
+        times.append(1000 * (time.perf_counter() - started))
+        failed += not answer.masks
+        number += 1
+    return _Latencies(times, failed)
+
+
+@dataclass
+class _Result:
+    """What became of the clicks."""
+
+    counts: Counter[str]
+    seconds: float
+    late: int  # connections that broke though no worker had just been killed
+
+    def rows(self) -> list[Row]:
+        rate = sum(self.counts.values()) / self.seconds
+        found: list[Row] = [(name, str(self.counts[name])) for name in (*_KINDS, *_FAILURES)]
+        found.append(("cut off, with no worker killed", str(self.late)))
+        return [*found, ("clicks a second", f"{rate:.1f}")]
+
+    @property
+    def is_sound(self) -> bool:
+        faults = sum(self.counts[name] for name in _KINDS[1:])
+        return not faults and not self.counts[_REFUSED] and not self.late
+
+
+_RIGHT, _OTHER, _WRONG, _NONE = _KINDS = (
+    "right to the pixel",
+    "another outline of the object",
+    "another object's mask",
+    "no mask where there is one",
+)
+_CUT, _REFUSED = _FAILURES = ("cut off", "refused")
+
+
+@dataclass
+class _Bench:
+    """Pictures that are served, and folders for servers."""
+
+    root: Path
+    pictures: list[str]
+
+    def folder(self, name: str) -> Path:
+        path = self.root / name
+        path.mkdir()
+        return path
+
+    def go(self, backend: Backend, count: int, kill_at: int | None = None) -> _Result:
+        """So many clicks of all annotators at once, compared with those of a fresh server."""
+        wanted = clicks(self.pictures, _OBJECTS)
+        with ours(self.folder("fresh")) as fresh:
+            right = right_masks(fresh.url, wanted)
+        order = np.random.default_rng(2).integers(len(wanted), size=count)
+        counts, late, killed = Counter[str](), 0, -_CUT_WITHIN_S
+
+        def one_annotator(who: int) -> list[tuple[str, float]]:
+            """What became of each click, and when."""
+            nonlocal killed
+            found = []
+            for number in range(who, count, ANNOTATORS):
+                if number == kill_at:
+                    os.kill(_a_worker(backend.pid), signal.SIGKILL)
+                    killed = time.monotonic()
+                answer = ask(backend.url, wanted[order[number]].body(f"{who}.1"))
+                found.append((_kind(answer, right[order[number]]), time.monotonic()))
+            return found
+
+        began = time.monotonic()
+        with ThreadPoolExecutor(ANNOTATORS) as pool:
+            found = [each for part in pool.map(one_annotator, range(ANNOTATORS)) for each in part]
+        seconds = time.monotonic() - began
+        for kind, ended in found:
+            counts[kind] += 1
+            late += kind == _CUT and not 0 <= ended - killed <= _CUT_WITHIN_S
+        return _Result(counts, seconds, late)
+
+
+def _kind(answer: Answer, right: Answer) -> str:
+    if answer.masks is None:
+        return _CUT
+    if answer.status != 200:
+        return _REFUSED
+    if answer.masks == right.masks:
+        return _RIGHT
+    if not answer.masks:
+        return _NONE
+    return _OTHER if likeness(answer, right) >= _SAME_OBJECT else _WRONG
+
+
+def _a_worker(master: int) -> int:
+    """A child of the server's first process."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if int(path.read_text().rpartition(")")[2].split()[1]) == master:
+                return int(path.parent.name)
+    raise RuntimeError("the server has no worker")
+
+
+@contextlib.contextmanager
+def _bench() -> Iterator[_Bench]:
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+        served = stack.enter_context(Pictures(folder / "pictures"))
+        yield _Bench(folder, pictures(served))
+
+
+def _table(title: str, rows: list[Row]) -> None:
+    print(f"\n{title}")
+    for name, *cells in rows:
+        print(f"  {name:34}" + "".join(f"{cell:>12}" for cell in cells), flush=True)
+
+
+if __name__ == "__main__":
+    main()
