@@ -15,7 +15,6 @@ from ipaddress import (
     IPv6Network,
     ip_network,
 )
-from urllib.parse import urlsplit
 
 IPAddress = IPv4Address | IPv6Address
 
@@ -88,19 +87,6 @@ def may_be_label_studio(_host: str, address: IPAddress) -> bool:
 def anything(_host: str, _address: IPAddress) -> bool:
     """For an address that the operator gave."""
     return True
-
-
-def origin(url: str) -> tuple[str, str, int | None] | None:
-    """Scheme, host and port of an http address; None if it is not one."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return None
-    default = {"http": 80, "https": 443}.get(parts.scheme)
-    if default is None or not parts.hostname:
-        return None
-    return parts.scheme, parts.hostname, port or default
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import orjson
 import requests
 from requests.auth import AuthBase
 
-from sam_backend.addresses import origin
 from sam_backend.errors import Refusal
 from sam_backend.state import Connection, State
+from sam_backend.urls import origin
 from sam_backend.web import AddressRefused, Deadline
 
 PROOF_S = 3.0

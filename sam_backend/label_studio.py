@@ -14,7 +14,7 @@ import requests
 from cachetools import TTLCache
 from requests.auth import AuthBase
 
-from sam_backend import addresses, web
+from sam_backend import addresses, urls, web
 from sam_backend.belief import Belief
 from sam_backend.errors import Refusal
 from sam_backend.settings import Settings
@@ -27,12 +27,18 @@ _ACCESS_TOKEN_S = 240.0
 
 
 class TokenAuth(AuthBase):
-    """Sets the header itself: given as `headers`, requests would let a .netrc file override it."""
+    """Sets the header itself: given as `headers`, requests would let a .netrc file override it.
 
-    def __init__(self, header: str) -> None:
+    It looks where the request goes, whatever was decided before: to one Label Studio only.
+    """
+
+    def __init__(self, header: str, label_studio: str) -> None:
         self._header = header
+        self._origin = urls.origin(label_studio)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._origin is None or urls.origin(request.url or "") != self._origin:
+            raise requests.exceptions.InvalidURL("a token is for Label Studio's own address alone")
         request.headers["Authorization"] = self._header
         return request
 
@@ -84,7 +90,7 @@ class LabelStudioAccess:
         if not token:
             return None
         if not is_refresh_token(token):
-            return TokenAuth(f"Token {token}")
+            return TokenAuth(f"Token {token}", connection.url)
         with self._lock:
             if renew:
                 self._access_tokens.pop(token, None)
@@ -93,7 +99,7 @@ class LabelStudioAccess:
             access = _exchange(self.session, connection.url, token)
             with self._lock:
                 self._access_tokens[token] = access
-        return TokenAuth(f"Bearer {access}")
+        return TokenAuth(f"Bearer {access}", connection.url)
 
 
 def _no_header(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -16,7 +16,6 @@ from http.cookiejar import DefaultCookiePolicy
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -25,6 +24,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyM
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
+from sam_backend import urls
 from sam_backend.addresses import IPAddress
 
 # Whether the host of this name may be connected to at this address.
@@ -127,12 +127,20 @@ class _Adapter(HTTPAdapter):
             _use(manager, None)
         return manager
 
-    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Any:
-        url = request.url or ""
-        if select_proxy(url, kwargs.get("proxies")):
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
+    ) -> Any:
+        """The connections for a request: to the host that was judged, and to no other."""
+        url = urls.parse(request.url or "")
+        if url is None or url.text != request.url:
+            raise requests.exceptions.InvalidURL("this could be read as more than one address")
+        if select_proxy(url.text, kwargs.get("proxies")):
             with contextlib.suppress(socket.gaierror):  # only the proxy knows that name
-                _permitted(urlsplit(url).hostname or "", 0, self._rule)
-        return super().send(request, *args, **kwargs)
+                _permitted(url.origin[1], 0, self._rule)
+        pool: Any = super().get_connection_with_tls_context(request, *args, **kwargs)
+        if pool.proxy is None and (pool.scheme, pool.host, pool.port) != url.origin:
+            raise requests.exceptions.InvalidURL("the client reads this address in another way")
+        return pool
 
 
 def _use(manager: PoolManager, rule: Rule | None) -> None:

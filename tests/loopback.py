@@ -92,7 +92,9 @@ def dripping(before: bytes, drop: bytes, every_s: float = 0.2) -> Iterator[str]:
 
 
 @contextmanager
-def site(tls: ssl.SSLContext | None = None, port: int = 0) -> Iterator[Site]:
+def site(
+    tls: ssl.SSLContext | None = None, port: int = 0, host: str = "127.0.0.1"
+) -> Iterator[Site]:
     """A server that runs as long as the block does."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -115,11 +117,11 @@ def site(tls: ssl.SSLContext | None = None, port: int = 0) -> Iterator[Site]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server = ThreadingHTTPServer((host, port), Handler)
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     scheme = "https" if tls else "http"
-    served = Site(f"{scheme}://127.0.0.1:{server.server_port}")
+    served = Site(f"{scheme}://{host}:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

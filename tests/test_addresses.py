@@ -25,7 +25,7 @@ SettingsOf = Callable[..., Settings]
 @pytest.fixture
 def bucket() -> Iterator[Site]:
     with site() as served:
-        served.routes["/a.jpg"] = always(200, b"cat")
+        served.routes["/data/upload/1/a.jpg"] = always(200, b"cat")
         yield served
 
 
@@ -139,14 +139,17 @@ def test_loopback_is_refused_however_it_is_written(
 
 
 def test_what_is_allowed_is_fetched(bucket: Site, settings: SettingsOf) -> None:
-    assert fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.0/8"), bucket.url + "/a.jpg") == b"cat"
-    by_name = bucket.url.replace("127.0.0.1", "localhost") + "/a.jpg"
+    assert (
+        fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.0/8"), bucket.url + "/data/upload/1/a.jpg")
+        == b"cat"
+    )
+    by_name = bucket.url.replace("127.0.0.1", "localhost") + "/data/upload/1/a.jpg"
     assert fetch(settings(ALLOWED_IMAGE_HOSTS="localhost"), by_name) == b"cat"
 
 
 def test_label_studio_itself_needs_no_permission(bucket: Site, settings: SettingsOf) -> None:
     own = Connection(bucket.url, None)
-    assert fetch(settings(LABEL_STUDIO_URL=bucket.url), "/a.jpg", own) == b"cat"
+    assert fetch(settings(LABEL_STUDIO_URL=bucket.url), "/data/upload/1/a.jpg", own) == b"cat"
 
 
 def test_redirects_are_checked_at_each_hop(bucket: Site, settings: SettingsOf) -> None:
@@ -154,11 +157,11 @@ def test_redirects_are_checked_at_each_hop(bucket: Site, settings: SettingsOf) -
     allowed = settings(ALLOWED_IMAGE_HOSTS="127.0.0.1")
     studio = settings(LABEL_STUDIO_URL=bucket.url)
     for target in ("http://169.254.169.254/latest/", "http://[::1]:1/", "http://10.0.0.5/x"):
-        bucket.routes["/r"] = always(302, Location=target)
+        bucket.routes["/data/upload/1/r"] = always(302, Location=target)
         with pytest.raises(Refusal, match="private address"):
-            fetch(allowed, bucket.url + "/r")
+            fetch(allowed, bucket.url + "/data/upload/1/r")
         with pytest.raises(Refusal, match="private address"):
-            fetch(studio, "/r", Connection(bucket.url, "f00d"))
+            fetch(studio, "/data/upload/1/r", Connection(bucket.url, "f00d"))
 
 
 def test_a_bucket_beside_label_studio_is_named_as_it_must_be_allowed(
@@ -166,8 +169,10 @@ def test_a_bucket_beside_label_studio_is_named_as_it_must_be_allowed(
 ) -> None:
     with site() as studio:
         link = "/tasks/1/resolve/?fileuri=czM6Ly9iL2EuanBn"
-        studio.routes[link] = always(303, Location=bucket.url + "/a.jpg?X-Amz-Signature=s3cret")
-        bucket.routes["/a.jpg?X-Amz-Signature=s3cret"] = always(200, b"cat")
+        studio.routes[link] = always(
+            303, Location=bucket.url + "/data/upload/1/a.jpg?X-Amz-Signature=s3cret"
+        )
+        bucket.routes["/data/upload/1/a.jpg?X-Amz-Signature=s3cret"] = always(200, b"cat")
         own = Connection(studio.url, "f00d")
         with pytest.raises(Refusal, match=r"\(127\.0\.0\.1\): add 127\.0\.0\.1 to ALLOWED_IMAGE"):
             fetch(settings(LABEL_STUDIO_URL=studio.url), "s3://b/a.jpg", own)
@@ -180,22 +185,28 @@ def test_a_bucket_beside_label_studio_is_named_as_it_must_be_allowed(
     "target", ["file:///etc/passwd", "ftp://127.0.0.1/a", "gopher://127.0.0.1/", "http://[x", ""]
 )
 def test_redirects_lead_to_the_web_alone(target: str, bucket: Site, settings: SettingsOf) -> None:
-    bucket.routes["/r"] = always(302, Location=target)
+    bucket.routes["/data/upload/1/r"] = always(302, Location=target)
     with pytest.raises(Refusal, match=r"no web address|over 5 times"):
-        fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.1"), bucket.url + "/r")
+        fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.1"), bucket.url + "/data/upload/1/r")
 
 
 def test_redirects_end(bucket: Site, settings: SettingsOf) -> None:
-    bucket.routes["/r"] = always(302, Location="/r")
+    bucket.routes["/data/upload/1/r"] = always(302, Location="/data/upload/1/r")
     with pytest.raises(Refusal, match="redirects over 5 times"):
-        fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.1"), bucket.url + "/r")
+        fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.1"), bucket.url + "/data/upload/1/r")
     assert len(bucket.requests) == 6
 
 
 def test_label_studio_moved_to_https(bucket: Site, settings: SettingsOf) -> None:
-    bucket.routes["/a.jpg"] = always(301, Location=bucket.url.replace("http:", "https:") + "/a.jpg")
+    bucket.routes["/data/upload/1/a.jpg"] = always(
+        301, Location=bucket.url.replace("http:", "https:") + "/data/upload/1/a.jpg"
+    )
     with pytest.raises(Refusal, match="redirects to https: set LABEL_STUDIO_URL"):
-        fetch(settings(LABEL_STUDIO_URL=bucket.url), "/a.jpg", Connection(bucket.url, "f00d"))
+        fetch(
+            settings(LABEL_STUDIO_URL=bucket.url),
+            "/data/upload/1/a.jpg",
+            Connection(bucket.url, "f00d"),
+        )
 
 
 def names(monkeypatch: pytest.MonkeyPatch, answers: Callable[[], list[str]]) -> None:
@@ -223,7 +234,7 @@ def test_a_name_that_resolves_to_another_address_each_time(
         return ["127.0.0.2"] if len(asked) == 1 else ["127.0.0.1"]
 
     names(monkeypatch, answers)
-    url = bucket.url.replace("127.0.0.1", "pictures.example") + "/a.jpg"
+    url = bucket.url.replace("127.0.0.1", "pictures.example") + "/data/upload/1/a.jpg"
     with pytest.raises(Refusal, match="cannot be fetched"):  # nobody listens on 127.0.0.2
         fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.2"), url)
     assert len(asked) == 1
@@ -236,7 +247,7 @@ def test_of_several_addresses_only_those_that_are_allowed(
     bucket: Site, settings: SettingsOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names(monkeypatch, lambda: ["10.255.255.1", "127.0.0.2", "127.0.0.1"])
-    url = bucket.url.replace("127.0.0.1", "pictures.example") + "/a.jpg"
+    url = bucket.url.replace("127.0.0.1", "pictures.example") + "/data/upload/1/a.jpg"
     assert fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.0/8"), url) == b"cat"
 
 
@@ -264,19 +275,19 @@ def test_a_certificate_that_nobody_here_knows(
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     cert, context = certificate(tmp_path, "localhost")
     with site(context) as studio:
-        studio.routes["/a.jpg"] = always(200, b"cat")
+        studio.routes["/data/upload/1/a.jpg"] = always(200, b"cat")
         url = studio.url.replace("127.0.0.1", "localhost")
         ours, own = settings(LABEL_STUDIO_URL=url), Connection(url, "f00d")
         with pytest.raises(Refusal, match=r"certificate is not trusted here.*REQUESTS_CA_BUNDLE"):
-            fetch(ours, "/a.jpg", own)
+            fetch(ours, "/data/upload/1/a.jpg", own)
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(cert))
-        assert fetch(ours, "/a.jpg", own) == b"cat"
+        assert fetch(ours, "/data/upload/1/a.jpg", own) == b"cat"
         by_number = settings(LABEL_STUDIO_URL=studio.url)
         with pytest.raises(Refusal, match="certificate"):  # it is for the name alone
-            fetch(by_number, "/a.jpg", Connection(studio.url, "f00d"))
+            fetch(by_number, "/data/upload/1/a.jpg", Connection(studio.url, "f00d"))
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "gone.pem"))
         with pytest.raises(Refusal, match=r"gone\.pem"):
-            fetch(ours, "/a.jpg", own)
+            fetch(ours, "/data/upload/1/a.jpg", own)
 
 
 @pytest.mark.parametrize(
@@ -316,11 +327,11 @@ def test_a_password_in_the_address_goes_to_that_host_alone(
     bucket: Site, settings: SettingsOf
 ) -> None:
     with site() as other:
-        other.routes["/b.jpg"] = always(200, b"dog")
-        bucket.routes["/r"] = always(302, Location=other.url + "/b.jpg")
+        other.routes["/data/upload/1/b.jpg"] = always(200, b"dog")
+        bucket.routes["/data/upload/1/r"] = always(302, Location=other.url + "/data/upload/1/b.jpg")
         allowed = settings(ALLOWED_IMAGE_HOSTS="127.0.0.1")
         url = bucket.url.replace("//", "//ann:sesame@")
-        assert fetch(allowed, url + "/a.jpg") == b"cat"
-        assert fetch(allowed, url + "/r") == b"dog"
+        assert fetch(allowed, url + "/data/upload/1/a.jpg") == b"cat"
+        assert fetch(allowed, url + "/data/upload/1/r") == b"dog"
         assert [auth for _, _, auth in bucket.requests] == ["Basic YW5uOnNlc2FtZQ=="] * 2
         assert [auth for _, _, auth in other.requests] == [None]

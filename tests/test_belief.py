@@ -156,12 +156,13 @@ def test_a_whole_address_on_label_studio_needs_the_proof_too(
     back_end: Callable[..., BackEnd], studio: Site, path: str
 ) -> None:
     studio.routes[path + PROOF] = who_am_i("f00d")
+    studio.routes[path + "/data/upload/1/a.png"] = always(200, picture())
     made = back_end()
     made.setup(studio.url + path, "wrong")
-    assert not made.click(studio.url + "/data/upload/1/a.png")
+    assert not made.click(studio.url + path + "/data/upload/1/a.png")
     assert "does not accept the token" in made.last_error
     made.setup(studio.url + path, "f00d")
-    assert made.click(studio.url + "/data/upload/1/a.png")
+    assert made.click(studio.url + path + "/data/upload/1/a.png")
 
 
 @pytest.mark.parametrize(
