@@ -12,10 +12,10 @@ import orjson
 import requests
 from requests.auth import AuthBase
 
+from sam_backend import web
 from sam_backend.errors import Refusal
 from sam_backend.state import Connection, State
 from sam_backend.urls import origin
-from sam_backend.web import AddressRefused, Deadline
 
 PROOF_S = 3.0
 _PROOF_BYTES = 1 << 16
@@ -71,7 +71,7 @@ def prove(connection: Connection, session: requests.Session, auth: AuthBase | No
         raise Refusal("image", f"Label Studio at {url} sent no token to prove itself with{ADVICE}")
     try:
         with (
-            Deadline(PROOF_S) as deadline,
+            web.Deadline(PROOF_S),
             session.get(
                 url + _WHO_AM_I,
                 auth=auth,
@@ -81,9 +81,11 @@ def prove(connection: Connection, session: requests.Session, auth: AuthBase | No
                 allow_redirects=False,
             ) as response,
         ):
-            answer = _small_body(response)
-    except (OSError, AddressRefused) as error:
-        late = deadline.is_over or isinstance(error, requests.Timeout)
+            answer = web.body(response, _PROOF_BYTES)
+    except web.TooLarge:
+        answer = b""
+    except (OSError, web.AddressRefused) as error:
+        late = isinstance(error, web.Overdue | requests.Timeout)
         why = f"no answer within {PROOF_S:.0f} s" if late else type(error).__name__
         raise Refusal(
             "image",
@@ -110,15 +112,6 @@ ADVICE = (
     ": create a Personal Access Token (Account & Settings) and set LABEL_STUDIO_URL and "
     "LABEL_STUDIO_API_KEY"
 )
-
-
-def _small_body(response: requests.Response) -> bytes:
-    body = b""
-    for chunk in response.iter_content(1 << 12):
-        body += chunk
-        if len(body) > _PROOF_BYTES:
-            return b""
-    return body
 
 
 def _is_a_user(answer: bytes) -> bool:

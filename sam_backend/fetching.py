@@ -23,7 +23,6 @@ from sam_backend.settings import Settings
 from sam_backend.sources import Source, serves, shown
 
 MOST_REDIRECTS = 5
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -66,18 +65,17 @@ class Fetcher:
     @contextmanager
     def _answer(self, source: Source, validator: str | None) -> Iterator[requests.Response]:
         """The response whose body is the image. All of it is over after the time limit."""
-        with web.Deadline(self._seconds) as deadline:
-            try:
-                with self._get_allowed(source, validator) as response:
-                    yield response
-                if not deadline.is_over:
-                    return
-            except (OSError, Refusal):
-                if not deadline.is_over:
-                    raise
-        # A body without a length seems to end where the connection was ended.
-        url = shown(source.url or "")
-        raise Refusal("image", f"the image {url} takes over {self._seconds} s (FETCH_SECONDS)")
+        try:
+            with (
+                web.Deadline(self._seconds),
+                self._get_allowed(source, validator) as response,
+            ):
+                yield response
+        except web.Overdue:
+            raise Refusal(
+                "image",
+                f"the image {shown(source.url or '')} takes over {self._seconds} s (FETCH_SECONDS)",
+            ) from None
 
     def _get_allowed(self, source: Source, validator: str | None) -> requests.Response:
         response = self._get(source, validator)
@@ -112,7 +110,7 @@ class Fetcher:
             return session.get(
                 url,
                 auth=auth or _OfAddress(),
-                headers={"Accept-Encoding": "identity"} | _conditions(validator),
+                headers=_conditions(validator),
                 timeout=TIMEOUT_S,
                 stream=True,
                 allow_redirects=False,
@@ -130,17 +128,14 @@ class Fetcher:
         )
 
     def _read_body(self, response: requests.Response, source: Source) -> bytes:
-        body, most = bytearray(), self._most_mb << 20
         try:
-            for chunk in response.iter_content(_CHUNK):
-                body += chunk
-                if len(body) > most:
-                    raise self._too_large(shown(source.url or ""))
+            return web.body(response, self._most_mb << 20)
+        except web.TooLarge:
+            raise self._too_large(shown(source.url or "")) from None
         except requests.RequestException as error:
             raise Refusal(
                 "image", f"the image {shown(source.url or '')} broke off ({type(error).__name__})"
             ) from None
-        return bytes(body)
 
     def _read_file(self, path: Path, root: Path) -> bytes:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from sam_backend.state import Connection
 
 TIMEOUT_S = (3.05, 10.0)  # to connect, between bytes
 _EXCHANGE_S = 15.0  # in all
+_EXCHANGE_BYTES = 1 << 16
+_TOKEN = re.compile(r"[!-~]+")  # what a header may hold
 # An access token lives for 5 minutes; a new one is fetched well before.
 _ACCESS_TOKEN_S = 240.0
 
@@ -122,14 +125,20 @@ def is_refresh_token(token: str) -> bool:
 def _exchange(session: requests.Session, url: str, token: str) -> str:
     started = time.monotonic()
     try:
-        with web.Deadline(_EXCHANGE_S):
-            response = session.post(
+        with (
+            web.Deadline(_EXCHANGE_S),
+            session.post(
                 f"{url}/api/token/refresh/",
                 json={"refresh": token},
                 auth=_no_header,
                 timeout=TIMEOUT_S,
+                stream=True,
                 allow_redirects=False,
-            )
+            ) as response,
+        ):
+            answer = web.body(response, _EXCHANGE_BYTES)
+    except web.TooLarge:
+        answer = b""
     except (OSError, web.AddressRefused) as error:
         waited = time.monotonic() - started
         raise Refusal(
@@ -143,11 +152,19 @@ def _exchange(session: requests.Session, url: str, token: str) -> str:
             f"Label Studio at {url} does not accept the personal access token "
             "(expired or revoked): put a new one into LABEL_STUDIO_API_KEY",
         )
-    try:
-        return str(response.json()["access"])
-    except (requests.JSONDecodeError, KeyError, TypeError):
+    access = _access_token(answer)
+    if access is None:
         raise Refusal(
             "image",
             f"{url} answered the token exchange with status {response.status_code} and no "
             "token: is LABEL_STUDIO_URL really Label Studio's address?",
-        ) from None
+        )
+    return access
+
+
+def _access_token(answer: bytes) -> str | None:
+    try:
+        access = orjson.loads(answer)["access"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    return access if isinstance(access, str) and _TOKEN.fullmatch(access) else None

@@ -29,6 +29,7 @@ class Site:
     url: str
     routes: dict[str, Route] = field(default_factory=dict)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
 
     def paths(self) -> list[str]:
         return [path for _, path, _ in self.requests]
@@ -102,6 +103,7 @@ def site(
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             auth = self.headers.get("Authorization")
             served.requests.append((self.command, self.path, auth))
+            served.headers.append({name.lower(): value for name, value in self.headers.items()})
             route = served.routes.get(self.path, always(404, b"no such page"))
             status, headers, content = route(auth, body)
             self.send_response(status)
@@ -110,7 +112,8 @@ def site(
             if "Content_Length" not in headers:
                 self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            with contextlib.suppress(ConnectionError):  # not everybody reads to the end
+                self.wfile.write(content)
 
         do_POST = do_GET
 
