@@ -6,6 +6,7 @@ accepts the token it came with is believed, and no other one after it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import orjson
@@ -19,6 +20,7 @@ from sam_backend.urls import origin
 
 PROOF_S = 3.0
 _PROOF_BYTES = 1 << 16
+_TOKEN = re.compile(r"[ -~]{1,4096}")  # what a header may hold
 _WHO_AM_I = "/api/current-user/whoami"
 
 
@@ -27,7 +29,8 @@ def told(hostname: object, token: object) -> Connection | None:
     url = str(hostname or "").rstrip("/")
     if origin(url) is None or any(sign in url for sign in "?#@"):
         return None
-    return Connection(url, str(token) if token else None)
+    is_token = isinstance(token, str) and _TOKEN.fullmatch(token)
+    return Connection(url, str(token) if is_token else None)
 
 
 class Belief:

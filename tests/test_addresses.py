@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sam_backend.addresses import AllowedHosts, is_public
+from sam_backend.addresses import AllowedHosts, is_public, may_be_label_studio
 from sam_backend.errors import Refusal, SettingsError
 from sam_backend.fetching import Fetcher
 from sam_backend.label_studio import LabelStudioAccess
@@ -106,6 +106,59 @@ def test_all_others_are_not(address: str) -> None:
 )
 def test_what_the_operator_allows(entry: str, host: str, address: str, expected: bool) -> None:
     assert AllowedHosts.parse(entry).permits(host, ip_address(address)) is expected
+
+
+METADATA = [
+    "169.254.169.254",
+    "169.254.0.23",
+    "100.100.100.200",
+    "168.63.129.16",
+    "192.0.0.192",
+    "fe80::a9fe:a9fe",
+    "fd00:ec2::254",
+    "fd20:ce::254",
+    "fd00:c1::a9fe:a9fe",
+    "fd00:42::42",
+    "::ffff:169.254.169.254",  # mapped
+    "::169.254.169.254",  # compatible
+    "::ffff:0:169.254.169.254",  # translated
+    "64:ff9b::a9fe:a9fe",  # NAT64
+    "64:ff9b::6464:64c8",
+    "64:ff9b:1::a9fe:a9fe",
+    "2002:a9fe:a9fe::1",  # 6to4
+    "2001:0:a9fe:a9fe:8000:63bf:3fff:fdd2",  # Teredo, the server
+    "2001:0:4136:e378:8000:63bf:5601:5601",  # Teredo, the client
+    "fd00::5efe:a9fe:a9fe",  # ISATAP
+    "2600::200:5efe:a9fe:a9fe",
+]
+
+
+@pytest.mark.parametrize("address", METADATA)
+def test_a_clouds_metadata_is_reached_by_no_name_and_no_wide_network(address: str) -> None:
+    """Whoever owns an allowed name may let it resolve to anything."""
+    wide = "minio, *.corp.example, 0.0.0.0/0, 100.64.0.0/10, ::/0, fd00::/8, 2002::/16, 2001::/23"
+    for host in ("minio", "s3.corp.example", "anything"):
+        assert not AllowedHosts.parse(wide).permits(host, ip_address(address))
+    assert not is_public(ip_address(address))
+    assert not may_be_label_studio("anything", ip_address(address))
+
+
+@pytest.mark.parametrize(
+    ("entry", "address"),
+    [
+        ("169.254.169.254", "169.254.169.254"),
+        ("169.254.0.0/16", "::ffff:169.254.169.254"),
+        ("100.100.100.200", "100.100.100.200"),
+        ("fd00:ec2::254", "fd00:ec2::254"),
+    ],
+)
+def test_metadata_that_the_operator_names_is_reached(entry: str, address: str) -> None:
+    assert AllowedHosts.parse(entry).permits("anything", ip_address(address))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "::1", "fd12::1", "8.8.8.8"])
+def test_a_label_studio_may_be_anywhere_inside(address: str) -> None:
+    assert may_be_label_studio("anything", ip_address(address))
 
 
 @pytest.mark.parametrize(
