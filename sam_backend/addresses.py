@@ -15,9 +15,9 @@ from ipaddress import (
     IPv6Network,
     ip_network,
 )
-from urllib.parse import urlsplit
 
 IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
 
 # Spelled out, because `is_global` changed between Python's versions.
 _NOT_PUBLIC = tuple(
@@ -55,8 +55,33 @@ _NOT_PUBLIC_V6 = tuple(
         ),
     )
 )
+# Where machines of clouds ask about themselves, and get keys. No image is there, no Label Studio.
+_METADATA: tuple[IPNetwork, ...] = tuple(
+    map(
+        ip_network,
+        (
+            "169.254.0.0/16",
+            "100.100.100.200/32",  # Alibaba
+            "168.63.129.16/32",  # Azure
+            "192.0.0.192/32",  # Oracle
+            "fe80::/10",
+            "fd00:ec2::/32",  # Amazon
+            "fd20:ce::254/128",  # Google
+            "fd00:c1::a9fe:a9fe/128",  # Oracle
+            "fd00:42::42/128",  # Scaleway
+        ),
+    )
+)
 # IPv4 addresses in IPv6 dress. In networks without IPv4, DNS64 makes the second of public names.
 _DRESSED = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
+# Those and more hold one in their last 32 bits: compatible, translated, NAT64 within a network.
+_ENDS_IN_V4 = (
+    *_DRESSED,
+    IPv6Network("::/96"),
+    IPv6Network("::ffff:0:0:0/96"),
+    IPv6Network("64:ff9b:1::/48"),
+)
+_ISATAP = (0x5EFE, 0x2005EFE)
 
 _NAME = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
@@ -68,12 +93,35 @@ def undressed(address: IPAddress) -> IPAddress:
     return address
 
 
+def faces(address: IPAddress) -> set[IPAddress]:
+    """An address, and each one that something on the way may make of it."""
+    if isinstance(address, IPv4Address):
+        return {address}
+    number = int(address)
+    last = IPv4Address(number & 0xFFFFFFFF)
+    found: set[IPAddress] = {address, *(address.teredo or ())}
+    if address.sixtofour:
+        found.add(address.sixtofour)
+    if (number >> 32) & 0xFFFFFFFF in _ISATAP or any(address in net for net in _ENDS_IN_V4):
+        found.add(last)
+    return found
+
+
 def is_public(address: IPAddress) -> bool:
-    """Whether everybody on the internet can reach this address."""
+    """Whether everybody on the internet can reach this address, and none inside is meant by it."""
     bare = undressed(address)
     if isinstance(bare, IPv4Address):
         return not any(bare in network for network in _NOT_PUBLIC)
-    return bare in _PUBLIC_V6 and not any(bare in network for network in _NOT_PUBLIC_V6)
+    return (
+        bare in _PUBLIC_V6
+        and not any(bare in network for network in _NOT_PUBLIC_V6)
+        and all(is_public(face) for face in faces(bare) - {bare})
+    )
+
+
+def is_metadata(address: IPAddress) -> bool:
+    """Whether a cloud tells machines about themselves there."""
+    return any(face in network for face in faces(address) for network in _METADATA)
 
 
 def may_be_label_studio(_host: str, address: IPAddress) -> bool:
@@ -82,25 +130,12 @@ def may_be_label_studio(_host: str, address: IPAddress) -> bool:
     Where metadata services are, none does.
     """
     bare = undressed(address)
-    return not (bare.is_link_local or bare.is_multicast or bare.is_unspecified)
+    return not (is_metadata(address) or bare.is_multicast or bare.is_unspecified)
 
 
 def anything(_host: str, _address: IPAddress) -> bool:
     """For an address that the operator gave."""
     return True
-
-
-def origin(url: str) -> tuple[str, str, int | None] | None:
-    """Scheme, host and port of an http address; None if it is not one."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return None
-    default = {"http": 80, "https": 443}.get(parts.scheme)
-    if default is None or not parts.hostname:
-        return None
-    return parts.scheme, parts.hostname, port or default
 
 
 @dataclass(frozen=True)
@@ -109,13 +144,13 @@ class AllowedHosts:
 
     names: frozenset[str] = frozenset()
     domains: frozenset[str] = frozenset()  # `*.example.com`, without the star
-    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    networks: tuple[IPNetwork, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> AllowedHosts:
         """From a list with commas; ValueError has the entry that is wrong, and why."""
         names, domains = set(), set()
-        networks: list[IPv4Network | IPv6Network] = []
+        networks: list[IPNetwork] = []
         for entry in filter(None, (part.strip().lower() for part in text.split(","))):
             try:
                 networks.append(ip_network(entry.strip("[]")))
@@ -134,14 +169,25 @@ class AllowedHosts:
         return cls(frozenset(names), frozenset(domains), tuple(networks))
 
     def permits(self, host: str, address: IPAddress) -> bool:
-        """Whether an image may be fetched from this address, to which this name resolves."""
+        """Whether an image may be fetched from this address, to which this name resolves.
+
+        A name opens no metadata service, for its owner may let it resolve to one; nor does a
+        network that is wider than that service's.
+        """
         name, bare = host.lower().rstrip("."), undressed(address)
+        if is_metadata(address):
+            return any(bare in network for network in self.networks if _is_of_metadata(network))
         return (
             is_public(address)
             or name in self.names
             or any(name.endswith(domain) for domain in self.domains)
             or any(bare in network for network in self.networks)
         )
+
+
+def _is_of_metadata(network: IPNetwork) -> bool:
+    first, last = network.network_address, network.broadcast_address
+    return any(first in service and last in service for service in _METADATA)
 
 
 def _punycode(name: str) -> str:

@@ -6,19 +6,21 @@ accepts the token it came with is believed, and no other one after it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import orjson
 import requests
 from requests.auth import AuthBase
 
-from sam_backend.addresses import origin
+from sam_backend import web
 from sam_backend.errors import Refusal
 from sam_backend.state import Connection, State
-from sam_backend.web import AddressRefused, Deadline
+from sam_backend.urls import origin
 
 PROOF_S = 3.0
 _PROOF_BYTES = 1 << 16
+_TOKEN = re.compile(r"[ -~]{1,4096}")  # what a header may hold
 _WHO_AM_I = "/api/current-user/whoami"
 
 
@@ -27,7 +29,8 @@ def told(hostname: object, token: object) -> Connection | None:
     url = str(hostname or "").rstrip("/")
     if origin(url) is None or any(sign in url for sign in "?#@"):
         return None
-    return Connection(url, str(token) if token else None)
+    is_token = isinstance(token, str) and _TOKEN.fullmatch(token)
+    return Connection(url, str(token) if is_token else None)
 
 
 class Belief:
@@ -71,7 +74,7 @@ def prove(connection: Connection, session: requests.Session, auth: AuthBase | No
         raise Refusal("image", f"Label Studio at {url} sent no token to prove itself with{ADVICE}")
     try:
         with (
-            Deadline(PROOF_S) as deadline,
+            web.Deadline(PROOF_S),
             session.get(
                 url + _WHO_AM_I,
                 auth=auth,
@@ -81,9 +84,11 @@ def prove(connection: Connection, session: requests.Session, auth: AuthBase | No
                 allow_redirects=False,
             ) as response,
         ):
-            answer = _small_body(response)
-    except (OSError, AddressRefused) as error:
-        late = deadline.is_over or isinstance(error, requests.Timeout)
+            answer = web.body(response, _PROOF_BYTES)
+    except web.TooLarge:
+        answer = b""
+    except (OSError, web.AddressRefused) as error:
+        late = isinstance(error, web.Overdue | requests.Timeout)
         why = f"no answer within {PROOF_S:.0f} s" if late else type(error).__name__
         raise Refusal(
             "image",
@@ -110,15 +115,6 @@ ADVICE = (
     ": create a Personal Access Token (Account & Settings) and set LABEL_STUDIO_URL and "
     "LABEL_STUDIO_API_KEY"
 )
-
-
-def _small_body(response: requests.Response) -> bytes:
-    body = b""
-    for chunk in response.iter_content(1 << 12):
-        body += chunk
-        if len(body) > _PROOF_BYTES:
-            return b""
-    return body
 
 
 def _is_a_user(answer: bytes) -> bool:

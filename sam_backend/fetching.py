@@ -15,16 +15,14 @@ import requests
 from requests.auth import AuthBase, HTTPBasicAuth
 from requests.utils import get_auth_from_url
 
-from sam_backend import web
-from sam_backend.addresses import origin
+from sam_backend import urls, web
 from sam_backend.belief import ADVICE
 from sam_backend.errors import Refusal
 from sam_backend.label_studio import TIMEOUT_S, LabelStudioAccess
 from sam_backend.settings import Settings
-from sam_backend.sources import Source, shown
+from sam_backend.sources import Source, serves, shown
 
 MOST_REDIRECTS = 5
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -67,18 +65,17 @@ class Fetcher:
     @contextmanager
     def _answer(self, source: Source, validator: str | None) -> Iterator[requests.Response]:
         """The response whose body is the image. All of it is over after the time limit."""
-        with web.Deadline(self._seconds) as deadline:
-            try:
-                with self._get_allowed(source, validator) as response:
-                    yield response
-                if not deadline.is_over:
-                    return
-            except (OSError, Refusal):
-                if not deadline.is_over:
-                    raise
-        # A body without a length seems to end where the connection was ended.
-        url = shown(source.url or "")
-        raise Refusal("image", f"the image {url} takes over {self._seconds} s (FETCH_SECONDS)")
+        try:
+            with (
+                web.Deadline(self._seconds),
+                self._get_allowed(source, validator) as response,
+            ):
+                yield response
+        except web.Overdue:
+            raise Refusal(
+                "image",
+                f"the image {shown(source.url or '')} takes over {self._seconds} s (FETCH_SECONDS)",
+            ) from None
 
     def _get_allowed(self, source: Source, validator: str | None) -> requests.Response:
         response = self._get(source, validator)
@@ -113,7 +110,7 @@ class Fetcher:
             return session.get(
                 url,
                 auth=auth or _OfAddress(),
-                headers={"Accept-Encoding": "identity"} | _conditions(validator),
+                headers=_conditions(validator),
                 timeout=TIMEOUT_S,
                 stream=True,
                 allow_redirects=False,
@@ -131,17 +128,14 @@ class Fetcher:
         )
 
     def _read_body(self, response: requests.Response, source: Source) -> bytes:
-        body, most = bytearray(), self._most_mb << 20
         try:
-            for chunk in response.iter_content(_CHUNK):
-                body += chunk
-                if len(body) > most:
-                    raise self._too_large(shown(source.url or ""))
+            return web.body(response, self._most_mb << 20)
+        except web.TooLarge:
+            raise self._too_large(shown(source.url or "")) from None
         except requests.RequestException as error:
             raise Refusal(
                 "image", f"the image {shown(source.url or '')} broke off ({type(error).__name__})"
             ) from None
-        return bytes(body)
 
     def _read_file(self, path: Path, root: Path) -> bytes:
         try:
@@ -191,30 +185,39 @@ def _open_below(root: Path, name: Path) -> int:
 
 
 def _is_inside(source: Source, url: str) -> bool:
-    """Whether an address is on the Label Studio of this image: there, its token may go."""
-    label_studio = source.label_studio
-    return label_studio is not None and origin(url) == origin(label_studio.url)
+    """Whether the Label Studio of this image is asked at an address: there, its token may go."""
+    own = source.label_studio
+    return own is not None and (urls.parse(url) == urls.parse(source.url or "") or serves(own, url))
 
 
 def _target(source: Source, url: str, response: requests.Response) -> str:
     """Where a redirect leads."""
     try:
-        target = urljoin(url, response.headers["Location"])
+        there = urls.parse(urljoin(url, response.headers["Location"]))
     except ValueError:
-        target = ""
-    there, here = origin(target), origin(url)
+        there = None
+    here = urls.parse(url)
     if there is None or here is None:
         raise Refusal(
             "image", f"the image {shown(source.url or '')} redirects to what is no web address"
         )
+    if _is_inside(source, url) and there.origin == here.origin and "/login" in there.path:
+        raise _not_let_in(source)
     # Such a redirect is of all that is there, and the token is not sent along.
-    if _is_inside(source, url) and here[:2] == ("http", there[1]) and there[0] == "https":
+    to_https = here.origin[:2] == ("http", there.origin[1]) and there.origin[0] == "https"
+    if to_https and _is_inside(source, url):
         raise Refusal(
             "image",
             f"Label Studio at {source.host} redirects to https: "
             "set LABEL_STUDIO_URL to its https address",
         )
-    return target
+    return there.text
+
+
+def _not_let_in(source: Source) -> Refusal:
+    has_token = source.label_studio is not None and source.label_studio.token
+    had = "does not accept the token" if has_token else "wants a token"
+    return Refusal("image", f"Label Studio {had} for the image {shown(source.url or '')}{ADVICE}")
 
 
 def _refused(source: Source, url: str, refused: web.AddressRefused) -> str:
@@ -251,9 +254,8 @@ def _check_answer(response: requests.Response, source: Source) -> None:
     url, status = source.url or "", response.status_code
     is_page = "text/html" in response.headers.get("Content-Type", "")
     is_login = status in (401, 403) or (status == 200 and is_page)
-    if source.label_studio is not None and is_login and _is_inside(source, response.url):
-        had = "does not accept the token" if source.label_studio.token else "wants a token"
-        raise Refusal("image", f"Label Studio {had} for the image {shown(url)}{ADVICE}")
+    if is_login and _is_inside(source, response.url):
+        raise _not_let_in(source)
     if status != 200:
         raise Refusal("image", f"the image {shown(url)} cannot be fetched: HTTP {status}")
     if is_page:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import requests
 from cachetools import TTLCache
 from requests.auth import AuthBase
 
-from sam_backend import addresses, web
+from sam_backend import addresses, urls, web
 from sam_backend.belief import Belief
 from sam_backend.errors import Refusal
 from sam_backend.settings import Settings
@@ -22,17 +23,25 @@ from sam_backend.state import Connection
 
 TIMEOUT_S = (3.05, 10.0)  # to connect, between bytes
 _EXCHANGE_S = 15.0  # in all
+_EXCHANGE_BYTES = 1 << 16
+_TOKEN = re.compile(r"[!-~]+")  # what a header may hold
 # An access token lives for 5 minutes; a new one is fetched well before.
 _ACCESS_TOKEN_S = 240.0
 
 
 class TokenAuth(AuthBase):
-    """Sets the header itself: given as `headers`, requests would let a .netrc file override it."""
+    """Sets the header itself: given as `headers`, requests would let a .netrc file override it.
 
-    def __init__(self, header: str) -> None:
+    It looks where the request goes, whatever was decided before: to one Label Studio only.
+    """
+
+    def __init__(self, header: str, label_studio: str) -> None:
         self._header = header
+        self._origin = urls.origin(label_studio)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._origin is None or urls.origin(request.url or "") != self._origin:
+            raise requests.exceptions.InvalidURL("a token is for Label Studio's own address alone")
         request.headers["Authorization"] = self._header
         return request
 
@@ -84,7 +93,7 @@ class LabelStudioAccess:
         if not token:
             return None
         if not is_refresh_token(token):
-            return TokenAuth(f"Token {token}")
+            return TokenAuth(f"Token {token}", connection.url)
         with self._lock:
             if renew:
                 self._access_tokens.pop(token, None)
@@ -93,7 +102,7 @@ class LabelStudioAccess:
             access = _exchange(self.session, connection.url, token)
             with self._lock:
                 self._access_tokens[token] = access
-        return TokenAuth(f"Bearer {access}")
+        return TokenAuth(f"Bearer {access}", connection.url)
 
 
 def _no_header(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -116,14 +125,20 @@ def is_refresh_token(token: str) -> bool:
 def _exchange(session: requests.Session, url: str, token: str) -> str:
     started = time.monotonic()
     try:
-        with web.Deadline(_EXCHANGE_S):
-            response = session.post(
+        with (
+            web.Deadline(_EXCHANGE_S),
+            session.post(
                 f"{url}/api/token/refresh/",
                 json={"refresh": token},
                 auth=_no_header,
                 timeout=TIMEOUT_S,
+                stream=True,
                 allow_redirects=False,
-            )
+            ) as response,
+        ):
+            answer = web.body(response, _EXCHANGE_BYTES)
+    except web.TooLarge:
+        answer = b""
     except (OSError, web.AddressRefused) as error:
         waited = time.monotonic() - started
         raise Refusal(
@@ -137,11 +152,19 @@ def _exchange(session: requests.Session, url: str, token: str) -> str:
             f"Label Studio at {url} does not accept the personal access token "
             "(expired or revoked): put a new one into LABEL_STUDIO_API_KEY",
         )
-    try:
-        return str(response.json()["access"])
-    except (requests.JSONDecodeError, KeyError, TypeError):
+    access = _access_token(answer)
+    if access is None:
         raise Refusal(
             "image",
             f"{url} answered the token exchange with status {response.status_code} and no "
             "token: is LABEL_STUDIO_URL really Label Studio's address?",
-        ) from None
+        )
+    return access
+
+
+def _access_token(answer: bytes) -> str | None:
+    try:
+        access = orjson.loads(answer)["access"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    return access if isinstance(access, str) and _TOKEN.fullmatch(access) else None

@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from sam_backend import urls
 from sam_backend.addresses import AllowedHosts
 from sam_backend.errors import SettingsError
 
@@ -162,9 +162,10 @@ class _Environment:
             value = self.text(key)
             if value is None:
                 continue
-            parts = urlsplit(value)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
+            if not value.lower().startswith(("http://", "https://")):
                 raise SettingsError(f"{key}={value!r} does not start with http:// or https://")
+            if urls.parse(value) is None or any(sign in value for sign in "?#"):
+                raise SettingsError(f"{key}={value!r} is no address like http://localhost:8080")
             return value.rstrip("/")
         return None
 

@@ -10,13 +10,12 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar, Token
 from http.cookiejar import DefaultCookiePolicy
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -25,11 +24,13 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyM
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
+from sam_backend import urls
 from sam_backend.addresses import IPAddress
 
 # Whether the host of this name may be connected to at this address.
 Rule = Callable[[str, IPAddress], bool]
 
+_CHUNK = 1 << 16
 _MOST_ADDRESSES = 4  # tried for one name; each takes until its time limit where nobody answers
 
 
@@ -42,8 +43,34 @@ class AddressRefused(Exception):
         self.address = address
 
 
+class TooLarge(Exception):
+    """A body has more bytes than may be."""
+
+
+class Overdue(OSError):
+    """A deadline came before the end of its block."""
+
+
+def body(response: requests.Response, most: int) -> bytes:
+    """The body of an answer, unpacked; TooLarge as soon as it is over so many bytes."""
+    return b"".join(chunks(response, most))
+
+
+def chunks(response: requests.Response, most: int) -> Iterator[bytes]:
+    """The body piece by piece. An answer of a megabyte may unpack to a thousand times as much."""
+    left = most
+    for chunk in response.iter_content(_CHUNK):
+        left -= len(chunk)
+        if left < 0:
+            raise TooLarge
+        yield chunk
+
+
 class Deadline:
-    """Ends what this thread's connections do within the block, when its time is over.
+    """Ends what this thread's connections do within the block, when its time is over: Overdue.
+
+    A body without a length seems to end where the connection was ended, so nothing that comes out
+    of the block later is believed, be it an answer or an error.
 
     The time limits of a socket are between bytes: who sends one now and then gets around them.
     """
@@ -65,7 +92,7 @@ class Deadline:
     def __exit__(
         self,
         _type: type[BaseException] | None,
-        _error: BaseException | None,
+        error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
         if self._token is not None:
@@ -75,6 +102,8 @@ class Deadline:
             for sock in self._sockets:
                 sock.close()
             self._sockets.clear()
+        if self.is_over and (error is None or isinstance(error, Exception)):
+            raise Overdue(f"not done within {self.seconds:g} s") from error
 
     def watch(self, sock: socket.socket) -> None:
         """A descriptor of our own, for the connection may wrap its socket or let go of it."""
@@ -101,6 +130,7 @@ def session(rule: Rule) -> requests.Session:
     names that resolve here are checked before.
     """
     made = _Session()
+    made.headers["Accept-Encoding"] = "identity"  # who packs all the same is unpacked, to a limit
     made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
     for scheme in ("http://", "https://"):
         made.mount(scheme, _Adapter(rule))
@@ -127,12 +157,20 @@ class _Adapter(HTTPAdapter):
             _use(manager, None)
         return manager
 
-    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Any:
-        url = request.url or ""
-        if select_proxy(url, kwargs.get("proxies")):
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
+    ) -> Any:
+        """The connections for a request: to the host that was judged, and to no other."""
+        url = urls.parse(request.url or "")
+        if url is None or url.text != request.url:
+            raise requests.exceptions.InvalidURL("this could be read as more than one address")
+        if select_proxy(url.text, kwargs.get("proxies")):
             with contextlib.suppress(socket.gaierror):  # only the proxy knows that name
-                _permitted(urlsplit(url).hostname or "", 0, self._rule)
-        return super().send(request, *args, **kwargs)
+                _permitted(url.origin[1], 0, self._rule)
+        pool: Any = super().get_connection_with_tls_context(request, *args, **kwargs)
+        if pool.proxy is None and (pool.scheme, pool.host, pool.port) != url.origin:
+            raise requests.exceptions.InvalidURL("the client reads this address in another way")
+        return pool
 
 
 def _use(manager: PoolManager, rule: Rule | None) -> None:

@@ -29,6 +29,7 @@ class Site:
     url: str
     routes: dict[str, Route] = field(default_factory=dict)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
 
     def paths(self) -> list[str]:
         return [path for _, path, _ in self.requests]
@@ -92,7 +93,9 @@ def dripping(before: bytes, drop: bytes, every_s: float = 0.2) -> Iterator[str]:
 
 
 @contextmanager
-def site(tls: ssl.SSLContext | None = None, port: int = 0) -> Iterator[Site]:
+def site(
+    tls: ssl.SSLContext | None = None, port: int = 0, host: str = "127.0.0.1"
+) -> Iterator[Site]:
     """A server that runs as long as the block does."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -100,6 +103,7 @@ def site(tls: ssl.SSLContext | None = None, port: int = 0) -> Iterator[Site]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             auth = self.headers.get("Authorization")
             served.requests.append((self.command, self.path, auth))
+            served.headers.append({name.lower(): value for name, value in self.headers.items()})
             route = served.routes.get(self.path, always(404, b"no such page"))
             status, headers, content = route(auth, body)
             self.send_response(status)
@@ -108,18 +112,19 @@ def site(tls: ssl.SSLContext | None = None, port: int = 0) -> Iterator[Site]:
             if "Content_Length" not in headers:
                 self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            with contextlib.suppress(ConnectionError):  # not everybody reads to the end
+                self.wfile.write(content)
 
         do_POST = do_GET
 
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server = ThreadingHTTPServer((host, port), Handler)
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     scheme = "https" if tls else "http"
-    served = Site(f"{scheme}://127.0.0.1:{server.server_port}")
+    served = Site(f"{scheme}://{host}:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

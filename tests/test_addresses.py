@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sam_backend.addresses import AllowedHosts, is_public
+from sam_backend.addresses import AllowedHosts, is_public, may_be_label_studio
 from sam_backend.errors import Refusal, SettingsError
 from sam_backend.fetching import Fetcher
 from sam_backend.label_studio import LabelStudioAccess
@@ -25,7 +25,7 @@ SettingsOf = Callable[..., Settings]
 @pytest.fixture
 def bucket() -> Iterator[Site]:
     with site() as served:
-        served.routes["/a.jpg"] = always(200, b"cat")
+        served.routes["/data/upload/1/a.jpg"] = always(200, b"cat")
         yield served
 
 
@@ -108,6 +108,59 @@ def test_what_the_operator_allows(entry: str, host: str, address: str, expected:
     assert AllowedHosts.parse(entry).permits(host, ip_address(address)) is expected
 
 
+METADATA = [
+    "169.254.169.254",
+    "169.254.0.23",
+    "100.100.100.200",
+    "168.63.129.16",
+    "192.0.0.192",
+    "fe80::a9fe:a9fe",
+    "fd00:ec2::254",
+    "fd20:ce::254",
+    "fd00:c1::a9fe:a9fe",
+    "fd00:42::42",
+    "::ffff:169.254.169.254",  # mapped
+    "::169.254.169.254",  # compatible
+    "::ffff:0:169.254.169.254",  # translated
+    "64:ff9b::a9fe:a9fe",  # NAT64
+    "64:ff9b::6464:64c8",
+    "64:ff9b:1::a9fe:a9fe",
+    "2002:a9fe:a9fe::1",  # 6to4
+    "2001:0:a9fe:a9fe:8000:63bf:3fff:fdd2",  # Teredo, the server
+    "2001:0:4136:e378:8000:63bf:5601:5601",  # Teredo, the client
+    "fd00::5efe:a9fe:a9fe",  # ISATAP
+    "2600::200:5efe:a9fe:a9fe",
+]
+
+
+@pytest.mark.parametrize("address", METADATA)
+def test_a_clouds_metadata_is_reached_by_no_name_and_no_wide_network(address: str) -> None:
+    """Whoever owns an allowed name may let it resolve to anything."""
+    wide = "minio, *.corp.example, 0.0.0.0/0, 100.64.0.0/10, ::/0, fd00::/8, 2002::/16, 2001::/23"
+    for host in ("minio", "s3.corp.example", "anything"):
+        assert not AllowedHosts.parse(wide).permits(host, ip_address(address))
+    assert not is_public(ip_address(address))
+    assert not may_be_label_studio("anything", ip_address(address))
+
+
+@pytest.mark.parametrize(
+    ("entry", "address"),
+    [
+        ("169.254.169.254", "169.254.169.254"),
+        ("169.254.0.0/16", "::ffff:169.254.169.254"),
+        ("100.100.100.200", "100.100.100.200"),
+        ("fd00:ec2::254", "fd00:ec2::254"),
+    ],
+)
+def test_metadata_that_the_operator_names_is_reached(entry: str, address: str) -> None:
+    assert AllowedHosts.parse(entry).permits("anything", ip_address(address))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "::1", "fd12::1", "8.8.8.8"])
+def test_a_label_studio_may_be_anywhere_inside(address: str) -> None:
+    assert may_be_label_studio("anything", ip_address(address))
+
+
 @pytest.mark.parametrize(
     "entry", ["*", "http://minio", "minio:9000", "10.0.0.0/33", "10.0.0.5/8", "300.1.1.1", "a b"]
 )
@@ -139,14 +192,17 @@ def test_loopback_is_refused_however_it_is_written(
 
 
 def test_what_is_allowed_is_fetched(bucket: Site, settings: SettingsOf) -> None:
-    assert fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.0/8"), bucket.url + "/a.jpg") == b"cat"
-    by_name = bucket.url.replace("127.0.0.1", "localhost") + "/a.jpg"
+    assert (
+        fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.0/8"), bucket.url + "/data/upload/1/a.jpg")
+        == b"cat"
+    )
+    by_name = bucket.url.replace("127.0.0.1", "localhost") + "/data/upload/1/a.jpg"
     assert fetch(settings(ALLOWED_IMAGE_HOSTS="localhost"), by_name) == b"cat"
 
 
 def test_label_studio_itself_needs_no_permission(bucket: Site, settings: SettingsOf) -> None:
     own = Connection(bucket.url, None)
-    assert fetch(settings(LABEL_STUDIO_URL=bucket.url), "/a.jpg", own) == b"cat"
+    assert fetch(settings(LABEL_STUDIO_URL=bucket.url), "/data/upload/1/a.jpg", own) == b"cat"
 
 
 def test_redirects_are_checked_at_each_hop(bucket: Site, settings: SettingsOf) -> None:
@@ -154,11 +210,11 @@ def test_redirects_are_checked_at_each_hop(bucket: Site, settings: SettingsOf) -
     allowed = settings(ALLOWED_IMAGE_HOSTS="127.0.0.1")
     studio = settings(LABEL_STUDIO_URL=bucket.url)
     for target in ("http://169.254.169.254/latest/", "http://[::1]:1/", "http://10.0.0.5/x"):
-        bucket.routes["/r"] = always(302, Location=target)
+        bucket.routes["/data/upload/1/r"] = always(302, Location=target)
         with pytest.raises(Refusal, match="private address"):
-            fetch(allowed, bucket.url + "/r")
+            fetch(allowed, bucket.url + "/data/upload/1/r")
         with pytest.raises(Refusal, match="private address"):
-            fetch(studio, "/r", Connection(bucket.url, "f00d"))
+            fetch(studio, "/data/upload/1/r", Connection(bucket.url, "f00d"))
 
 
 def test_a_bucket_beside_label_studio_is_named_as_it_must_be_allowed(
@@ -166,8 +222,10 @@ def test_a_bucket_beside_label_studio_is_named_as_it_must_be_allowed(
 ) -> None:
     with site() as studio:
         link = "/tasks/1/resolve/?fileuri=czM6Ly9iL2EuanBn"
-        studio.routes[link] = always(303, Location=bucket.url + "/a.jpg?X-Amz-Signature=s3cret")
-        bucket.routes["/a.jpg?X-Amz-Signature=s3cret"] = always(200, b"cat")
+        studio.routes[link] = always(
+            303, Location=bucket.url + "/data/upload/1/a.jpg?X-Amz-Signature=s3cret"
+        )
+        bucket.routes["/data/upload/1/a.jpg?X-Amz-Signature=s3cret"] = always(200, b"cat")
         own = Connection(studio.url, "f00d")
         with pytest.raises(Refusal, match=r"\(127\.0\.0\.1\): add 127\.0\.0\.1 to ALLOWED_IMAGE"):
             fetch(settings(LABEL_STUDIO_URL=studio.url), "s3://b/a.jpg", own)
@@ -180,22 +238,28 @@ def test_a_bucket_beside_label_studio_is_named_as_it_must_be_allowed(
     "target", ["file:///etc/passwd", "ftp://127.0.0.1/a", "gopher://127.0.0.1/", "http://[x", ""]
 )
 def test_redirects_lead_to_the_web_alone(target: str, bucket: Site, settings: SettingsOf) -> None:
-    bucket.routes["/r"] = always(302, Location=target)
+    bucket.routes["/data/upload/1/r"] = always(302, Location=target)
     with pytest.raises(Refusal, match=r"no web address|over 5 times"):
-        fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.1"), bucket.url + "/r")
+        fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.1"), bucket.url + "/data/upload/1/r")
 
 
 def test_redirects_end(bucket: Site, settings: SettingsOf) -> None:
-    bucket.routes["/r"] = always(302, Location="/r")
+    bucket.routes["/data/upload/1/r"] = always(302, Location="/data/upload/1/r")
     with pytest.raises(Refusal, match="redirects over 5 times"):
-        fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.1"), bucket.url + "/r")
+        fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.1"), bucket.url + "/data/upload/1/r")
     assert len(bucket.requests) == 6
 
 
 def test_label_studio_moved_to_https(bucket: Site, settings: SettingsOf) -> None:
-    bucket.routes["/a.jpg"] = always(301, Location=bucket.url.replace("http:", "https:") + "/a.jpg")
+    bucket.routes["/data/upload/1/a.jpg"] = always(
+        301, Location=bucket.url.replace("http:", "https:") + "/data/upload/1/a.jpg"
+    )
     with pytest.raises(Refusal, match="redirects to https: set LABEL_STUDIO_URL"):
-        fetch(settings(LABEL_STUDIO_URL=bucket.url), "/a.jpg", Connection(bucket.url, "f00d"))
+        fetch(
+            settings(LABEL_STUDIO_URL=bucket.url),
+            "/data/upload/1/a.jpg",
+            Connection(bucket.url, "f00d"),
+        )
 
 
 def names(monkeypatch: pytest.MonkeyPatch, answers: Callable[[], list[str]]) -> None:
@@ -223,7 +287,7 @@ def test_a_name_that_resolves_to_another_address_each_time(
         return ["127.0.0.2"] if len(asked) == 1 else ["127.0.0.1"]
 
     names(monkeypatch, answers)
-    url = bucket.url.replace("127.0.0.1", "pictures.example") + "/a.jpg"
+    url = bucket.url.replace("127.0.0.1", "pictures.example") + "/data/upload/1/a.jpg"
     with pytest.raises(Refusal, match="cannot be fetched"):  # nobody listens on 127.0.0.2
         fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.2"), url)
     assert len(asked) == 1
@@ -236,7 +300,7 @@ def test_of_several_addresses_only_those_that_are_allowed(
     bucket: Site, settings: SettingsOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names(monkeypatch, lambda: ["10.255.255.1", "127.0.0.2", "127.0.0.1"])
-    url = bucket.url.replace("127.0.0.1", "pictures.example") + "/a.jpg"
+    url = bucket.url.replace("127.0.0.1", "pictures.example") + "/data/upload/1/a.jpg"
     assert fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.0/8"), url) == b"cat"
 
 
@@ -264,19 +328,19 @@ def test_a_certificate_that_nobody_here_knows(
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     cert, context = certificate(tmp_path, "localhost")
     with site(context) as studio:
-        studio.routes["/a.jpg"] = always(200, b"cat")
+        studio.routes["/data/upload/1/a.jpg"] = always(200, b"cat")
         url = studio.url.replace("127.0.0.1", "localhost")
         ours, own = settings(LABEL_STUDIO_URL=url), Connection(url, "f00d")
         with pytest.raises(Refusal, match=r"certificate is not trusted here.*REQUESTS_CA_BUNDLE"):
-            fetch(ours, "/a.jpg", own)
+            fetch(ours, "/data/upload/1/a.jpg", own)
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(cert))
-        assert fetch(ours, "/a.jpg", own) == b"cat"
+        assert fetch(ours, "/data/upload/1/a.jpg", own) == b"cat"
         by_number = settings(LABEL_STUDIO_URL=studio.url)
         with pytest.raises(Refusal, match="certificate"):  # it is for the name alone
-            fetch(by_number, "/a.jpg", Connection(studio.url, "f00d"))
+            fetch(by_number, "/data/upload/1/a.jpg", Connection(studio.url, "f00d"))
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "gone.pem"))
         with pytest.raises(Refusal, match=r"gone\.pem"):
-            fetch(ours, "/a.jpg", own)
+            fetch(ours, "/data/upload/1/a.jpg", own)
 
 
 @pytest.mark.parametrize(
@@ -316,11 +380,11 @@ def test_a_password_in_the_address_goes_to_that_host_alone(
     bucket: Site, settings: SettingsOf
 ) -> None:
     with site() as other:
-        other.routes["/b.jpg"] = always(200, b"dog")
-        bucket.routes["/r"] = always(302, Location=other.url + "/b.jpg")
+        other.routes["/data/upload/1/b.jpg"] = always(200, b"dog")
+        bucket.routes["/data/upload/1/r"] = always(302, Location=other.url + "/data/upload/1/b.jpg")
         allowed = settings(ALLOWED_IMAGE_HOSTS="127.0.0.1")
         url = bucket.url.replace("//", "//ann:sesame@")
-        assert fetch(allowed, url + "/a.jpg") == b"cat"
-        assert fetch(allowed, url + "/r") == b"dog"
+        assert fetch(allowed, url + "/data/upload/1/a.jpg") == b"cat"
+        assert fetch(allowed, url + "/data/upload/1/r") == b"dog"
         assert [auth for _, _, auth in bucket.requests] == ["Basic YW5uOnNlc2FtZQ=="] * 2
         assert [auth for _, _, auth in other.requests] == [None]

@@ -156,12 +156,13 @@ def test_a_whole_address_on_label_studio_needs_the_proof_too(
     back_end: Callable[..., BackEnd], studio: Site, path: str
 ) -> None:
     studio.routes[path + PROOF] = who_am_i("f00d")
+    studio.routes[path + "/data/upload/1/a.png"] = always(200, picture())
     made = back_end()
     made.setup(studio.url + path, "wrong")
-    assert not made.click(studio.url + "/data/upload/1/a.png")
+    assert not made.click(studio.url + path + "/data/upload/1/a.png")
     assert "does not accept the token" in made.last_error
     made.setup(studio.url + path, "f00d")
-    assert made.click(studio.url + "/data/upload/1/a.png")
+    assert made.click(studio.url + path + "/data/upload/1/a.png")
 
 
 @pytest.mark.parametrize(
@@ -201,7 +202,19 @@ def test_one_that_answers_a_byte_now_and_then_is_not_waited_for(
         assert "no answer within 3 s" in made.last_error
 
 
-@pytest.mark.parametrize("host", ["169.254.169.254", "0.0.0.0", "224.0.0.1", "[fe80::1]"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "169.254.169.254",
+        "100.100.100.200",
+        "168.63.129.16",
+        "0.0.0.0",
+        "224.0.0.1",
+        "[fe80::1]",
+        "[fd00:ec2::254]",
+        "[::ffff:169.254.169.254]",
+    ],
+)
 def test_where_none_can_be_is_not_even_asked(back_end: Callable[..., BackEnd], host: str) -> None:
     made = back_end()
     made.setup(f"http://{host}", "f00d")
@@ -227,6 +240,16 @@ def test_where_none_can_be_is_not_even_asked(back_end: Callable[..., BackEnd], h
     ],
 )
 def test_a_hostname_that_is_no_address_tells_nothing(hostname: object) -> None:
+    assert told(hostname, "f00d") is None
+
+
+@pytest.mark.parametrize("token", ["", None, "a\nX-Y: z", "\u2603", ["a", "b"], "x" * 10_000])
+def test_a_token_that_no_header_may_hold_is_none(token: object) -> None:
+    assert told("http://studio.example/", token) == Connection("http://studio.example", None)
+
+
+@pytest.mark.parametrize("hostname", ["http://a\\@studio.example", "http://a/b\\c", "http://a\t/"])
+def test_a_hostname_that_could_be_read_in_two_ways_tells_nothing(hostname: str) -> None:
     assert told(hostname, "f00d") is None
 
 

@@ -86,14 +86,114 @@ def test_already_resolved_links_are_taken_as_they_are() -> None:
 
 
 def test_the_token_is_for_label_studio_alone() -> None:
-    assert resolve("http://studio.example:8080/x.jpg", "1", LS, None).label_studio == LS
+    assert resolve(LS.url + "/data/upload/1/x.jpg", "1", LS, None).label_studio == LS
     for other in (
-        "https://studio.example:8080/x.jpg",
-        "http://studio.example/x.jpg",
-        "http://studio.example.evil:8080/x.jpg",
-        "http://studio.example:8080@evil.example/x.jpg",
+        "https://studio.example:8080",
+        "http://studio.example",
+        "http://studio.example.evil:8080",
+        "http://studio.example:8080@evil.example",
     ):
-        assert resolve(other, "1", LS, None).label_studio is None
+        assert resolve(other + "/data/upload/1/x.jpg", "1", LS, None).label_studio is None
+
+
+@pytest.mark.parametrize("prefix", ["", "/studio"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/data/upload/6/cat.jpg",
+        "/data/upload/6/100%25 a b.jpg",
+        "/data/upload/6/a..b.jpg",
+        "/data/local-files/?d=cats/../a.jpg",
+        "/data/local-files?d=a.jpg",
+        "/tasks/7/resolve/?fileuri=czM6Ly9i",
+        "/tasks/7/presign/?fileuri=czM6Ly9i",
+        "/projects/7/resolve/?fileuri=czM6Ly9i",
+        "/storage-data/uploaded/?filepath=upload/1/a.jpg",
+        "/static/samples/kittens.jpg",
+    ],
+)
+def test_the_token_opens_what_label_studio_serves_as_files(prefix: str, path: str) -> None:
+    own = Connection(LS.url + prefix, "f00d")
+    for value in (path, prefix + path, own.url + path):
+        assert resolve(value, "1", own, None).label_studio == own
+
+
+@pytest.mark.parametrize("prefix", ["", "/studio"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/api/projects/1/export?exportType=JSON",
+        "/api/current-user/token",
+        "/user/account",
+        "/admin/",
+        "//api/projects/1",
+        "/data/upload/",
+        "/data/uploads/a.jpg",
+        "/DATA/upload/a.jpg",
+        "/data/upload/../../api/projects/1",
+        "/data/upload/./../../api/projects/1",
+        "/data/upload/%2e%2e/%2e%2e/api/projects/1",
+        "/data/upload/..%2f..%2fapi/projects/1",
+        "/data/upload/..%252f..%252fapi/projects/1",
+        "/data/upload/%25252525252e%25252525252e/a",
+        "/data/upload/..%5c..%5capi/projects/1",
+        "/data/upload\\..\\..\\api",
+        "/data/upload/..;/..;/api/projects/1",
+        "/data/upload//api/projects/1",
+        "/data/upload/1/..",
+        "/tasks/7/resolve/../../../api/projects/1",
+        "/tasks/7/annotations",
+        "/tasks/x/resolve/?fileuri=a",
+        "/api/projects/1?/data/upload/a.jpg",
+        "/api/projects/1#/data/upload/a.jpg",
+        "/api/projects/1;/data/upload/a.jpg",
+    ],
+)
+def test_the_token_opens_nothing_else(
+    prefix: str, path: str, studio: Site, settings: SettingsOf
+) -> None:
+    """An image may say any path, and the operator's token opens nearly all of them."""
+    own = Connection(studio.url + prefix, "f00d")
+    fetches = fetcher(settings(LABEL_STUDIO_URL=own.url, LABEL_STUDIO_API_KEY="f00d"))
+    for value in (path, prefix + path, own.url + path):
+        with pytest.raises(Refusal):
+            fetches.fetch(resolve(value, "1", own, None))
+    assert {auth for _, _, auth in studio.requests} <= {None}
+
+
+def test_what_lies_beside_label_studio_is_fetched_without_its_token(
+    studio: Site, settings: SettingsOf
+) -> None:
+    """One server may have a folder of images and Label Studio; it is judged as any other."""
+    studio.routes["/photos/a.jpg"] = always(200, b"cat")
+    source = resolve(studio.url + "/photos/a.jpg", "1", Connection(studio.url, "f00d"), None)
+    assert fetcher(settings(LABEL_STUDIO_URL=studio.url)).fetch(source).content == b"cat"
+    assert studio.requests == [("GET", "/photos/a.jpg", None)]
+    nothing_allowed = settings(LABEL_STUDIO_URL=studio.url, ALLOWED_IMAGE_HOSTS="")
+    with pytest.raises(Refusal, match=r"add 127\.0\.0\.1 to ALLOWED_IMAGE_HOSTS"):
+        fetcher(nothing_allowed).fetch(source)
+
+
+def test_a_path_where_label_studio_keeps_no_images_is_named() -> None:
+    with pytest.raises(Refusal, match=r"'/api/users' is at a path where .* keeps no images"):
+        resolve("/api/users", "1", LS, None)
+
+
+def test_a_task_number_leads_to_no_other_path() -> None:
+    with pytest.raises(Refusal, match="keeps no images"):
+        resolve("s3://b/a.jpg", "../api/projects/1/export?x=", LS, None)
+
+
+def test_a_redirect_to_another_path_takes_no_token_along(
+    studio: Site, settings: SettingsOf
+) -> None:
+    studio.routes["/data/upload/1/a.jpg"] = always(302, Location="/api/projects/1/export")
+    studio.routes["/api/projects/1/export"] = only_for("Token f00d", b"everything")
+    source = resolve("/data/upload/1/a.jpg", "1", Connection(studio.url, "f00d"), None)
+    with pytest.raises(Refusal, match="HTTP 401"):
+        fetcher(settings(LABEL_STUDIO_URL=studio.url)).fetch(source)
+    assert [auth for _, _, auth in studio.requests] == ["Token f00d", None]
 
 
 def test_local_files_are_read_where_the_folder_is_known(tmp_path: Path) -> None:
@@ -208,8 +308,8 @@ def test_any_text_is_a_source_or_a_refusal(value: str) -> None:
 
 
 def test_legacy_tokens_go_along_as_they_are(studio: Site, settings: SettingsOf) -> None:
-    studio.routes["/a.jpg"] = only_for("Token f00d", b"cat")
-    source = resolve("/a.jpg", "1", Connection(studio.url, "f00d"), None)
+    studio.routes["/data/upload/1/a.jpg"] = only_for("Token f00d", b"cat")
+    source = resolve("/data/upload/1/a.jpg", "1", Connection(studio.url, "f00d"), None)
     assert fetcher(settings()).fetch(source).content == b"cat"
 
 
@@ -220,9 +320,9 @@ def test_personal_access_tokens_are_exchanged_once(studio: Site, settings: Setti
         if json.loads(body) == {"refresh": token}
         else (401, {}, b"")
     )
-    studio.routes["/a.jpg"] = only_for("Bearer abc", b"cat")
+    studio.routes["/data/upload/1/a.jpg"] = only_for("Bearer abc", b"cat")
     source, fetches = (
-        resolve("/a.jpg", "1", Connection(studio.url, token), None),
+        resolve("/data/upload/1/a.jpg", "1", Connection(studio.url, token), None),
         fetcher(settings()),
     )
     assert fetches.fetch(source).content == fetches.fetch(source).content == b"cat"
@@ -232,15 +332,19 @@ def test_personal_access_tokens_are_exchanged_once(studio: Site, settings: Setti
 def test_an_access_token_refused_early_is_renewed(studio: Site, settings: SettingsOf) -> None:
     answers = iter([b'{"access": "old"}', b'{"access": "new"}'])
     studio.routes["/api/token/refresh/"] = lambda _auth, _body: (200, {}, next(answers))
-    studio.routes["/a.jpg"] = only_for("Bearer new", b"cat")
-    source = resolve("/a.jpg", "1", Connection(studio.url, jwt(token_type="refresh")), None)
+    studio.routes["/data/upload/1/a.jpg"] = only_for("Bearer new", b"cat")
+    source = resolve(
+        "/data/upload/1/a.jpg", "1", Connection(studio.url, jwt(token_type="refresh")), None
+    )
     assert fetcher(settings()).fetch(source).content == b"cat"
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_revoked_personal_token_is_named(studio: Site, settings: SettingsOf, status: int) -> None:
     studio.routes["/api/token/refresh/"] = always(status, b"{}")
-    source = resolve("/a.jpg", "1", Connection(studio.url, jwt(token_type="refresh")), None)
+    source = resolve(
+        "/data/upload/1/a.jpg", "1", Connection(studio.url, jwt(token_type="refresh")), None
+    )
     with pytest.raises(Refusal, match="expired or revoked"):
         fetcher(settings()).fetch(source)
 
@@ -248,9 +352,9 @@ def test_a_revoked_personal_token_is_named(studio: Site, settings: SettingsOf, s
 def test_a_login_page_instead_of_the_image_means_the_token(
     studio: Site, settings: SettingsOf
 ) -> None:
-    studio.routes["/a.jpg"] = always(302, Location="/user/login/?next=/a.jpg")
+    studio.routes["/data/upload/1/a.jpg"] = always(302, Location="/user/login/?next=/a.jpg")
     studio.routes["/user/login/?next=/a.jpg"] = always(200, b"<html>", Content_Type="text/html")
-    source = resolve("/a.jpg", "1", Connection(studio.url, "f00d"), None)
+    source = resolve("/data/upload/1/a.jpg", "1", Connection(studio.url, "f00d"), None)
     with pytest.raises(Refusal, match="does not accept the token"):
         fetcher(settings()).fetch(source)
 
@@ -258,9 +362,9 @@ def test_a_login_page_instead_of_the_image_means_the_token(
 def test_a_token_does_not_follow_a_redirect_to_another_place(
     studio: Site, elsewhere: Site, settings: SettingsOf
 ) -> None:
-    studio.routes["/a.jpg"] = always(303, Location=elsewhere.url + "/signed.jpg")
+    studio.routes["/data/upload/1/a.jpg"] = always(303, Location=elsewhere.url + "/signed.jpg")
     elsewhere.routes["/signed.jpg"] = always(200, b"cat")
-    source = resolve("/a.jpg", "1", Connection(studio.url, "f00d"), None)
+    source = resolve("/data/upload/1/a.jpg", "1", Connection(studio.url, "f00d"), None)
     assert fetcher(settings()).fetch(source).content == b"cat"
     assert studio.requests[0][2] == "Token f00d"
     assert elsewhere.requests == [("GET", "/signed.jpg", None)]
@@ -271,8 +375,8 @@ def test_a_netrc_file_does_not_replace_the_token(
 ) -> None:
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    studio.routes["/a.jpg"] = only_for("Token f00d", b"cat")
-    source = resolve("/a.jpg", "1", Connection(studio.url, "f00d"), None)
+    studio.routes["/data/upload/1/a.jpg"] = only_for("Token f00d", b"cat")
+    source = resolve("/data/upload/1/a.jpg", "1", Connection(studio.url, "f00d"), None)
     assert fetcher(settings()).fetch(source).content == b"cat"
 
 
@@ -286,19 +390,21 @@ def test_a_missing_image_is_named_without_its_signature(
 
 
 def test_a_web_page_is_not_an_image(elsewhere: Site, settings: SettingsOf) -> None:
-    elsewhere.routes["/a.jpg"] = always(200, b"<html>", Content_Type="text/html; charset=utf-8")
+    elsewhere.routes["/data/upload/1/a.jpg"] = always(
+        200, b"<html>", Content_Type="text/html; charset=utf-8"
+    )
     with pytest.raises(Refusal, match="a web page, not an image"):
-        fetcher(settings()).fetch(resolve(elsewhere.url + "/a.jpg", "1", None, None))
+        fetcher(settings()).fetch(resolve(elsewhere.url + "/data/upload/1/a.jpg", "1", None, None))
 
 
 def test_an_answer_that_unpacks_to_more_than_the_limit(
     elsewhere: Site, settings: SettingsOf
 ) -> None:
     packed = gzip.compress(bytes(300 << 20))
-    elsewhere.routes["/a.jpg"] = always(200, packed, Content_Encoding="gzip")
+    elsewhere.routes["/data/upload/1/a.jpg"] = always(200, packed, Content_Encoding="gzip")
     with pytest.raises(Refusal, match="over 5 MB"):
         fetcher(settings(MAX_IMAGE_MB="5")).fetch(
-            resolve(elsewhere.url + "/a.jpg", "1", None, None)
+            resolve(elsewhere.url + "/data/upload/1/a.jpg", "1", None, None)
         )
 
 
@@ -316,38 +422,41 @@ def test_an_answer_that_unpacks_to_more_than_the_limit(
 def test_a_label_studio_in_trouble_harms_one_image(
     studio: Site, settings: SettingsOf, answer: Route, message: str
 ) -> None:
-    studio.routes["/a.jpg"], studio.routes["/b.jpg"] = answer, always(200, b"cat")
+    studio.routes["/data/upload/1/a.jpg"], studio.routes["/data/upload/1/b.jpg"] = (
+        answer,
+        always(200, b"cat"),
+    )
     own, fetches = Connection(studio.url, "f00d"), fetcher(settings(LABEL_STUDIO_URL=studio.url))
     with pytest.raises(Refusal, match=message):
-        fetches.fetch(resolve("/a.jpg", "1", own, None))
-    assert fetches.fetch(resolve("/b.jpg", "1", own, None)).content == b"cat"
+        fetches.fetch(resolve("/data/upload/1/a.jpg", "1", own, None))
+    assert fetches.fetch(resolve("/data/upload/1/b.jpg", "1", own, None)).content == b"cat"
 
 
 def test_a_label_studio_that_was_restarted(settings: SettingsOf) -> None:
     """Connections that were kept open to the earlier one are gone."""
     fetches = None
     with site() as studio:
-        studio.routes["/a.jpg"] = always(200, b"cat")
+        studio.routes["/data/upload/1/a.jpg"] = always(200, b"cat")
         fetches = fetcher(settings(LABEL_STUDIO_URL=studio.url))
-        source = resolve("/a.jpg", "1", Connection(studio.url, "f00d"), None)
+        source = resolve("/data/upload/1/a.jpg", "1", Connection(studio.url, "f00d"), None)
         assert fetches.fetch(source).content == b"cat"
     with pytest.raises(Refusal, match="set LABEL_STUDIO_URL"):
         fetches.fetch(source)
     with site(port=int(studio.url.rsplit(":", 1)[1])) as again:
-        again.routes["/a.jpg"] = always(200, b"dog")
+        again.routes["/data/upload/1/a.jpg"] = always(200, b"dog")
         assert fetches.fetch(source).content == b"dog"
 
 
 def test_a_token_that_expires_while_it_is_used(studio: Site, settings: SettingsOf) -> None:
     studio.routes["/api/token/refresh/"] = always(200, b'{"access": "abc"}')
-    studio.routes["/a.jpg"] = only_for("Bearer abc", b"cat")
+    studio.routes["/data/upload/1/a.jpg"] = only_for("Bearer abc", b"cat")
     own, fetches = (
         Connection(studio.url, jwt(token_type="refresh")),
         fetcher(settings(LABEL_STUDIO_URL=studio.url)),
     )
-    source = resolve("/a.jpg", "1", own, None)
+    source = resolve("/data/upload/1/a.jpg", "1", own, None)
     assert fetches.fetch(source).content == b"cat"
-    studio.routes["/a.jpg"] = always(401, b"{}")
+    studio.routes["/data/upload/1/a.jpg"] = always(401, b"{}")
     studio.routes["/api/token/refresh/"] = always(401, b"{}")
     with pytest.raises(Refusal, match="expired or revoked"):
         fetches.fetch(source)
@@ -357,26 +466,28 @@ def test_a_bucket_that_refuses_is_not_label_studio_refusing(
     studio: Site, elsewhere: Site, settings: SettingsOf
 ) -> None:
     """A presigned address is good for a while only."""
-    studio.routes["/a.jpg"] = always(303, Location=elsewhere.url + "/signed.jpg")
+    studio.routes["/data/upload/1/a.jpg"] = always(303, Location=elsewhere.url + "/signed.jpg")
     elsewhere.routes["/signed.jpg"] = always(403, b"<Error/>", Content_Type="application/xml")
     own = Connection(studio.url, "f00d")
     with pytest.raises(Refusal, match="cannot be fetched: HTTP 403"):
-        fetcher(settings(LABEL_STUDIO_URL=studio.url)).fetch(resolve("/a.jpg", "1", own, None))
+        fetcher(settings(LABEL_STUDIO_URL=studio.url)).fetch(
+            resolve("/data/upload/1/a.jpg", "1", own, None)
+        )
 
 
 def test_an_answer_that_breaks_off_is_refused(elsewhere: Site, settings: SettingsOf) -> None:
-    elsewhere.routes["/a.jpg"] = always(200, b"only this", Content_Length="5000")
+    elsewhere.routes["/data/upload/1/a.jpg"] = always(200, b"only this", Content_Length="5000")
     with pytest.raises(Refusal, match="broke off"):
-        fetcher(settings()).fetch(resolve(elsewhere.url + "/a.jpg", "1", None, None))
+        fetcher(settings()).fetch(resolve(elsewhere.url + "/data/upload/1/a.jpg", "1", None, None))
 
 
 def test_an_image_over_the_limit_is_not_read_to_its_end(
     elsewhere: Site, settings: SettingsOf
 ) -> None:
-    elsewhere.routes["/a.jpg"] = always(200, b"x" * (3 << 20))
+    elsewhere.routes["/data/upload/1/a.jpg"] = always(200, b"x" * (3 << 20))
     with pytest.raises(Refusal, match=r"over 1 MB \(MAX_IMAGE_MB\)"):
         fetcher(settings(MAX_IMAGE_MB="1")).fetch(
-            resolve(elsewhere.url + "/a.jpg", "1", None, None)
+            resolve(elsewhere.url + "/data/upload/1/a.jpg", "1", None, None)
         )
 
 
@@ -386,10 +497,14 @@ def test_nobody_there(settings: SettingsOf) -> None:
     with pytest.raises(
         Refusal, match=r"cannot be fetched \(ConnectionError\): set LABEL_STUDIO_URL"
     ):
-        fetcher(settings()).fetch(resolve("/a.jpg", "1", Connection(url, "f00d"), None))
+        fetcher(settings()).fetch(
+            resolve("/data/upload/1/a.jpg", "1", Connection(url, "f00d"), None)
+        )
     token = jwt(token_type="refresh")
     with pytest.raises(Refusal, match="cannot be reached"):
-        fetcher(settings()).fetch(resolve("/a.jpg", "1", Connection(url, token), None))
+        fetcher(settings()).fetch(
+            resolve("/data/upload/1/a.jpg", "1", Connection(url, token), None)
+        )
 
 
 def test_what_is_configured_comes_before_what_setup_said(settings: SettingsOf) -> None:

@@ -21,7 +21,7 @@ def studio() -> Iterator[Site]:
     with site() as running:
         for number in range(10):
             image = always(200, shades.picture(10 * number), Content_Type="image/png")
-            running.routes[f"/data/{number}.png"] = image
+            running.routes[f"/data/upload/1/{number}.png"] = image
         yield running
 
 
@@ -36,7 +36,7 @@ def opened(studio: Site, folder: Path, count: int, answer: object) -> list[int]:
     path = str(source.url).removeprefix(studio.url)
     studio.routes[path] = always(200, orjson.dumps(answer), Content_Type="application/json")
     client = create_app(services.settings, services).test_client()
-    client.post("/predict", json=shades.click(1, "/data/1.png"))
+    client.post("/predict", json=shades.click(1, "/data/upload/1/1.png"))
     deadline = time.monotonic() + 20
     expected = 1 if count == 0 else 1 + len(next_tasks.read(orjson.dumps(answer)))
     while len(engine.encoded) < expected and time.monotonic() < deadline:
@@ -46,7 +46,7 @@ def opened(studio: Site, folder: Path, count: int, answer: object) -> list[int]:
 
 
 def tasks(*numbers: int) -> dict[str, object]:
-    return {"tasks": [{"id": n, "data": {"image": f"/data/{n}.png"}} for n in numbers]}
+    return {"tasks": [{"id": n, "data": {"image": f"/data/upload/1/{n}.png"}} for n in numbers]}
 
 
 def test_the_next_tasks_follow_the_opened_one_in_order(studio: Site, tmp_path: Path) -> None:

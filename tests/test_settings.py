@@ -101,3 +101,28 @@ def test_every_setting_is_in_the_readme_and_reaches_the_container() -> None:
     other_names = {"LABEL_STUDIO_HOST", "LABEL_STUDIO_ACCESS_TOKEN"}
     missing = {key for key in environ.keys_asked if f"  {key}: " not in compose}
     assert missing == inside | other_names
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://studio.example\\@other.example",
+        "http://studio.example/a\\b",
+        "http://studio example",
+        "http://studio.example\t/",
+        "http://[::1",
+        "http://studio.example:port",
+        "http://studio.example?a=b",
+        "http://studio.example/#a",
+    ],
+)
+def test_an_address_of_label_studio_that_could_be_read_in_two_ways(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"LABEL_STUDIO_URL=.* is no address like http://"):
+        Settings.from_environment({"LABEL_STUDIO_URL": url})
+
+
+@pytest.mark.parametrize(
+    "url", ["http://label_studio:8080", "https://example.org/studio", "http://[::1]:8080"]
+)
+def test_addresses_of_label_studio(url: str) -> None:
+    assert Settings.from_environment({"LABEL_STUDIO_URL": url + "/"}).label_studio_url == url

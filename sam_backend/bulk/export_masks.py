@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import requests
-
 from sam_backend import label_config
 from sam_backend.errors import Refusal
 from sam_backend.exports import by_name
@@ -98,17 +96,12 @@ def _source(options: argparse.Namespace) -> Iterator[tuple[Path, LabelConfig | N
 
 def _fetch(api: StudioApi, project: int, path: Path) -> None:
     """The project's export as a file: it is read twice, and Label Studio need not wait."""
-    try:
-        with (
-            api.stream(f"/api/projects/{project}/export", exportType="JSON") as response,
-            path.open("wb") as file,
-        ):
-            for chunk in response.iter_content(1 << 20):
-                file.write(chunk)
-    except requests.RequestException as error:
-        raise Refusal(
-            "label studio", f"the export of project {project} broke off ({type(error).__name__})"
-        ) from None
+    with (
+        api.stream(f"/api/projects/{project}/export", exportType="JSON") as chunks,
+        path.open("wb") as file,
+    ):
+        for chunk in chunks:
+            file.write(chunk)
 
 
 def _told(summary: Summary, out: Path, left_out: int) -> str:
