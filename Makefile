@@ -1,6 +1,8 @@
 # Two commands do it all: `make start` and `make test`. `make help` lists the others.
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+LOCK = .venv-test/bin/uv pip compile --quiet --universal --upgrade --python-version 3.10 \
+    --generate-hashes --no-annotate --custom-compile-command "make lock"
 NO_DEPS = requirements-sdk.txt requirements-openvino.txt
 
 .PHONY: help start studio test check e2e fuzz audit bench everything-bench quality screenshot lock clean
@@ -54,12 +56,10 @@ screenshot: .venv-test/ready .venv-studio/ready  ## the picture in the README, t
 	@./download_models.sh --model mobile_sam
 	.venv-test/bin/python -m tools.screenshot
 
-lock: .venv-test/ready  ## pin and hash what requirements/*.in ask for
-	@for pair in base:requirements.txt test:requirements/test.txt studio:requirements/studio.txt; do \
-	    .venv-test/bin/uv pip compile --quiet --universal --upgrade --python-version 3.10 \
-	        --generate-hashes --no-annotate --custom-compile-command "make lock" \
-	        "requirements/$${pair%%:*}.in" -o "$${pair#*:}"; \
-	done
+lock: .venv-test/ready  ## pin and hash what pyproject.toml and requirements/*.in ask for
+	$(LOCK) pyproject.toml --extra sdk -o requirements.txt
+	$(LOCK) requirements/test.in -o requirements/test.txt
+	$(LOCK) requirements/studio.in -o requirements/studio.txt
 
 clean:  ## remove environments and caches; weights and Label Studio's data stay
 	rm -rf .venv .venv-test .venv-studio .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis
