@@ -12,7 +12,9 @@ from sam_backend.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="mobile_sam", metavar="NAME", help="mobile_sam, sam_vit_b, sam_vit_l, …")
+    parser.add_argument(
+        "--model", default="mobile_sam", metavar="NAME", help="mobile_sam, sam_vit_b, sam_vit_l, …"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

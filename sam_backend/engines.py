@@ -228,9 +228,7 @@ def _need_openvino(chosen: EnginePlan) -> None:
     if chosen.device not in ("auto", "cpu"):
         raise SettingsError(f"SAM_ENGINE='openvino' is for CPUs, and DEVICE={chosen.device!r}")
     if not _openvino_installed():
-        raise SettingsError(
-            f"SAM_ENGINE='openvino' needs OpenVINO: {INSTALL_OPENVINO}"
-        )
+        raise SettingsError(f"SAM_ENGINE='openvino' needs OpenVINO: {INSTALL_OPENVINO}")
 
 
 def _need_transformers() -> None:

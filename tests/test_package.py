@@ -95,7 +95,12 @@ def test_it_serves_a_click_without_the_sdk(installed: Path, tmp_path: Path) -> N
     settings = {"PORT": port, "MOBILESAM_CHECKPOINT": str(WEIGHTS), "MODEL_DIR": str(tmp_path)}
     program = [str(installed / "python"), "-c", "import label_studio_ml"]
     assert subprocess.run(program, check=False, capture_output=True).returncode == 1
-    with running(str(installed / "sam-backend"), "serve", cwd=tmp_path, **settings) as (url, _):
+    for module in ("click.py", "model.py"):  # the user's own files hide no package
+        (tmp_path / module).write_text("raise SystemExit('the wrong module')")
+    with running(str(installed / "sam-backend"), "serve", cwd=str(tmp_path), **settings) as (
+        url,
+        _,
+    ):
         pair = shared_pair(keypoint("a", 50, 50))
         body = request_body(pair, config=SHARED_LABELS)
         body["tasks"][0]["data"]["image"] = inline(photo())
@@ -113,9 +118,7 @@ def test_without_weights_one_line_says_how_to_get_them(installed: Path) -> None:
     assert "sam-backend download --model mobile_sam" in line
 
 
-def test_weights_are_fetched_to_where_they_are_looked_for(
-    installed: Path, tmp_path: Path
-) -> None:
+def test_weights_are_fetched_to_where_they_are_looked_for(installed: Path, tmp_path: Path) -> None:
     if not WEIGHTS.is_dir():
         pytest.skip("no weights in models/mobile_sam: run ./download_models.sh")
     settings = {"MODELS_MIRROR": str(WEIGHTS.parent), "XDG_DATA_HOME": str(tmp_path)}

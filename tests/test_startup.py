@@ -34,7 +34,7 @@ def environment(**settings: str) -> dict[str, str]:
 
 @contextmanager
 def running(
-    *command: str, cwd: Path = REPOSITORY, **settings: str
+    *command: str, cwd: str = str(REPOSITORY), **settings: str
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """A server that answers on its port; its output is in `process.stdout`."""
     url = f"http://127.0.0.1:{settings['PORT']}"
