@@ -59,7 +59,8 @@ SAM for Label Studio is up: http://localhost:{settings.port}
   3. Settings > Model > Connect Model: http://localhost:{settings.port}
      and switch on "Interactive preannotations"
   4. Open a task, switch on Auto-Annotation, choose a label and the smart tool, click an object
-{_IMAGES_ADVICE if settings.label_studio_token is None else ""}{"" if INSTALLED else _STUDIO_ADVICE}"""
+{_IMAGES_ADVICE if settings.label_studio_token is None else ""}\
+{"" if INSTALLED else _STUDIO_ADVICE}"""
 
 
 def _unusable(message: str) -> int:
