@@ -28,7 +28,7 @@ test: check .venv-studio/ready $(if $(TORCH),.venv-test/torch)  ## every check a
 compat:  ## the tests without a browser on another Python: make compat PYTHON=python3.13
 	$(call environment,.venv-compat)
 	.venv-compat/bin/python $(PIP_INSTALL) -r requirements.txt -r requirements/test.txt
-	.venv-compat/bin/python $(PIP_INSTALL) --no-deps $(NO_DEPS:%=-r %) label-studio-sdk==2.1.2
+	.venv-compat/bin/python $(PIP_INSTALL) --no-deps $(NO_DEPS:%=-r %) -r requirements/test-sdk.txt
 	./download_models.sh --model mobile_sam
 	.venv-compat/bin/python -m pytest --ignore tests/e2e
 
