@@ -1,9 +1,12 @@
 # Two commands do it all: `make start` and `make test`. `make help` lists the others.
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+LOCK = .venv-test/bin/uv pip compile --quiet --universal --upgrade --python-version 3.10 \
+    --generate-hashes --no-annotate --custom-compile-command "make lock"
+COVERAGE = --cov --cov-report=term:skip-covered
 NO_DEPS = requirements-sdk.txt requirements-openvino.txt
 
-.PHONY: help start studio test check e2e fuzz soak audit bench everything-bench quality screenshot lock clean
+.PHONY: help start studio test compat check e2e fuzz soak audit bench everything-bench quality screenshot lock clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,7 +22,15 @@ studio: .venv/ready .venv-studio/ready  ## the back end and a Label Studio with 
 # TORCH=1 adds the tests of the optional engines: gigabytes, where PyTorch comes with CUDA.
 test: check .venv-studio/ready $(if $(TORCH),.venv-test/torch)  ## every check and every test; set up on first use
 	@./download_models.sh --model mobile_sam
-	.venv-test/bin/python -m pytest
+	.venv-test/bin/python -m pytest --ignore tests/e2e $(COVERAGE)
+	.venv-test/bin/python -m pytest tests/e2e
+
+compat:  ## the tests without a browser on another Python: make compat PYTHON=python3.13
+	$(call environment,.venv-compat)
+	.venv-compat/bin/python $(PIP_INSTALL) -r requirements.txt -r requirements/test.txt
+	.venv-compat/bin/python $(PIP_INSTALL) --no-deps $(NO_DEPS:%=-r %) -r requirements/test-sdk.txt
+	./download_models.sh --model mobile_sam
+	.venv-compat/bin/python -m pytest --ignore tests/e2e
 
 check: .venv-test/ready  ## formatting, lint and types
 	.venv-test/bin/ruff format --check .
@@ -59,15 +70,13 @@ screenshot: .venv-test/ready .venv-studio/ready  ## the picture in the README, t
 	@./download_models.sh --model mobile_sam
 	.venv-test/bin/python -m tools.screenshot
 
-lock: .venv-test/ready  ## pin and hash what requirements/*.in ask for
-	@for pair in base:requirements.txt test:requirements/test.txt studio:requirements/studio.txt; do \
-	    .venv-test/bin/uv pip compile --quiet --universal --upgrade --python-version 3.10 \
-	        --generate-hashes --no-annotate --custom-compile-command "make lock" \
-	        "requirements/$${pair%%:*}.in" -o "$${pair#*:}"; \
-	done
+lock: .venv-test/ready  ## pin and hash what pyproject.toml and requirements/*.in ask for
+	$(LOCK) pyproject.toml --extra sdk -o requirements.txt
+	$(LOCK) requirements/test.in -o requirements/test.txt
+	$(LOCK) requirements/studio.in -o requirements/studio.txt
 
 clean:  ## remove environments and caches; weights and Label Studio's data stay
-	rm -rf .venv .venv-test .venv-studio .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-test .venv-compat .venv-studio .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/ready: requirements.txt $(NO_DEPS)
 	$(call environment,.venv)

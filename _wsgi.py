@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 
-from sam_backend.startup import serve
-
-# The options that `label-studio-ml start` passes on, and the settings that they stand for.
-OPTIONS = {
-    "--port": "PORT",
-    "--host": "HOST",
-    "--log-level": "LOG_LEVEL",
-    "--model-dir": "MODEL_DIR",
-    "--basic-auth-user": "BASIC_AUTH_USER",
-    "--basic-auth-pass": "BASIC_AUTH_PASS",
-}
+from sam_backend import serve
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="SAM for Label Studio. Settings: see README.md")
-    for option, key in OPTIONS.items():
-        short = ["-p"] if option == "--port" else []
-        parser.add_argument(*short, option, dest=key, metavar=key, help=f"same as {key}=…")
-    chosen = vars(parser.parse_args())
-    os.environ.update({key: value for key, value in chosen.items() if value is not None})
-    serve()
+    parser = argparse.ArgumentParser(description="SAM for Label Studio: see docs/settings.md")
+    serve.add_arguments(parser)
+    serve.run(parser.parse_args())
 
 
 if __name__ == "__main__":

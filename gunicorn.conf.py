@@ -10,15 +10,24 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+_HERE = str(Path(__file__).resolve().parent)
+
+
+def _import_nothing_from_working_folder() -> None:
+    """Gunicorn looks there first, so a file called click.py would hide a package."""
+    outside = {"", _HERE, str(Path.cwd())}
+    sys.path[:] = [_HERE, *(path for path in sys.path if path not in outside)]
+
+
+_import_nothing_from_working_folder()
 
 if os.environ.get("WORKERS", "").strip() not in ("", "1"):
     # Each worker counts for itself, in files that /metrics adds up. Said before the first import
     # of prometheus_client, which looks for it only then.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="sam-backend-metrics-")
 
-from sam_backend.overload import threads_for
-from sam_backend.startup import checked_settings, welcome
+from sam_backend.overload import threads_for  # noqa: E402 (the path comes first)
+from sam_backend.startup import checked_settings, welcome  # noqa: E402
 
 _settings = checked_settings()
 # A client that connects and says nothing takes no thread; one that stops in the middle of a
@@ -44,6 +53,10 @@ def when_ready(server: Any) -> None:
         if hasattr(socket, "TCP_DEFER_ACCEPT"):  # Linux
             listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _SILENCE_S)
     print(welcome(_settings), flush=True)
+
+
+def post_fork(_server: Any, _worker: Any) -> None:
+    _import_nothing_from_working_folder()
 
 
 def post_worker_init(worker: Any) -> None:

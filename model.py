@@ -7,14 +7,17 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from label_studio_ml.model import LabelStudioMLBase
-
 from sam_backend import label_config, metrics, prompts, stale
 from sam_backend.errors import Refusal
 from sam_backend.label_config import LabelConfig
 from sam_backend.regions import Output, Result
 from sam_backend.services import Services
 from sam_backend.stale import Stale
+
+try:
+    from label_studio_ml.model import LabelStudioMLBase
+except ImportError:
+    from sam_backend.without_sdk import LabelStudioMLBase
 
 logger = logging.getLogger("sam_backend")
 

@@ -9,7 +9,6 @@ compared with PyTorch on an image before anything is put in place.
 from __future__ import annotations
 
 import argparse
-import logging
 import shutil
 import sys
 import tempfile
@@ -24,7 +23,6 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-from onnxruntime.quantization import QuantType, quantize_dynamic
 from PIL import Image, ImageOps
 
 from onnx_sam import OnnxSam
@@ -100,7 +98,6 @@ def convert(
     folder: Path,
     *,
     fixed_size: tuple[int, int] | None = None,
-    quantize: bool = False,
     picture: Pixels | None = None,
 ) -> float:
     """Writes the pair into the folder; the lowest IoU with PyTorch's masks over all prompts."""
@@ -122,15 +119,6 @@ def convert(
             worst = compare(torch_engine, _pair(draft), image)
             if fixed_size:
                 worst = min(worst, _compare_finished(torch_engine, draft, scene(*fixed_size)))
-        if quantize:
-            full = draft / "full.onnx"
-            (draft / "encoder.onnx").rename(full)
-            with step("quantising the encoder"):
-                _quantize(full, draft / "encoder.onnx")
-            with step("comparing PyTorch with the quantised encoder: this is what it costs"):
-                compare(torch_engine, _pair(draft), image)
-            for file in draft.glob("full.onnx*"):
-                file.unlink()
         if worst < LEAST_IOU:
             raise SettingsError(
                 f"the pair differs from PyTorch (IoU {worst:.3f}): nothing was written to {folder}"
@@ -203,19 +191,6 @@ def _finish(path: Path, facts: dict[str, str], outputs: dict[str, tuple[int, ...
         onnx.save_model(model, path)
 
 
-def _quantize(full: Path, encoder: Path) -> None:
-    logging.getLogger().setLevel(logging.ERROR)  # it recommends a step that changes nothing here
-    # Convolutions too would cost more in masks than they gain; matrix products are the bulk.
-    quantize_dynamic(
-        full,
-        encoder,
-        op_types_to_quantize=["MatMul"],
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        use_external_data_format=encoder.with_name("encoder.onnx.data").exists(),
-    )
-
-
 def _compare_finished(torch_engine: advanced_sam.TorchSam, folder: Path, image: Pixels) -> float:
     """The lowest IoU of the masks that the decoder scaled up by itself; OnnxSam ignores those."""
     embedding = torch_engine.encode(image)
@@ -280,9 +255,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         metavar=("H", "W"),
         help="finished masks for images of one size, for programs that cannot scale them up",
     )
-    parser.add_argument(
-        "--quantize", action="store_true", help="8-bit encoder: smaller, and its masks differ"
-    )
     parser.add_argument("--image", type=Path, help="compare on this one instead of a drawn one")
     parser.add_argument("--force", action="store_true", help="replace an earlier pair")
     given = parser.parse_args(arguments)
@@ -295,7 +267,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             given.checkpoint,
             folder,
             fixed_size=tuple(given.fixed_size) if given.fixed_size else None,
-            quantize=given.quantize,
             picture=picture,
         )
     except (SettingsError, OSError) as error:

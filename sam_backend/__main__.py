@@ -1,4 +1,4 @@
-"""Work on whole data sets: `python -m sam_backend COMMAND`. Each command is a module of `bulk`."""
+"""The program `sam-backend`, which is also `python -m sam_backend`. Each command is a module."""
 
 from __future__ import annotations
 
@@ -8,18 +8,27 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from sam_backend import __version__
 from sam_backend.errors import Refusal, SettingsError
 
-COMMANDS = ("segment_with_prompts", "segment_everything", "export_masks", "import_coco")
+COMMANDS = {
+    "serve": "sam_backend.serve",
+    "download": "sam_backend.download",
+    "segment_with_prompts": "sam_backend.bulk.segment_with_prompts",
+    "segment_everything": "sam_backend.bulk.segment_everything",
+    "export_masks": "sam_backend.bulk.export_masks",
+    "import_coco": "sam_backend.bulk.import_coco",
+}
 FAILED, UNUSABLE = 1, 2  # exit statuses: some of it failed; it could not begin
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; its exit status. Errors are one line."""
-    parser = argparse.ArgumentParser(prog="python -m sam_backend", description=__doc__)
+    parser = argparse.ArgumentParser(prog="sam-backend", description="SAM for Label Studio.")
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
-        module = import_module(f"sam_backend.bulk.{name}")
+    for name, path in COMMANDS.items():
+        module = import_module(path)
         summary = (module.__doc__ or "").splitlines()[0]
         command = commands.add_parser(name, help=summary, description=summary)
         module.add_arguments(command)

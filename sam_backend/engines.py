@@ -19,6 +19,7 @@ from pathlib import Path
 
 from sam_backend.engine import Engine
 from sam_backend.errors import SettingsError
+from sam_backend.installation import DOWNLOAD, INSTALL_OPENVINO, pip_install
 from sam_backend.settings import Settings
 from sam_backend.weights import published, sha256
 
@@ -219,7 +220,7 @@ def _need_torch(chosen: EnginePlan) -> None:
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     if not _torch_installed():
         raise SettingsError(
-            f"{chosen.key}: {chosen.files[0]} needs PyTorch: pip install -r requirements-torch.txt"
+            f"{chosen.key}: {chosen.files[0]} needs PyTorch: {pip_install('torch')}"
         )
 
 
@@ -227,25 +228,22 @@ def _need_openvino(chosen: EnginePlan) -> None:
     if chosen.device not in ("auto", "cpu"):
         raise SettingsError(f"SAM_ENGINE='openvino' is for CPUs, and DEVICE={chosen.device!r}")
     if not _openvino_installed():
-        raise SettingsError(
-            "SAM_ENGINE='openvino' needs OpenVINO: "
-            "pip install --no-deps -r requirements-openvino.txt"
-        )
+        raise SettingsError(f"SAM_ENGINE='openvino' needs OpenVINO: {INSTALL_OPENVINO}")
 
 
 def _need_transformers() -> None:
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     if not _torch_installed() or not importlib.util.find_spec("transformers"):
         raise SettingsError(
-            "SAM_CHOICE='Transformers' needs transformers and PyTorch: "
-            "pip install -r requirements-transformers.txt"
+            f"SAM_CHOICE='Transformers' needs transformers and PyTorch: "
+            f"{pip_install('transformers')}"
         )
 
 
 def _way_out(chosen: EnginePlan) -> str:
     if chosen.name == "MobileSAM":
         name = "mobile_sam_pt" if chosen.runtime == "torch" else "mobile_sam"
-        return f": ./download_models.sh --model {name} fetches it"
+        return f": {DOWNLOAD} --model {name} fetches it"
     if chosen.runtime == "torch":
-        return f": ./download_models.sh --model {_DOWNLOADS[chosen.name]} fetches it"
+        return f": {DOWNLOAD} --model {_DOWNLOADS[chosen.name]} fetches it"
     return ": onnx_converter.py makes an encoder and a decoder from a checkpoint"

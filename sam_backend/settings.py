@@ -12,11 +12,11 @@ from pathlib import Path
 from sam_backend import urls
 from sam_backend.addresses import AllowedHosts
 from sam_backend.errors import SettingsError
+from sam_backend.installation import default_model_dir
 
 SAM_CHOICES = ("MobileSAM", "SAM", "SAM-B", "SAM-L", "SAM-H", "ONNX", "Transformers")
 ENGINES = ("auto", "onnx", "openvino", "torch")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Settings:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
         env = _Environment(os.environ if environ is None else environ)
-        model_dir = env.path("MODEL_DIR", REPOSITORY / "models")
+        model_dir = env.path("MODEL_DIR", default_model_dir())
         url = env.url("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST")
         token = env.text("LABEL_STUDIO_API_KEY", "LABEL_STUDIO_ACCESS_TOKEN")
         if token and not url:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from sam_backend.errors import SettingsError
+from sam_backend.installation import DOWNLOAD
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,6 @@ def published(path: Path) -> Published | None:
                 return known
             raise SettingsError(
                 f"{path} is damaged (its SHA-256 is not that of the published file): "
-                f"delete it and run ./download_models.sh --model {known.model}"
+                f"delete it and run {DOWNLOAD} --model {known.model}"
             )
     return None

@@ -7,16 +7,24 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
-from sam_backend.engine import Engine, upsample
-from sam_backend.engines import EnginePlan, check, open_engine
+from sam_backend import rle
+from sam_backend.engine import Engine
+from sam_backend.engines import EnginePlan, check, open_engine, plan
 from sam_backend.errors import SettingsError
-from sam_backend.parity import compare, iou, prompts, scene
+from sam_backend.parity import compare, iou, scene
+from sam_backend.server import create_app
+from sam_backend.settings import Settings
+from sam_backend.startup import open_services
+from tests.fakes import inline, keypoint, request_body
 from tests.torch_or_skip import CHECKPOINT, PAIR, need, need_files
 
 # Name in the package, width and heads, as published; how many blocks, and which see everything.
@@ -112,32 +120,54 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path, content: object, words
 
 
 def test_the_real_checkpoint_converts_to_a_fixed_size_too(
-    tmp_path: Path, mobile_sam: Engine, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from onnx_converter import main  # noqa: PLC0415
 
     shutil.copy(CHECKPOINT, tmp_path / "mobile_sam.pt")
-    main([str(tmp_path / "mobile_sam.pt"), "--fixed-size", "300", "500", "--quantize"])
+    main([str(tmp_path / "mobile_sam.pt"), "--fixed-size", "300", "500"])
     printed = capsys.readouterr().out
     assert "masks of 500 x 300: IoU at least" in printed
-    assert "quantised encoder" in printed
     files = (tmp_path / "mobile_sam/encoder.onnx", tmp_path / "mobile_sam/decoder.onnx")
     assert sorted((tmp_path / "mobile_sam").iterdir()) == sorted(files)
-    assert files[0].stat().st_size < PAIR[0].stat().st_size * 0.6
     outputs = {o.name: o for o in onnx.load(files[1]).graph.output}
     dims = [d.dim_value for d in outputs["masks"].type.tensor_type.shape.dim]
     assert dims[-2:] == [300, 500]
-    # Its masks are finished ones of 300 x 500; this engine reads them before they are.
-    quantised = open_engine(EnginePlan("MobileSAM", "onnx", files, "cpu"))
-    for size in ((300, 300), (500, 500)):
-        image = scene(*size)
-        prompt = prompts(*size)["a rectangle"]
-        one, _ = mobile_sam.decode(mobile_sam.encode(image), *prompt)
-        other, _ = quantised.decode(quantised.encode(image), *prompt)
-        assert iou(upsample(one[0], *size), upsample(other[0], *size)) > 0.9
     with pytest.raises(SystemExit):
         main([str(tmp_path / "mobile_sam.pt")])
     assert "--force" in capsys.readouterr().err
+
+
+def clicked(folder: Path, size: tuple[int, int]) -> Any:
+    """The mask that the server answers a click with, serving the pair in the folder."""
+    environ = {"SAM_CHOICE": "ONNX", "ONNX_CHECKPOINT": str(folder), "MODEL_DIR": str(folder)}
+    settings = Settings.from_environment(environ)
+    check(plan(settings))
+    height, width = size
+    client = create_app(settings, open_services(settings)).test_client()
+    point = keypoint("a", 50, 50, original_width=width, original_height=height)
+    picture = BytesIO()
+    Image.fromarray(scene(height, width)).save(picture, "PNG")
+    body = request_body([point], image=inline(picture.getvalue()))
+    (region,) = client.post("/predict", json=body).get_json()["results"][0]["result"]
+    return rle.decode(region["value"]["rle"], height, width)
+
+
+@pytest.mark.parametrize("size", [(300, 500), (500, 300), (640, 640)])
+def test_a_pair_of_a_fixed_size_serves_clicks_on_images_of_any_size(
+    tmp_path_factory: pytest.TempPathFactory, size: tuple[int, int]
+) -> None:
+    from onnx_converter import main  # noqa: PLC0415
+
+    need_files(CHECKPOINT)
+    folder = tmp_path_factory.getbasetemp() / "fixed"
+    if not folder.exists():
+        main([str(CHECKPOINT), "--fixed-size", "300", "500", "--output", str(folder)])
+        main([str(CHECKPOINT), "--output", str(folder.with_name("any"))])
+    mask = clicked(folder, size)
+    assert mask.any()
+    other = clicked(folder.with_name("any"), size)
+    assert iou(mask.astype(np.float32), other.astype(np.float32)) > 0.99
 
 
 def test_a_pair_that_differs_is_not_put_in_place(

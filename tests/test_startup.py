@@ -33,12 +33,14 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 @contextmanager
-def running(*command: str, **settings: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def running(
+    *command: str, cwd: str = str(REPOSITORY), **settings: str
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """A server that answers on its port; its output is in `process.stdout`."""
     url = f"http://127.0.0.1:{settings['PORT']}"
     process = subprocess.Popen(
         command,
-        cwd=REPOSITORY,
+        cwd=cwd,
         env=environment(**settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -3,42 +3,26 @@
 from __future__ import annotations
 
 import sys
-import time
-from typing import TextIO
+from collections.abc import Callable
+from typing import Any, TextIO
 
-WIDTH = 30
-QUIET_S = 10.0  # between lines where nobody looks at a terminal
+from tqdm import tqdm
 
-
-class Progress:
-    """A bar with rate and time left; in a log file, a line now and then."""
-
-    def __init__(self, total: int, unit: str, stream: TextIO = sys.stderr) -> None:
-        self._total, self._unit, self._stream = total, unit, stream
-        self._started = self._shown = time.monotonic()
-        self._worked = 0  # the others were done before, and say nothing about the rate
-
-    def show(self, done: int, *, worked: bool) -> None:
-        now = time.monotonic()
-        self._worked += worked
-        live = self._stream.isatty()
-        if done < self._total and now - self._shown < (0.1 if live else QUIET_S):
-            return
-        self._shown = now
-        rate = self._worked / max(now - self._started, 1e-9)
-        left = (self._total - done) / rate if rate else 0.0
-        filled = WIDTH * done // max(1, self._total)
-        bar = "█" * filled + "·" * (WIDTH - filled)
-        line = f"{bar} {done}/{self._total} {self._unit}, {rate:.2f}/s, {_clock(left)} left"
-        self._stream.write(f"\r{line}\033[K" if live else f"{line}\n")
-        self._stream.flush()
-
-    def close(self) -> None:
-        if self._stream.isatty():
-            self._stream.write("\n")
+_QUIET_S = 10.0  # between the lines of a log file
 
 
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+class _Lines(tqdm):  # type: ignore[type-arg]  # it iterates over nothing
+    """One line after another, without the control characters that redraw a bar."""
+
+    @staticmethod
+    def status_printer(file: Any) -> Callable[[str], None]:
+        return lambda text: print(text, file=file, flush=True)
+
+
+def progress(total: int, stream: TextIO | None = None) -> tqdm[Any]:
+    """A bar in a terminal; in a log file, a line now and then."""
+    stream = stream or sys.stderr
+    if stream.isatty():
+        return tqdm(total=total, unit="task", file=stream)
+    form = "{n_fmt}/{total_fmt} tasks, {rate_fmt}, {remaining} left"
+    return _Lines(total=total, unit="task", file=stream, bar_format=form, mininterval=_QUIET_S)

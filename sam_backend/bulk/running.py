@@ -23,7 +23,7 @@ from sam_backend.bulk.places import (
     ToFile,
     ToLabelStudio,
 )
-from sam_backend.bulk.progress import Progress
+from sam_backend.bulk.progress import progress
 from sam_backend.bulk.workers import Job, Workers
 from sam_backend.errors import Refusal
 from sam_backend.settings import Settings
@@ -119,13 +119,14 @@ def run(options: argparse.Namespace, asked: Asked) -> int:
 
 def _work(tasks: Tasks, output: Output, workers: Workers, model_version: str) -> _Tally:
     tally, refused = _Tally(), 0
-    progress = Progress(len(tasks), "tasks")
+    shown = progress(len(tasks))
 
     def waiting() -> Iterator[tuple[str, Task]]:
         for key, task in tasks:
             if output.has(key):
                 tally.before += 1
-                progress.show(tally.done, worked=False)
+                shown.initial += 1  # an earlier run's tasks say nothing about the rate
+                shown.update()
             else:
                 yield key, task
 
@@ -140,13 +141,13 @@ def _work(tasks: Tasks, output: Output, workers: Workers, model_version: str) ->
                 refused += 1
                 answer = Answer([], (*answer.failures, str(refusal)))  # noqa: PLW2901
             tally.add(task, key, answer)
-            progress.show(tally.done, worked=True)
+            shown.update()
             if refused == _MOST_REFUSED:
                 print("\nLabel Studio takes no predictions: stopped early", file=sys.stderr)
                 break
     finally:
         answers.close()  # type: ignore[attr-defined]  # a generator: it ends the processes
-        progress.close()
+        shown.close()
     output.finish(tasks, complete=not tally.failed)
     return tally
 

@@ -2,6 +2,8 @@
 
 As a string, each number is in groups of five bits, the lowest first, with a bit 32 in front where
 more follow, plus 48; from the fourth on it is the difference to the last but one.
+
+pycocotools is not used: for run lengths that end early it returned uninitialised memory.
 """
 
 from __future__ import annotations
