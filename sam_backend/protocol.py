@@ -21,7 +21,7 @@ from werkzeug.exceptions import (
 )
 
 from model import SamMLBackend
-from sam_backend import belief, bodies, label_config, openapi, stale, status
+from sam_backend import belief, bodies, label_config, lines, openapi, stale, status
 from sam_backend.bulk.answers import Proposals, batch_predictions
 from sam_backend.errors import Refusal
 from sam_backend.overload import WEBHOOKS_AT_ONCE, Admission
@@ -229,6 +229,6 @@ def _extra_params(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _problems(schema: object) -> list[str]:
     try:
-        return label_config.parse(str(schema or "")).problems()
+        return [lines.shown(p) for p in label_config.parse(str(schema or "")).problems()]
     except Refusal as refusal:
         return [str(refusal)]
