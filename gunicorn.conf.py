@@ -26,7 +26,8 @@ if os.environ.get("WORKERS", "").strip() not in ("", "1"):
     # of prometheus_client, which looks for it only then.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="sam-backend-metrics-")
 
-from sam_backend.overload import threads_for  # noqa: E402 (the path comes first)
+from sam_backend import lines  # noqa: E402 (the path comes first)
+from sam_backend.overload import threads_for  # noqa: E402
 from sam_backend.startup import checked_settings, welcome  # noqa: E402
 
 _settings = checked_settings()
@@ -43,6 +44,12 @@ loglevel = _settings.log_level.lower()
 timeout = 120  # above Label Studio's own 100 s
 graceful_timeout = 8  # then whoever still runs is cut off: all is over when Docker kills, at 10 s
 control_socket_disable = True
+
+
+def on_starting(server: Any) -> None:
+    for log in (server.log.error_log, server.log.access_log):
+        for handler in log.handlers:
+            handler.addFilter(lines.readable)
 
 
 def when_ready(server: Any) -> None:

@@ -55,6 +55,11 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         self._project = project_id or ""
         self._label_config = label_config or "<View/>"
 
+    @property
+    def size(self) -> int:
+        """Roughly, in characters, for a cache that has a bound."""
+        return 10_000 + len(self._project) + len(self._label_config)
+
     def setup(self) -> None:
         """Called by the 2.x line, which keeps the model version in a store of its own."""
         self.set("model_version", self._services.model_version)

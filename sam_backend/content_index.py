@@ -17,6 +17,7 @@ from sam_backend.database import Database
 logger = logging.getLogger("sam_backend")
 
 _MOST = 200_000  # addresses; some 30 MB
+_LONGEST_VALIDATOR = 200  # characters; a server may send what it likes
 _SCHEMA = """
 create table if not exists source (
     key text primary key, content text not null, validator text, checked real not null
@@ -62,6 +63,8 @@ class ContentIndex:
         return known
 
     def put(self, source_key: str, content: str, validator: str | None) -> None:
+        if len(validator or "") > _LONGEST_VALIDATOR:
+            validator = None
         key, known = _hash(source_key), Known(content, validator, time.time())
         with self._lock:
             self._known[key] = known

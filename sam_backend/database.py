@@ -103,7 +103,12 @@ def _connected(path: Path | str) -> Iterator[sqlite3.Connection]:
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    """An operational error is a matter of locks and disks, unless a table or column is gone."""
+    """An operational error is a matter of locks and disks, unless a table or column is gone.
+
+    An integrity error says that a value is too long for its column.
+    """
+    if isinstance(error, sqlite3.IntegrityError):
+        return False
     return not isinstance(error, sqlite3.OperationalError) or "no such" in str(error)
 
 

@@ -6,10 +6,12 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from operator import attrgetter
+from threading import Lock
 from typing import Any
 
 import orjson
+from cachetools import LRUCache, cached
 from flask import Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -21,7 +23,7 @@ from werkzeug.exceptions import (
 )
 
 from model import SamMLBackend
-from sam_backend import belief, bodies, label_config, openapi, stale, status
+from sam_backend import belief, bodies, label_config, lines, openapi, stale, status
 from sam_backend.bulk.answers import Proposals, batch_predictions
 from sam_backend.errors import Refusal
 from sam_backend.overload import WEBHOOKS_AT_ONCE, Admission
@@ -38,6 +40,8 @@ MAX_TASKS_CLICKED = 16
 # Of a saved annotation, which a webhook carries whole; one with a hundred brush masks has 15 MB.
 MAX_WEBHOOK_MB = 64
 
+_MODELS_SIZE = 4_000_000  # characters of the models that are kept
+
 _AT_ONCE = 1 << 19  # bytes of a body
 
 Handler = Callable[[], Response]
@@ -51,7 +55,8 @@ class Protocol:
         self._clicks = Admission("clicks", services.settings.threads, services.report)
         self._webhooks = Admission("webhooks", WEBHOOKS_AT_ONCE, services.report)
         # Constructing a model parses its label config; the clicks of a project share one.
-        self._model = lru_cache(maxsize=256)(self._construct)
+        models: LRUCache[Any, SamMLBackend] = LRUCache(_MODELS_SIZE, getsizeof=attrgetter("size"))
+        self._model = cached(models, lock=Lock())(self._construct)
 
     def routes(self) -> dict[str, tuple[list[str], Handler]]:
         return {
@@ -229,6 +234,6 @@ def _extra_params(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _problems(schema: object) -> list[str]:
     try:
-        return label_config.parse(str(schema or "")).problems()
+        return [lines.shown(p) for p in label_config.parse(str(schema or "")).problems()]
     except Refusal as refusal:
         return [str(refusal)]

@@ -10,7 +10,7 @@ from time import perf_counter
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from sam_backend import metrics
+from sam_backend import lines, metrics
 from sam_backend.openapi import OPEN_ROUTES
 from sam_backend.protocol import Protocol, answer
 from sam_backend.services import Services
@@ -23,8 +23,12 @@ logger = logging.getLogger("sam_backend")
 def open_app() -> Flask:
     """The app of one worker. Its settings were checked before the port was opened."""
     settings = Settings.from_environment()
+    handler = logging.StreamHandler(sys.stdout)
+    handler.addFilter(lines.readable)
     logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout
+        level=settings.log_level,
+        format="%(asctime)s %(levelname)s %(message)s",
+        handlers=[handler],
     )
     return create_app(settings, open_services(settings))
 
@@ -51,7 +55,7 @@ def create_app(settings: Settings, services: Services) -> Flask:
 
     @app.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> Response:
-        response = answer({"error": error.description}, error.code or 500)
+        response = answer({"error": lines.shown(error.description)}, error.code or 500)
         for name in ("Allow", "Retry-After"):
             if name in (headers := dict(error.get_headers())):
                 response.headers[name] = headers[name]

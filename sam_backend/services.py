@@ -20,6 +20,7 @@ from sam_backend.joining import Memory, ended, join, newest_draft
 from sam_backend.label_config import ImageObject, LabelConfig
 from sam_backend.label_studio import LabelStudioAccess
 from sam_backend.latest_clicks import LatestClicks
+from sam_backend.lines import LONGEST_ID, shown
 from sam_backend.objects import Objects
 from sam_backend.prompts import Prompt, Target
 from sam_backend.scheduling import Schedule, ScheduledEngine, cores
@@ -156,6 +157,7 @@ class Services:
 
     def report(self, where: str, refusal: Refusal) -> None:
         """One line in the log, one on the status page. `where` is `task 7` or `project 3`, say."""
+        where = shown(where, LONGEST_ID)
         logger.warning("%s: %s", where, refusal)
         metrics.REFUSALS.labels(refusal.cause).inc()
         self.state.add_refusal(RefusalRecord(time.time(), where, refusal.cause, str(refusal)))

@@ -27,16 +27,32 @@ logger = logging.getLogger("sam_backend")
 P = ParamSpec("P")
 R = TypeVar("R")
 
-MEMORY_S = 3600.0
+# Rows that are kept of each table; whoever may ask decides how many come.
+LAST_MEMORIES = 500
+LAST_SETUPS = 1_000
 LAST_REFUSALS = 50
+MEMORY_S = 3600.0
+MEMORY_BYTES = 1 << 16  # a memory of 200 prompts has 35 kB
+EXTRA_BYTES = 4_000
 
-_SCHEMA = """
+# A row with a longer value is not kept. Requests choose most of these texts.
+_SCHEMA = f"""
 create table if not exists memory (
-    project text, task text, target text, seen real, value blob, primary key (project, task, target)
+    project text check (length(project) <= 200), task text check (length(task) <= 200),
+    target text check (length(target) <= 2000), seen real,
+    value blob check (length(value) <= {MEMORY_BYTES}), primary key (project, task, target)
 );
-create table if not exists setups (project text primary key, url text, token text, extra blob);
-create table if not exists believed (one integer primary key check (one = 1), url text);
-create table if not exists refusals (time real, place text, cause text, message text);
+create table if not exists setups (
+    project text primary key check (length(project) <= 200), url text check (length(url) <= 2000),
+    token text check (length(token) <= 4000), extra blob check (length(extra) <= {EXTRA_BYTES})
+);
+create table if not exists believed (
+    one integer primary key check (one = 1), url text check (length(url) <= 2000)
+);
+create table if not exists refusals (
+    time real, place text check (length(place) <= 2000), cause text check (length(cause) <= 200),
+    message text check (length(message) <= 8000)
+);
 """
 
 
@@ -67,6 +83,9 @@ def _if_possible(
     def attempt(state: State, /, *args: P.args, **kwargs: P.kwargs) -> R | None:
         try:
             return method(state, *args, **kwargs)
+        except sqlite3.IntegrityError as error:
+            logger.debug("not kept: %s", error)
+            return None
         except (OSError, sqlite3.Error, orjson.JSONDecodeError) as error:
             state.warn(error)
             return None
@@ -120,10 +139,13 @@ class State:
                 "select value from memory where project = ? and task = ? and target = ?", key
             ).fetchone()
             memory = change(_memory(row[0]) if row else Memory())
+            value = orjson.dumps(asdict(memory))
+            if len(value) > MEMORY_BYTES:  # an older memory must not stay either
+                value = orjson.dumps(asdict(Memory(seen=memory.seen, trust=memory.trust)))
             db.execute(
-                "insert or replace into memory values (?, ?, ?, ?, ?)",
-                (*key, memory.seen, orjson.dumps(asdict(memory))),
+                "insert or replace into memory values (?, ?, ?, ?, ?)", (*key, memory.seen, value)
             )
+            _keep_last(db, "memory", LAST_MEMORIES)
 
     @_if_possible
     def change_memories(self, task: str, change: Callable[[Memory], Memory]) -> None:
@@ -143,23 +165,27 @@ class State:
         Without a connection, the one that was told before stays.
         """
         extra = orjson.dumps(extra_params)
-        with self._database.transaction() as db:
-            db.execute(
-                "insert into setups values (?, '', null, ?) "
-                "on conflict (project) do update set extra = excluded.extra",
-                (project, extra),
+        if len(extra) > EXTRA_BYTES:
+            logger.warning(
+                "the model's extra params are left out: %d bytes are too many", len(extra)
             )
+            extra = b"{}"
+        with self._database.transaction() as db:
             if connection:
-                db.execute(
-                    "update setups set url = ?, token = ? where project = ?",
-                    (connection.url, connection.token, project),
-                )
+                url, token = connection.url, connection.token
+            else:
+                known = db.execute("select url, token from setups where project = ?", (project,))
+                url, token = known.fetchone() or ("", None)
+            db.execute(
+                "insert or replace into setups values (?, ?, ?, ?)", (project, url, token, extra)
+            )
+            _keep_last(db, "setups", LAST_SETUPS)
 
     @_if_possible
     def believe(self, url: str) -> str:
         """Notes the Label Studio that proved itself; the one that did so first is the answer."""
         with self._database.transaction() as db:
-            db.execute("insert or ignore into believed values (1, ?)", (url,))
+            db.execute("insert into believed values (1, ?) on conflict do nothing", (url,))
             return str(db.execute("select url from believed").fetchone()[0])
 
     @_if_possible
@@ -196,10 +222,7 @@ class State:
                 "insert into refusals values (?, ?, ?, ?)",
                 (refusal.time, refusal.where, refusal.cause, refusal.message),
             )
-            db.execute(
-                "delete from refusals where rowid <= (select max(rowid) from refusals) - ?",
-                (LAST_REFUSALS,),
-            )
+            _keep_last(db, "refusals", LAST_REFUSALS)
 
     @_if_possible
     def refusals(self) -> list[RefusalRecord]:
@@ -209,6 +232,15 @@ class State:
                 "select time, place, cause, message from refusals order by rowid desc"
             ).fetchall()
         return [RefusalRecord(*row) for row in rows]
+
+
+def _keep_last(db: sqlite3.Connection, table: str, count: int) -> None:
+    """Removes all rows but those that were written last; to replace a row is to write it."""
+    db.execute(
+        f"delete from {table} where rowid <= "  # noqa: S608 (a name of ours)
+        f"(select rowid from {table} order by rowid desc limit 1 offset ?)",
+        (count,),
+    )
 
 
 def _memory(value: bytes) -> Memory:
