@@ -98,7 +98,7 @@ def mask_of(result: Result, height: int, width: int) -> Mask:
         return rle.decode(value["rle"], height, width)
     if "imageDataURL" in value:
         png = base64.b64decode(value["imageDataURL"].partition(",")[2])
-        with Image.open(io.BytesIO(png)) as image:
+        with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
             return np.asarray(image.convert("RGBA"))[..., 3] > 0
     if "points" in value:
         corners = np.array(value["points"], float)
