@@ -7,6 +7,10 @@ from typing import Any
 
 Saved = Mapping[str, Any]  # a draft or an annotation
 
+# Of one annotator in one task, and in one draft or annotation. Each click looks at all of them.
+MOST_DRAFTS = 1000
+MOST_RESULTS = 20_000
+
 
 def mappings(values: object) -> list[Mapping[str, Any]]:
     """The objects in a list that should hold nothing else."""
@@ -15,4 +19,16 @@ def mappings(values: object) -> list[Mapping[str, Any]]:
 
 def newest(drafts: object) -> Saved | None:
     """The draft that was saved last. Label Studio sends only those of whoever clicks."""
-    return max(mappings(drafts), key=lambda draft: str(draft.get("updated_at")), default=None)
+    some = drafts[:MOST_DRAFTS] if isinstance(drafts, list) else None
+    return max(mappings(some), key=lambda draft: name(draft.get("updated_at")), default=None)
+
+
+def results(saved: Saved) -> list[Mapping[str, Any]]:
+    """The results of a draft or annotation."""
+    found = saved.get("result")
+    return mappings(found[:MOST_RESULTS]) if isinstance(found, list) else []
+
+
+def name(value: object) -> str:
+    """An id, a label or a time. What is none of them, be it a list of megabytes, has no name."""
+    return value if isinstance(value, str) else str(value) if isinstance(value, int) else ""

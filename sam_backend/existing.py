@@ -8,6 +8,7 @@ takes its place.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,15 +16,21 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from sam_backend import drafts, masks, rle
+from sam_backend import drafts, masks
+from sam_backend.drafts import name
 from sam_backend.engine import LOW_RES_SIDE, MODEL_SIDE, Floats, scaled_size, upsample
+from sam_backend.errors import Refusal
 from sam_backend.mask import Mask
 from sam_backend.prompts import Prompt, Target
 from sam_backend.segmenter import ObjectPrompt, Segmentation
 
-# Of an image whose masks are read ahead: its size is not known yet, only what a task says of it.
-MOST_PIXELS_AHEAD = 200_000_000
+Packed = npt.NDArray[np.uint8]  # a low-res mask (256, 256), eight pixels a byte
+Parts = list[Mapping[str, Any]]
+
+# Of a bitmask that is read ahead: its image is not known yet, only what a task says of it.
+MOST_PIXELS_AHEAD = 32_000_000
 SAME_OBJECT = 0.6  # of a mask lies in what the model sees where the click is
 _CERTAIN = 8.0  # the logit of a pixel that is all in, or all out
 
@@ -37,8 +44,13 @@ class Region:
     """A mask of the prompt's label in the annotation that is being worked on."""
 
     id: str
-    low_res: Mask  # (256, 256)
+    packed: Packed
     parts: tuple[Mapping[str, Any], ...]  # the results that it is made of
+
+    @property
+    def low_res(self) -> Mask:
+        """The mask (256, 256)."""
+        return np.unpackbits(self.packed).reshape(LOW_RES_SIDE, LOW_RES_SIDE) > 0
 
     @property
     def logits(self) -> Floats:
@@ -47,37 +59,34 @@ class Region:
 
     def holds(self, keypoint: Prompt, target: Target) -> bool:
         row, column = _low_res_place(keypoint, target)
-        return bool(self.low_res[row, column])
+        byte, bit = divmod(row * LOW_RES_SIDE + column, 8)
+        return bool(self.packed[byte] << bit & 0x80)
 
-    def share_in(self, seen: Mask) -> float:
-        """How much of this mask lies in another (256, 256) one."""
-        return float((self.low_res & seen).sum() / max(1, self.low_res.sum()))
+    def share_in(self, seen: Packed) -> float:
+        """How much of this mask lies in another one."""
+        shared, own = np.bitwise_count(self.packed & seen), np.bitwise_count(self.packed)
+        return float(shared.sum() / max(1, own.sum()))
 
 
 class Cache(Protocol):
     """Keeps masks that were read before."""
 
-    def get(self, key: Hashable) -> Mask | None: ...
+    def get(self, key: Hashable) -> Packed | None: ...
 
-    def put(self, key: Hashable, value: Mask) -> None: ...
+    def put(self, key: Hashable, value: Packed) -> None: ...
 
 
 def regions(task: Mapping[str, Any], target: Target, cache: Cache) -> list[Region]:
     """The masks with the target's label, image and page."""
-    results: dict[str, list[Mapping[str, Any]]] = {}
-    for result in _results(task):
-        if result.get("type") in _TYPES and _is_on(result, target):
-            results.setdefault(_PART.sub("", str(result.get("id"))), []).append(result)
-    labelled = _labels_by_id(task)
+    results = _results(task)
+    wanted = set(target.labels)
+    ids = {id_ for id_, labels in _labels_by_id(results).items() if labels == wanted}
+    on_target = [result for result in results if _is_on(result, target)]
     found = []
-    for region_id, parts in results.items():
-        if all(labelled.get(str(part.get("id"))) == set(target.labels) for part in parts):
-            key = (task.get("id"), region_id, *map(_signature, parts))
-            low_res = cache.get(key)
-            if low_res is None:
-                low_res = _low_res(parts, target)
-                cache.put(key, low_res)
-            found.append(Region(region_id, low_res, tuple(parts)))
+    for region_id, parts in _objects(on_target).items():
+        if all(name(part.get("id")) in ids for part in parts):
+            packed = _read(task, region_id, parts, cache)
+            found.append(Region(region_id, packed, tuple(parts)))
     return found
 
 
@@ -88,22 +97,17 @@ def has_masks(task: Mapping[str, Any]) -> bool:
 
 def read_ahead(task: Mapping[str, Any], cache: Cache) -> None:
     """Fills the cache with a task's masks: a hundred of them would keep the first click waiting."""
-    labelled = _labels_by_id(task)
-    targets = {
-        Target(
-            to_name=str(result.get("to_name")),
-            item_index=result.get("item_index"),
-            labels=tuple(sorted(labelled.get(str(result.get("id")), ()))),
-            width=int(result.get("original_width") or 0),
-            height=int(result.get("original_height") or 0),
-            rotation=0,
-        )
-        for result in _results(task)
-        if result.get("type") in _TYPES
-    }
-    for target in targets:
-        if target.width * target.height <= MOST_PIXELS_AHEAD:
-            regions(task, target, cache)
+    by_image: dict[Hashable, Parts] = {}
+    for result in _results(task):
+        size = result.get("original_width"), result.get("original_height")
+        place = *size, result.get("to_name"), result.get("item_index")
+        is_known = all(isinstance(value, int | str | None) for value in place)
+        if is_known and all(isinstance(side, int) and side > 0 for side in size):
+            by_image.setdefault(place, []).append(result)
+    for results in by_image.values():
+        for region_id, parts in _objects(results).items():
+            if not any(_is_large_bitmask(part) for part in parts):
+                _read(task, region_id, parts, cache)
 
 
 def meant(
@@ -118,7 +122,7 @@ def meant(
         return holding[-1] if holding else None
     if holding or not known:
         return None  # inside a mask, a positive keypoint means a part of it: another object
-    mask = seen()
+    mask = np.packbits(seen())
     best = max(known, key=lambda region: region.share_in(mask))
     return best if best.share_in(mask) >= SAME_OBJECT else None
 
@@ -139,8 +143,7 @@ def changed_where_clicked(
     # A little wider, for the edge between two low-res pixels belongs to the change.
     changed = np.float32(cv2.dilate(clicked.astype(np.uint8), np.ones((3, 3), np.uint8)))
     here = upsample(changed, target.height, target.width) > 0.5
-    old = _painted(region.parts, target)
-    return replace(answer, mask=np.where(here, answer.mask, old))
+    return replace(answer, mask=np.where(here, answer.mask, _painted(region, target)))
 
 
 def _results(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -153,7 +156,16 @@ def _results(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     annotations = drafts.mappings(task.get("annotations"))
     if source is None and len(annotations) == 1:
         source = annotations[0]
-    return [] if source is None else drafts.mappings(source.get("result"))
+    return [] if source is None else drafts.results(source)
+
+
+def _objects(results: Sequence[Mapping[str, Any]]) -> dict[str, Parts]:
+    """The results that hold masks, by object."""
+    found: dict[str, Parts] = {}
+    for result in results:
+        if result.get("type") in _TYPES and isinstance(result.get("value"), Mapping):
+            found.setdefault(_PART.sub("", name(result.get("id"))), []).append(result)
+    return found
 
 
 def _is_on(result: Mapping[str, Any], target: Target) -> bool:
@@ -162,19 +174,34 @@ def _is_on(result: Mapping[str, Any], target: Target) -> bool:
         and result.get("item_index") == target.item_index
         and result.get("original_width") == target.width
         and result.get("original_height") == target.height
-        and isinstance(result.get("value"), Mapping)
     )
 
 
-def _labels_by_id(task: Mapping[str, Any]) -> dict[str, set[str]]:
+def _is_large_bitmask(result: Mapping[str, Any]) -> bool:
+    pixels = result["original_width"] * result["original_height"]
+    return "imageDataURL" in result["value"] and pixels > MOST_PIXELS_AHEAD
+
+
+def _labels_by_id(results: Sequence[Mapping[str, Any]]) -> dict[str, set[str]]:
     """A region's labels, from whichever of its results has them."""
     found: dict[str, set[str]] = {}
-    for result in _results(task):
+    for result in results:
         value = result.get("value")
-        labels = value.get(str(result.get("type"))) if isinstance(value, Mapping) else None
+        labels = value.get(name(result.get("type"))) if isinstance(value, Mapping) else None
         if isinstance(labels, list):
-            found.setdefault(str(result.get("id")), set()).update(map(str, labels))
+            found.setdefault(name(result.get("id")), set()).update(map(name, labels))
     return found
+
+
+def _read(task: Mapping[str, Any], region_id: str, parts: Parts, cache: Cache) -> Packed:
+    """An object's mask at low resolution, as it was read before or is read now."""
+    size = parts[0]["original_height"], parts[0]["original_width"]
+    key = (task.get("id"), region_id, size, *map(_signature, parts))
+    packed = cache.get(key)
+    if packed is None:
+        packed = np.packbits(_low_res(parts, *size))
+        cache.put(key, packed)
+    return packed
 
 
 def _signature(part: Mapping[str, Any]) -> Hashable:
@@ -189,39 +216,35 @@ def _signature(part: Mapping[str, Any]) -> Hashable:
             if isinstance(some, str):
                 return len(content), some
             return (len(content), *some) if all(isinstance(n, int) for n in some) else "unreadable"
-    return repr(value.get("points"))
+    return hashlib.sha256(repr(value.get("points")).encode(errors="replace")).digest()
 
 
-def _low_res(parts: Sequence[Mapping[str, Any]], target: Target) -> Mask:
+def _low_res(parts: Parts, height: int, width: int) -> Mask:
     """The masks of all parts together, at low resolution."""
     step = LOW_RES_SIDE / MODEL_SIDE
-    size = (target.height, target.width)
     # The image's pixels in the middles of the low-res ones.
     rows, columns = (
         np.minimum(
             (np.arange(max(1, round(scaled * step))) + 0.5) / step * side / scaled, side - 1
         ).astype(np.intp)
-        for scaled, side in zip(scaled_size(*size), size, strict=True)
+        for scaled, side in zip(scaled_size(height, width), (height, width), strict=True)
     )
     mask = np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), bool)
     used = mask[: len(rows), : len(columns)]
     for part in parts:
-        value = part["value"]
         with contextlib.suppress(*_UNREADABLE):
-            if "rle" in value:
-                used |= rle.sample(value["rle"], *size, rows, columns)
-            else:
-                used |= masks.read(value, *size)[rows[:, None], columns]
+            used |= masks.sample(part["value"], height, width, rows, columns)
     return mask
 
 
-def _painted(parts: Sequence[Mapping[str, Any]], target: Target) -> Mask:
+def _painted(region: Region, target: Target) -> Mask:
     """The masks of all parts together. What cannot be read is not there."""
-    mask = np.zeros((target.height, target.width), bool)
-    for part in parts:
-        with contextlib.suppress(*_UNREADABLE):
-            mask |= masks.read(part["value"], target.height, target.width)
-    return mask
+    try:
+        return masks.union([p["value"] for p in region.parts], target.height, target.width)
+    except ValueError as error:
+        raise Refusal(
+            "prompt", f"the mask that was clicked cannot be changed, {error}: draw it again"
+        ) from None
 
 
 def _low_res_place(keypoint: Prompt, target: Target) -> tuple[int, int]:

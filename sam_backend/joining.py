@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import Any
 
 from sam_backend import drafts as drafts_of_task
+from sam_backend.drafts import name
 from sam_backend.prompts import PROMPT_TYPES, Prompt, distance, mask_id
 
 # The editor saves a draft 5 s after the last change, at worst 10 s after it. Until then nothing
@@ -60,11 +61,13 @@ def newest_draft(drafts: object) -> Draft:
     newest = drafts_of_task.newest(drafts)
     if newest is None:
         return Draft("", frozenset(), frozenset())
-    regions = drafts_of_task.mappings(newest.get("result"))
-    masks = frozenset(str(r.get("id")) for r in regions if not _is_prompt(r))
+    regions = drafts_of_task.results(newest)
+    masks = frozenset(name(r.get("id")) for r in regions if not _is_prompt(r))
     # A mask of a config with several label controls is saved once per control, under each type.
-    prompts = frozenset(str(r.get("id")) for r in regions if _is_prompt(r))
-    return Draft(f"{newest.get('id')}@{newest.get('updated_at')}", prompts - masks, masks)
+    prompts = frozenset(name(r.get("id")) for r in regions if _is_prompt(r))
+    return Draft(
+        f"{name(newest.get('id'))}@{name(newest.get('updated_at'))}", prompts - masks, masks
+    )
 
 
 def join(

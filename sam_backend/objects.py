@@ -17,7 +17,7 @@ from sam_backend.prompts import Prompt, Target
 from sam_backend.segmenter import Segmentation, State, alternatives, resume, segment
 
 KEPT_STATES = 32  # 1.3 MB each
-KEPT_MASKS = 512  # 64 KiB each
+KEPT_MASKS = 4096  # 8 KiB each
 
 Value = TypeVar("Value")
 
@@ -49,7 +49,7 @@ class Objects:
 
     def __init__(self) -> None:
         self._states: Recent[State] = Recent(KEPT_STATES)
-        self._masks: Recent[Mask] = Recent(KEPT_MASKS)
+        self._masks: Recent[existing.Packed] = Recent(KEPT_MASKS)
 
     def read_ahead(self, task: Mapping[str, Any]) -> None:
         """The masks that a task's clicks will be compared with."""
@@ -83,7 +83,7 @@ class Objects:
                 "rectangle on the object first",
             )
         # What the clicks are decoded on top of is part of what a state answers.
-        base = None if region is None else (region.id, region.low_res.tobytes())
+        base = None if region is None else (region.id, region.packed.tobytes())
         key = (task.get("id"), target, group[0].id, base)
         segmentation = segment(engine, embedding, prompt, self._states.get(key) or start)
         self._states.put(key, segmentation.state)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from sam_backend.engine import Pixels
 from sam_backend.errors import Refusal
@@ -19,39 +19,54 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 # Pillow's own limit warns before it refuses; ours is checked on the header, before decoding.
 Image.MAX_IMAGE_PIXELS = None
 
+# A file may take this much memory, and beyond that so many bytes for each of its own.
+_MOST_BYTES = 256 << 20
+_MOST_BYTES_A_BYTE = 256
+# Of each, cameras write ten at most. A decoder takes its time for each one: scans look at all
+# pixels again, and Pillow adds each Exif part to those before.
+_MOST_PARTS = (
+    (b"\xff\xd8", b"\xff\xda", 50),  # the scans of a JPEG
+    (b"\xff\xd8", b"Exif\0\0", 100),
+    (b"\x89PNG", b"iCCP", 10),
+)
+_PIXELS_AT_ONCE = 1 << 20
+
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def count(content: bytes) -> int:
     """How many pixels an image file says it has."""
-    with _opened(content) as image:
+    with opened(content) as image:
         return image.width * image.height
 
 
 def decode(content: bytes, most: int = MOST_PIXELS) -> Pixels:
     """RGB (H, W, 3) of the first frame, turned upright as the browser shows it."""
-    with _opened(content) as image:
+    with opened(content) as image:
         if image.width * image.height > most:
             raise Refusal(
                 "image",
                 f"the image has {image.width}x{image.height} pixels, "
                 f"over {most // 1_000_000} million (MAX_IMAGE_MEGAPIXELS)",
             )
-        ImageOps.exif_transpose(image, in_place=True)
-        return np.asarray(_to_rgb(image))
+        _check_memory(image, len(content))
+        return _upright(_rgb(image), image.getexif().get(ExifTags.Base.Orientation))
 
 
 @contextmanager
-def _opened(content: bytes) -> Iterator[Image.Image]:
+def opened(content: bytes, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
     """The image, as far as its header tells. Whatever goes wrong within is the file's fault."""
+    for start, part, most in _MOST_PARTS:
+        if content.startswith(start) and content.count(part) > most:
+            raise Refusal("image", f"the image file is damaged: over {most} parts of one kind")
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(content), formats=formats) as image:
             yield image
     except Refusal:
         raise
     except UnidentifiedImageError:
         raise Refusal(
-            "image", f"the file is not an image of a known format ({', '.join(FORMATS)})"
+            "image", f"the file is not an image of a known format ({', '.join(formats)})"
         ) from None
     except MemoryError:
         raise Refusal("image", "there is not enough memory to decode the image") from None
@@ -59,21 +74,71 @@ def _opened(content: bytes) -> Iterator[Image.Image]:
         raise Refusal("image", f"the image file is damaged: {error}") from None
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in _DEEP_MODES:
-        return _stretched(image)
-    if image.has_transparency_data:
-        # Where nothing is painted, the editor's page shines through.
-        painted = image.convert("RGBA")
-        page = Image.new("RGBA", painted.size, "white")
-        return Image.alpha_composite(page, painted).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
+def _check_memory(image: Image.Image, length: int) -> None:
+    """Refusal where a small file is a large image: it would take memory that nobody paid for."""
+    needed = image.width * image.height * _bytes_a_pixel(image)
+    most = max(_MOST_BYTES, length * _MOST_BYTES_A_BYTE)
+    if needed > most:
+        raise Refusal(
+            "image",
+            f"the image has {image.width}x{image.height} pixels in a file of {length:,} bytes and "
+            f"would take {needed >> 20:,} MB of memory: scale it down",
+        )
 
 
-def _stretched(image: Image.Image) -> Image.Image:
+def _bytes_a_pixel(image: Image.Image) -> int:
+    """Of memory while it is decoded: what the decoder takes, what Pillow keeps, and the answer."""
+    kept = 1 if image.mode in ("1", "L", "P") else 4
+    if image.format in ("WEBP", "AVIF"):
+        decoder = 10
+    elif image.info.get("progressive"):
+        decoder = 2 * len(image.getbands())
+    else:
+        decoder = 0
+    return decoder + kept + 3
+
+
+def _rgb(image: Image.Image) -> Pixels:
+    """The pixels, made of some rows at a time: whole copies would take more than the image."""
+    image.load()
+    found = np.empty((image.height, image.width, 3), np.uint8)
+    is_deep, is_transparent = image.mode in _DEEP_MODES, image.has_transparency_data
+    low, span = _range(image) if is_deep else (0.0, 1.0)
+    for top, strip in _strips(image):
+        rows = found[top : top + strip.height]
+        if is_deep:
+            grey = (np.asarray(strip, np.float32) - low) / span * 255
+            rows[:] = np.nan_to_num(grey).astype(np.uint8)[..., None]
+        elif is_transparent:
+            # Where nothing is painted, the editor's page shines through.
+            page = Image.new("RGBA", strip.size, "white")
+            rows[:] = np.asarray(Image.alpha_composite(page, strip.convert("RGBA")).convert("RGB"))
+        else:
+            rows[:] = np.asarray(strip.convert("RGB"))
+    return found
+
+
+def _range(image: Image.Image) -> tuple[float, float]:
     """More than 8 bits a pixel, rarely all of them used: the file's own range is what shows."""
-    values = np.asarray(image, dtype=np.float32)
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    span = high - low if high > low else 1.0
-    grey = np.nan_to_num((values - low) / span * 255).astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")
+    values = [np.asarray(strip, np.float32) for _, strip in _strips(image)]
+    low = min(float(np.nanmin(some)) for some in values)
+    high = max(float(np.nanmax(some)) for some in values)
+    return low, high - low if high > low else 1.0
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Some rows at a time, with the number of the first one."""
+    step = max(1, _PIXELS_AT_ONCE // image.width)
+    for top in range(0, image.height, step):
+        yield top, image.crop((0, top, image.width, min(top + step, image.height)))
+
+
+def _upright(pixels: Pixels, orientation: object) -> Pixels:
+    """The picture of a camera that was held sideways, by its Exif number."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sam_backend import bodies, rle
+from tests.costs import assert_cheap, assert_linear, cost_of
 
-text = st.one_of(st.text(), st.sampled_from(['"rle"', '"rle": [1', "rle", '\\"rle\\":[', "]"]))
+text = st.one_of(st.text(), st.sampled_from(['"rle"', '"rle": [1', "rle", 'x"rle', "\\", "]"]))
 numbers = st.lists(st.integers(0, 255), max_size=5)
 values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(-9, 9), text),
@@ -84,3 +85,30 @@ def test_what_is_no_json_stays_so(body: bytes) -> None:
         return
     with pytest.raises(orjson.JSONDecodeError):
         bodies.parse(body)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [b'"rle":', b'"rle":[', b'"rle":[1', b'{"rle":[]},', b'"rle" ', b'"rle":[{', b'"rle":"rle",'],
+)
+def test_a_body_of_many_keys_costs_twice_as_much_when_it_is_twice_as_long(part: bytes) -> None:
+    assert_linear(bodies.parse, lambda size: b"[" + part * (size * 1_000_000 // len(part)))
+
+
+def test_many_masks_in_a_megabyte() -> None:
+    assert_cheap(cost_of(bodies.parse, b"[" + b'{"rle":[]},' * 90_000 + b"1]"))
+
+
+def test_what_stands_for_a_mask_cannot_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise one long mask could be put in the place of thousands."""
+    seen = list[bytes]()
+
+    def loads(text: bytes) -> Any:
+        seen.append(text)
+        return json.loads(text)
+
+    monkeypatch.setattr("sam_backend.bodies.orjson.loads", loads)
+    bodies.parse(b'{"rle": [1, 2]}')
+    (marker,) = json.loads(seen[0])
+    forged = {"a": {"rle": "x"}, "b": [{marker: 0}, {"rle (unread)": 0}]}
+    assert bodies.parse(json.dumps({"rle": [1, 2], **forged}).encode()) == {"rle": "1, 2", **forged}

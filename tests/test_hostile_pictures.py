@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from PIL import Image, PngImagePlugin
 from sam_backend import pictures
 from sam_backend.engine import Pixels
 from sam_backend.errors import Refusal
+from tests.costs import assert_cheap, assert_linear, cost_of
 from tests.fakes import picture
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -158,15 +160,22 @@ def in_process(code: str, megabytes: int) -> str:
     return done.stdout + done.stderr
 
 
-def test_a_hundred_megapixels_take_three_copies_at_most(tmp_path: Path) -> None:
-    Image.new("RGB", (10_000, 10_000), (9, 8, 7)).save(tmp_path / "a.jpg")
+def large_file(path: Path) -> None:
+    """A hundred megapixels, in as many bytes as a camera writes at least."""
+    with path.open("wb") as file:
+        Image.new("RGB", (10_000, 10_000), (9, 8, 7)).save(file, "JPEG")
+        file.write(bytes(4 << 20))
+
+
+def test_a_hundred_megapixels_take_seven_bytes_each(tmp_path: Path) -> None:
+    large_file(tmp_path / "a.jpg")
     assert "(10000, 10000, 3)" in in_process(
-        f"print(pictures.decode(open({str(tmp_path / 'a.jpg')!r}, 'rb').read()).shape)", 1000
+        f"print(pictures.decode(open({str(tmp_path / 'a.jpg')!r}, 'rb').read()).shape)", 800
     )
 
 
 def test_memory_that_is_not_there_is_a_refusal(tmp_path: Path) -> None:
-    Image.new("RGB", (10_000, 10_000), (9, 8, 7)).save(tmp_path / "a.jpg")
+    large_file(tmp_path / "a.jpg")
     output = in_process(
         f"""
         try:
@@ -177,6 +186,71 @@ def test_memory_that_is_not_there_is_a_refusal(tmp_path: Path) -> None:
         150,
     )
     assert "refused: there is not enough memory" in output
+
+
+FLAT = [
+    *(("PNG", mode) for mode in ("RGB", "RGBA", "LA", "P", "L", "1", "I;16")),
+    *(("JPEG", mode) for mode in ("RGB", "L", "CMYK")),
+    *(("WEBP", mode) for mode in ("RGB", "RGBA")),
+    *(("GIF", "P"), ("AVIF", "RGB"), ("TIFF", "F"), ("TIFF", "1")),
+]
+
+
+@pytest.mark.parametrize(("fmt", "mode"), FLAT)
+def test_a_small_file_takes_little_memory_however_many_pixels_it_has(fmt: str, mode: str) -> None:
+    """The largest of its kind that is decoded, and one that is larger than any."""
+    image = Image.new(mode, (10, 10))
+    image.format, image.info["progressive"] = fmt, fmt == "JPEG"
+    side = int((pictures._MOST_BYTES / pictures._bytes_a_pixel(image)) ** 0.5)
+    options = {"TIFF": {"compression": "tiff_deflate"}, "JPEG": {"progressive": True}}
+    files = [saved(mode, side, fmt, **options.get(fmt, {})), saved(mode, 13_000, fmt)]
+    for content in files:
+        if len(content) < 1_000_000:
+            assert_cheap(cost_of(pictures.decode, content))
+    assert pictures.decode(files[0]).shape == (side, side, 3)
+    if len(files[1]) < 1_000_000:
+        with pytest.raises(Refusal, match="MB of memory: scale it down"):
+            pictures.decode(files[1])
+
+
+def saved(mode: str, side: int, fmt: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    Image.new(mode, (side, side)).save(out, fmt, **options)
+    return out.getvalue()
+
+
+def test_a_jpeg_of_many_scans() -> None:
+    """Each one is a few bytes, and looks at all pixels again."""
+    content = saved("RGB", 4000, "JPEG", progressive=True)
+    scan = content[content.rindex(b"\xff\xda") : -2]
+    hostile = content[:-2] + scan * 10_000 + content[-2:]
+    assert_cheap(cost_of(pictures.decode, hostile))
+    with pytest.raises(Refusal, match="damaged: over 50 parts"):
+        pictures.decode(hostile)
+
+
+def exif(count: int) -> bytes:
+    """A JPEG of many small Exif parts."""
+    content = picture(40, 30)
+    part = b"\xff\xe1" + struct.pack(">H", 18) + b"Exif\0\0" + bytes(10)
+    return content[:2] + part * count + content[2:]
+
+
+@pytest.mark.parametrize(
+    "content_of",
+    [
+        lambda size: exif(100_000 * size),
+        lambda size: png(40, 30, png_chunk(b"iCCP", b"p\0\0" + BOMB) * 900 * size),
+        lambda size: png(40, 30, png_chunk(b"zzZz", b"") * 80_000 * size),
+    ],
+    ids=["exif", "colour profiles", "chunks"],
+)
+def test_many_parts_beside_the_pixels(content_of: Callable[[int], bytes]) -> None:
+    assert_linear(pictures.decode, content_of)
+    assert_cheap(cost_of(pictures.decode, content_of(1)))
+
+
+BOMB = zlib.compress(bytes(1_000_000), 9)
 
 
 def as_file(fmt: str, **options: object) -> bytes:

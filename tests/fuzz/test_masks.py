@@ -56,7 +56,7 @@ def test_runs(tried: Count, mask: tuple[list[int], int, int], as_text: bool) -> 
     tried("brush masks")
     numbers, height, width = mask
     given_as = ",".join(map(str, numbers)) if as_text else numbers
-    rows, columns = np.arange(3) % max(1, height), np.arange(3) % max(1, width)
+    rows, columns = (np.minimum(np.arange(3), max(0, side - 1)) for side in (height, width))
     try:
         decoded = rle.decode(given_as, height, width)
         sampled = rle.sample(given_as, height, width, rows, columns)
