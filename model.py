@@ -109,7 +109,7 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         regions: list[Result] = []
         for target, context in found.items():
             output = Output.of(config, target, config.wishes(context[-1].control, extra))
-            with self._services.turn(self._project, str(task.get("id")), target, context):
+            with self._services.turn(self._project, task, config, target, context):
                 regions += self._masks(task, config, output, context)
         return regions
 
@@ -122,7 +122,7 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
     ) -> list[Result]:
         """The masks of all objects that prompts of one label on one image point at."""
         target, regions = output.target, list[Result]()
-        joined = self._services.join(self._project, task, target, context)
+        joined = self._services.join(self._project, task, config, target, context)
         sent = frozenset(prompt.id for prompt in context)
         embedding = self._services.embedding(self._project, task, config, target)
         for group in prompts.objects(joined):

@@ -59,6 +59,13 @@ class ObjectPrompt:
         """The box, and the first clicks only."""
         return ObjectPrompt(self.points[:count], self.labels[:count], self.box)
 
+    @property
+    def beginning(self) -> tuple[bytes, bytes]:
+        """What is decoded first, the box or the first click: it stays while clicks are added."""
+        if self.box is not None:
+            return self.box.tobytes(), b""
+        return self.points[:1].tobytes(), self.labels[:1].tobytes()
+
     def extends(self, earlier: ObjectPrompt) -> bool:
         """Whether this is the earlier prompt, perhaps with more clicks."""
         start = self.first(len(earlier.points))
