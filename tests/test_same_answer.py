@@ -28,7 +28,7 @@ CONFIG = """<View>
   <KeyPointLabels name="tag5" toName="page" smart="true"><Label value="Car"/></KeyPointLabels>
 </View>"""
 IMAGES = [inline(shades.picture(brightness)) for brightness in (40, 80, 120, 160)]
-SIZE = {"original_width": shades.SIDE, "original_height": shades.SIDE}
+SIZE: dict[str, Any] = {"original_width": shades.SIDE, "original_height": shades.SIDE}
 
 Body = dict[str, Any]
 
