@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sam_backend import label_config, metrics, prompts, stale
+from sam_backend import click_budget, label_config, metrics, prompts, stale
+from sam_backend.engine import Embedding
 from sam_backend.errors import Refusal
 from sam_backend.label_config import LabelConfig
 from sam_backend.regions import Output, Result
@@ -75,7 +76,8 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         results = context.get("result") if isinstance(context, Mapping) else None
         if not isinstance(results, list):
             return [[] for _ in tasks]
-        return [self._answer(task, results) for task in tasks]
+        with click_budget.shared():
+            return [self._answer(task, results) for task in tasks]
 
     def _answer(self, task: Task, results: list[Any]) -> Prediction:
         task_id = str(task.get("id"))
@@ -102,6 +104,7 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
 
     def _regions(self, task: Task, results: list[Any]) -> list[Result]:
         stale.check()  # it may have waited for its turn
+        click_budget.check()
         found = prompts.read(results)
         count = sum(map(len, found.values()))
         if count > MAX_PROMPTS:
@@ -117,7 +120,7 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         regions: list[Result] = []
         for target, context in found.items():
             output = Output.of(config, target, config.wishes(context[-1].control, extra))
-            with self._services.turn(self._project, str(task.get("id")), target, context):
+            with self._services.turn(self._project, task, config, target, context):
                 regions += self._masks(task, config, output, context)
         return regions
 
@@ -130,20 +133,34 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
     ) -> list[Result]:
         """The masks of all objects that prompts of one label on one image point at."""
         target, regions = output.target, list[Result]()
-        joined = self._services.join(self._project, task, target, context)
+        joined = self._services.join(self._project, task, config, target, context)
         sent = frozenset(prompt.id for prompt in context)
         embedding = self._services.embedding(self._project, task, config, target)
         for group in prompts.objects(joined):
-            with metrics.STAGE.labels("decode").time():
-                found = self._services.objects.segment(
-                    self._services.engine(), embedding, task, target, group, sent, output.candidates
-                )
-            for region_id, segmentation in found:
-                if not segmentation.mask.any():
-                    raise Refusal("prompt", "the model sees no object there: click another spot")
-                with metrics.STAGE.labels("rle").time():
-                    tolerance = self._services.settings.polygon_tolerance
-                    regions += output.results(region_id, segmentation, tolerance)
+            with click_budget.spent():
+                regions += self._object(task, output, embedding, group, sent)
+        return regions
+
+    def _object(
+        self,
+        task: Task,
+        output: Output,
+        embedding: Embedding,
+        group: tuple[prompts.Prompt, ...],
+        sent: frozenset[str],
+    ) -> list[Result]:
+        """The masks of one object."""
+        target, regions = output.target, list[Result]()
+        with metrics.STAGE.labels("decode").time():
+            found = self._services.objects.segment(
+                self._services.engine(), embedding, task, target, group, sent, output.candidates
+            )
+        for region_id, segmentation in found:
+            if not segmentation.mask.any():
+                raise Refusal("prompt", "the model sees no object there: click another spot")
+            with metrics.STAGE.labels("rle").time():
+                tolerance = self._services.settings.polygon_tolerance
+                regions += output.results(region_id, segmentation, tolerance)
         return regions
 
 

@@ -50,7 +50,7 @@ class Trust(IntEnum):
 class Memory:
     """What the last request for one task and target left behind."""
 
-    prompts: tuple[Prompt, ...] = ()  # in the order in which they were placed
+    prompts: tuple[Prompt, ...] = ()  # those that were joined first
     draft: str = ""  # version of the draft then
     seen: float = 0.0  # when, in seconds since the epoch
     trust: int = Trust.NEUTRAL
@@ -87,9 +87,9 @@ def join(
         joined = []  # the prompts before these are gone, so their object is done
     elif not same_kind and not (_touch(context, joined) and (trust or _only_cuts(context))):
         joined = []
-    fresh = {prompt.id: prompt for prompt in context}  # a prompt may have been moved
-    kept = [fresh.pop(p.id, p) for p in memory.prompts if p.id in fresh or p in joined]
-    prompts = (*kept, *fresh.values())
+    # The order of the context is the editor's: what came before must not change it, for clicks are
+    # decoded one on top of the other.
+    prompts = (*joined, *context)
     return prompts, Memory(prompts, draft.version, now, trust)
 
 

@@ -44,7 +44,9 @@ class Recent(Generic[Value]):
 class Objects:
     """What was answered a moment ago, so that the next click need not work it out again.
 
-    It only saves time: a request has all that its answer depends on.
+    It only saves time: a request has all that its answer depends on. So all that is kept is found
+    by what it was made from, the image's embedding and the prompt, and not by where that was: ids
+    of tasks, regions and prompts may mean something else elsewhere, or a moment later.
     """
 
     def __init__(self) -> None:
@@ -83,8 +85,8 @@ class Objects:
                 "rectangle on the object first",
             )
         # What the clicks are decoded on top of is part of what a state answers.
-        base = None if region is None else (region.id, region.packed.tobytes())
-        key = (task.get("id"), target, group[0].id, base)
+        base = None if region is None else region.packed.tobytes()
+        key = (embedding.digest, *prompt.beginning, base)
         segmentation = segment(engine, embedding, prompt, self._states.get(key) or start)
         self._states.put(key, segmentation.state)
         if region is not None:
@@ -114,7 +116,7 @@ class Objects:
         def seen() -> Mask:
             # Asked with each click of an object, and answered with its first.
             first = prompts.object_prompt(group[:1], target)
-            key = (task.get("id"), target, group[0].id, "alone")
+            key = (embedding.digest, *first.beginning, "alone")
             alone.append(segment(engine, embedding, first, self._states.get(key)).state)
             self._states.put(key, alone[0])
             mask: Mask = alone[0].logits > 0

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sam_backend import metrics, stale
+from sam_backend import click_budget, metrics, stale
 from sam_backend.engine import Embedding, Engine, Floats, Pixels
 
 _CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # microseconds of all cores, in so many microseconds
@@ -107,6 +107,7 @@ class ScheduledEngine:
     ) -> tuple[Floats, Floats]:
         with self._schedule.decode():
             stale.check()
+            click_budget.check()
             return self._engine.decode(embedding, points, labels, box, mask_input)
 
 

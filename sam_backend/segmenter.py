@@ -39,6 +39,9 @@ SINGLE_MASK, WHOLE = 0, 3  # the engine's tokens for one unambiguous mask, and f
 
 # The single-mask token is the one that was trained on several clicks, so it has two votes of five.
 LATER_WEIGHTS = np.array([2, 1, 1, 1], np.float32)[:, None, None] / 5
+# A decode is told the newest clicks only; the older ones are in the mask that it starts from, and
+# keep their spots. Time and memory would grow with each click, and SAM was trained on eleven.
+CLICKS_AT_ONCE = 24
 INERTIA = 0.25  # the last answer's share in the next
 BOX_DOUBT = 0.5  # in a rectangle, logits down to minus this are the object
 FEEDBACK_LIMIT = 10.0  # logits beyond this say no more, yet swamp the mask encoder
@@ -58,6 +61,13 @@ class ObjectPrompt:
     def first(self, count: int) -> ObjectPrompt:
         """The box, and the first clicks only."""
         return ObjectPrompt(self.points[:count], self.labels[:count], self.box)
+
+    @property
+    def beginning(self) -> tuple[bytes, bytes]:
+        """What is decoded first, the box or the first click: it stays while clicks are added."""
+        if self.box is not None:
+            return self.box.tobytes(), b""
+        return self.points[:1].tobytes(), self.labels[:1].tobytes()
 
     def extends(self, earlier: ObjectPrompt) -> bool:
         """Whether this is the earlier prompt, perhaps with more clicks."""
@@ -164,7 +174,8 @@ def _begin(engine: Engine, embedding: Embedding, prompt: ObjectPrompt) -> State:
 
 def _continue(engine: Engine, embedding: Embedding, prompt: ObjectPrompt, state: State) -> State:
     feedback = np.clip(state.logits, -FEEDBACK_LIMIT, FEEDBACK_LIMIT)
-    decoded = engine.decode(embedding, prompt.points, prompt.labels, prompt.box, feedback)
+    points, labels = prompt.points[-CLICKS_AT_ONCE:], prompt.labels[-CLICKS_AT_ONCE:]
+    decoded = engine.decode(embedding, points, labels, prompt.box, feedback)
     mixed = (LATER_WEIGHTS * decoded[0]).sum(axis=0)
     logits = (1 - INERTIA) * mixed + INERTIA * state.logits
     return _settle(_Frame(embedding), prompt, logits, decoded, SINGLE_MASK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -87,10 +88,15 @@ class Services:
         return self.images.pixels(self._source(project, task, image, item_index))
 
     def turn(
-        self, project: str, task_id: str, target: Target, prompts: tuple[Prompt, ...]
+        self,
+        project: str,
+        task: Mapping[str, Any],
+        config: LabelConfig,
+        target: Target,
+        prompts: tuple[Prompt, ...],
     ) -> AbstractContextManager[None]:
         """A request's turn, which a newer one with the same prompts overtakes."""
-        place = (project, task_id, target)
+        place = (project, str(task.get("id")), target, _image_name(task, config, target))
         click = self.latest_clicks.begin(place, (prompt.id for prompt in prompts))
         return stale.overtaken_by(lambda: self.latest_clicks.is_overtaken(click))
 
@@ -137,7 +143,12 @@ class Services:
         )
 
     def join(
-        self, project: str, task: Mapping[str, Any], target: Target, context: tuple[Prompt, ...]
+        self,
+        project: str,
+        task: Mapping[str, Any],
+        config: LabelConfig,
+        target: Target,
+        context: tuple[Prompt, ...],
     ) -> tuple[Prompt, ...]:
         """The prompts of the context with those seen before that are still on the image."""
         draft = newest_draft(task.get("drafts"))
@@ -148,7 +159,8 @@ class Services:
             prompts, after = join(context, memory, draft, time.time())
             return after
 
-        self.state.update_memory(project, str(task.get("id")), target, change)
+        image = _image_name(task, config, target)
+        self.state.update_memory(project, str(task.get("id")), target, change, image)
         return prompts
 
     def ended(self, task_id: str) -> None:
@@ -161,6 +173,12 @@ class Services:
         logger.warning("%s: %s", where, refusal)
         metrics.REFUSALS.labels(refusal.cause).inc()
         self.state.add_refusal(RefusalRecord(time.time(), where, refusal.cause, str(refusal)))
+
+
+def _image_name(task: Mapping[str, Any], config: LabelConfig, target: Target) -> str:
+    """Tells a task's image from another that it had before, or has under another project."""
+    value = _image_value(task, config.image(target.to_name), target.item_index)
+    return hashlib.sha256(value.encode(errors="surrogatepass")).hexdigest()
 
 
 def _image_value(task: Mapping[str, Any], image: ImageObject, item_index: int | None) -> str:

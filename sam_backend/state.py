@@ -125,10 +125,15 @@ class State:
 
     @_if_possible
     def update_memory(
-        self, project: str, task: str, target: Target, change: Callable[[Memory], Memory]
+        self,
+        project: str,
+        task: str,
+        target: Target,
+        change: Callable[[Memory], Memory],
+        image: str = "",
     ) -> None:
-        """Replaces the memory of one task and target, with no request in between."""
-        key = (project, task, orjson.dumps(asdict(target)).decode())
+        """Replaces the memory of one task, target and image, with no request in between."""
+        key = (project, task, orjson.dumps([asdict(target), image]).decode())
         with self._database.transaction() as db:
             now = time.time()  # a later time is a clock's that was put back since
             db.execute(

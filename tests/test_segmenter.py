@@ -12,7 +12,7 @@ import pytest
 from onnx_sam import OnnxSam
 from sam_backend.engine import Embedding, Floats, Pixels
 from sam_backend.mask import Mask
-from sam_backend.segmenter import ObjectPrompt, Segmentation, segment
+from sam_backend.segmenter import CLICKS_AT_ONCE, ObjectPrompt, Segmentation, segment
 from tools.click_protocol import Click, iou, next_click, noisy_box, tight_box
 from tools.quality import as_prompt, drawn_targets, measure, targets_in
 
@@ -91,6 +91,16 @@ def test_each_click_is_decoded_on_top_of_the_last_answer() -> None:
     assert fake.feedback[0] is None
     assert fake.feedback[1] is not None
     assert (fake.feedback[1] > 0).any()
+
+
+def test_a_decode_is_told_no_more_than_the_newest_clicks() -> None:
+    fake = engine([disc(256, 256, 80)] * 4)
+    clicks = [(256 + n, 256, True) for n in range(60)]
+    mask = segment(fake, IMAGE, prompt(*clicks, (200, 256, False))).mask
+    assert max(fake.prompts) == CLICKS_AT_ONCE
+    assert len(fake.prompts) == 61, "one for each click, as if they had come one by one"
+    assert all(mask[y, x] for x, y, _ in clicks), "the older ones keep their side"
+    assert not mask[256, 200]
 
 
 def test_a_state_saves_decodes_and_changes_nothing() -> None:
