@@ -35,10 +35,6 @@ BATCH_SECONDS = 60.0
 # "Retrieve predictions" sends all tasks that are selected in one request; a click is in one task.
 MAX_TASKS = 100_000
 MAX_TASKS_CLICKED = 16
-# Of a saved annotation, which a webhook carries whole; one with a hundred brush masks has 15 MB.
-MAX_WEBHOOK_MB = 64
-
-_AT_ONCE = 1 << 19  # bytes of a body
 
 Handler = Callable[[], Response]
 
@@ -103,7 +99,6 @@ class Protocol:
 
     def predict(self) -> Response:
         try:
-            # Before its body is read: who waits takes no memory.
             with self._clicks.admitted(), stale.asked_on(request.environ.get("gunicorn.socket")):
                 return self._predict()
         except RequestEntityTooLarge as error:
@@ -143,7 +138,6 @@ class Protocol:
         that the editor shows come again with every click.
         """
         with self._webhooks.admitted():
-            request.max_content_length = MAX_WEBHOOK_MB << 20
             body = _body()
         task = body.get("task")
         if str(body.get("action")).startswith("ANNOTATION") and isinstance(task, dict):
@@ -178,7 +172,7 @@ def _body() -> Mapping[str, Any]:
         body = bodies.parse(_content())
     except RequestEntityTooLarge:
         limit = (request.max_content_length or 0) >> 20
-        advice = "" if request.path == "/webhook" else ": MAX_BODY_MB sets the limit"
+        advice = ": MAX_BODY_MB sets the limit" if request.path == "/predict" else ""
         raise RequestEntityTooLarge(f"the request is over {limit} MB{advice}") from None
     except ClientDisconnected:
         raise RequestTimeout("the rest of the request did not come") from None
@@ -192,23 +186,16 @@ def _body() -> Mapping[str, Any]:
 def _content() -> bytes:
     """The request's body.
 
-    Of a known length, it is read past Flask, which would have the server copy what waits for each
-    of many small pieces: with a hundred masks in the body, that takes as long as a mask.
+    Of a known length, it is taken as a whole: Flask reads in small pieces, which takes as long as
+    a mask when the body has a hundred of them.
     """
     length = request.content_length
     if length is None or length > (request.max_content_length or 0):
         return request.get_data()  # it counts, or says that this is too much
-    parts = list[bytes]()
-    while length > 0:
-        try:
-            part: bytes = request.environ["wsgi.input"].read(min(length, _AT_ONCE))
-        except OSError:  # it fell silent
-            part = b""
-        if not part:
-            raise ClientDisconnected
-        parts.append(part)
-        length -= len(part)
-    return b"".join(parts)
+    body: bytes = request.environ["wsgi.input"].read(length)
+    if len(body) < length:
+        raise ClientDisconnected
+    return body
 
 
 def _extra_params(body: Mapping[str, Any]) -> dict[str, Any]:

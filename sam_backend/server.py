@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from sam_backend import metrics
 from sam_backend.openapi import OPEN_ROUTES
+from sam_backend.overload import body_limit
 from sam_backend.protocol import Protocol, answer
 from sam_backend.services import Services
 from sam_backend.settings import Settings
@@ -39,6 +40,7 @@ def create_app(settings: Settings, services: Services) -> Flask:
     @app.before_request
     def let_in() -> Response | None:
         g.started = perf_counter()
+        request.max_content_length = body_limit(request.path, app.config["MAX_CONTENT_LENGTH"])
         if settings.basic_auth is None or request.path in OPEN_ROUTES:
             return None
         return None if _is_let_in(settings.basic_auth) else _unauthorized()

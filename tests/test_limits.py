@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 import model
-from sam_backend import protocol, rle
+from sam_backend import overload, protocol, rle
 from sam_backend.server import create_app
 from sam_backend.services import Services
 from tests.fakes import keypoint, rectangle, request_body
@@ -56,7 +56,7 @@ def test_a_task_with_a_hundred_large_brush_masks_is_within_the_limits(client: Fl
     saved = b'[{"id": 1, "result": ' + result + b"}]"
     sent = orjson.dumps(body).replace(b'"A"', saved).replace(b'"D"', saved)
     assert len(sent) < client.application.config["MAX_CONTENT_LENGTH"]
-    assert len(result) < protocol.MAX_WEBHOOK_MB << 20
+    assert len(result) < overload.MAX_OTHER_BODY_MB << 20
     assert client.post("/predict", data=sent).status_code == 200
 
 
@@ -94,7 +94,7 @@ def test_numbers_that_are_none(client: FlaskClient, number: str) -> None:
 
 
 def test_a_webhook_is_small(client: FlaskClient) -> None:
-    large = b'{"action": "' + b"x" * (protocol.MAX_WEBHOOK_MB << 20) + b'"}'
+    large = b'{"action": "' + b"x" * (overload.MAX_OTHER_BODY_MB << 20) + b'"}'
     response = client.post("/webhook", data=large)
     assert response.status_code == 413
     assert "over 64 MB" in response.get_json()["error"]
