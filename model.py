@@ -9,7 +9,7 @@ from typing import Any
 
 from label_studio_ml.model import LabelStudioMLBase
 
-from sam_backend import label_config, metrics, prompts, stale
+from sam_backend import extra_params, label_config, metrics, prompts, stale
 from sam_backend.errors import Refusal
 from sam_backend.label_config import LabelConfig
 from sam_backend.regions import Output, Result
@@ -108,7 +108,8 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         extra = self._services.state.extra_params(self._project) or {}
         regions: list[Result] = []
         for target, context in found.items():
-            output = Output.of(config, target, config.wishes(context[-1].control, extra))
+            fitting = extra_params.usable(extra, config, target.to_name)
+            output = Output.of(config, target, config.wishes(context[-1].control, fitting))
             with self._services.turn(self._project, str(task.get("id")), target, context):
                 regions += self._masks(task, config, output, context)
         return regions

@@ -160,10 +160,15 @@ def _get(summary: str, content: Schema) -> Schema:
     return {"summary": summary, "responses": _answers(content)}
 
 
+_FOREIGN = {
+    "_403": "sent by a page of another site",
+    "_415": "its Content-Type is not application/json",
+}
 _BAD = {
     "_400": "not JSON, or not what it should be",
     "_408": "the rest of the request did not come",
     "_413": "over a limit",
+    **_FOREIGN,
 }
 _BUSY = {"_503": "too many requests wait: come again in `Retry-After` seconds"}
 
@@ -179,7 +184,7 @@ def _post(summary: str, asked: str, answered: str, **more_errors: str) -> Schema
 
 def _call(summary: str, answered: str) -> Schema:
     """A POST whose body does not matter."""
-    return {"summary": summary, "responses": _answers(_json(_ref(answered)))}
+    return {"summary": summary, "responses": _answers(_json(_ref(answered)), **_FOREIGN)}
 
 
 _PATHS: dict[str, dict[str, Schema]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -21,13 +20,12 @@ from werkzeug.exceptions import (
 )
 
 from model import SamMLBackend
-from sam_backend import belief, bodies, label_config, openapi, stale, status
+from sam_backend import belief, bodies, extra_params, label_config, openapi, stale, status
 from sam_backend.bulk.answers import Proposals, batch_predictions
 from sam_backend.errors import Refusal
+from sam_backend.label_config import LabelConfig
 from sam_backend.overload import WEBHOOKS_AT_ONCE, Admission
 from sam_backend.services import Services
-
-logger = logging.getLogger("sam_backend")
 
 # Label Studio waits 100 s for a batch; what is begun by then may take as long as a task takes.
 BATCH_SECONDS = 60.0
@@ -92,7 +90,10 @@ class Protocol:
         doubt = self._services.access.doubt(told) if told else None
         if doubt:
             self._services.report(f"project {project}", Refusal("config", doubt))
-        self._services.state.remember_setup(project, None if doubt else told, _extra_params(body))
+        extra, problem = extra_params.read(body.get("extra_params"), _config(body.get("schema")))
+        if problem:
+            self._services.report(f"project {project}", Refusal("config", problem))
+        self._services.state.remember_setup(project, None if doubt else told, extra)
         for problem in _problems(body.get("schema")):
             self._services.report(f"project {project}", Refusal("config", problem))
         return answer({"model_version": self._services.model_version})
@@ -198,20 +199,11 @@ def _content() -> bytes:
     return body
 
 
-def _extra_params(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Typed by a person into Label Studio's model form: JSON, as an object or as its text."""
-    extra = body.get("extra_params")
-    if isinstance(extra, str):
-        try:
-            extra = orjson.loads(extra)
-        except orjson.JSONDecodeError:
-            logger.warning("the model's extra params are not JSON: %s", extra[:80])
+def _config(schema: object) -> LabelConfig | None:
     try:
-        orjson.dumps(extra)
-    except TypeError as error:
-        logger.warning("the model's extra params are left out: %s", error)
-        return {}
-    return extra if isinstance(extra, dict) else {}
+        return label_config.parse(str(schema or ""))
+    except Refusal:
+        return None
 
 
 def _problems(schema: object) -> list[str]:

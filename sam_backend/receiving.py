@@ -59,7 +59,7 @@ class Incoming:
         if self.request is None:
             self._read_head(data)
         elif self._chunks:
-            self._read_chunks(data)
+            self._read_chunks(self._chunks, data)
         else:
             self._buffer += data
         self.held = len(self._buffer)
@@ -96,15 +96,14 @@ class Incoming:
         reader = self.request.body.reader
         if isinstance(reader, ChunkedReader):
             self._chunks = Chunks()
-            self._read_chunks(rest)
+            self._read_chunks(self._chunks, rest)
         else:
             self._length = reader.length if isinstance(reader, LengthReader) else 0
             self._buffer += rest
 
-    def _read_chunks(self, data: bytes | memoryview) -> None:
-        assert self._chunks
+    def _read_chunks(self, chunks: Chunks, data: bytes | memoryview) -> None:
         try:
-            self._buffer += self._chunks.feed(data)
+            self._buffer += chunks.feed(data)
         except BadChunk as error:
             raise Unusable(HTTPStatus.BAD_REQUEST, f"the request is malformed: {error}") from None
         self._length = len(self._buffer)

@@ -229,7 +229,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         except OSError:
             conn.sock.put(b"")
 
-    def finish_request(self, conn: Connection, fs: Future[None]) -> None:
+    def finish_request(self, conn: Connection, _done: Future[None]) -> None:
         """Runs where requests are read, after the thread is done."""
         conn.incoming.request.body.close()
         self._attempt(self._send, conn)
