@@ -86,11 +86,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if cfg.is_ssl:
             raise SystemExit("sam-backend cannot start: it speaks no TLS, put a proxy in front")
 
-    def init_process(self) -> None:
-        self._prepare()
-        super().init_process()
-
-    def _prepare(self) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self._waiting: dict[Connection, Callable[[float], bool]] = {}  # oldest first
         self._held = 0
         self._scratch = bytearray(_AT_ONCE)
