@@ -186,7 +186,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _make_room(self) -> None:
         if self._waiting:
-            self._give_up(next(iter(self._waiting)))
+            oldest = next(iter(self._waiting))
+            self._give_up(oldest)
+            if oldest in self._waiting:  # for what it is told
+                self._close(oldest)
 
     def _is_request_late(self, conn: Connection, now: float) -> bool:
         silence_s = self.silence_s if self.alive else self.silence_at_stop_s

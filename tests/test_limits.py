@@ -59,7 +59,7 @@ def test_a_task_with_a_hundred_large_brush_masks_is_within_the_limits(client: Fl
     sent = orjson.dumps(body).replace(b'"A"', saved).replace(b'"D"', saved)
     assert len(sent) < client.application.config["MAX_CONTENT_LENGTH"]
     assert len(result) < overload.MAX_OTHER_BODY_MB << 20
-    assert client.post("/predict", data=sent).status_code == 200
+    assert client.post("/predict", data=sent, content_type=JSON).status_code == 200
 
 
 def test_all_tasks_of_a_large_project_in_one_request(client: FlaskClient) -> None:

@@ -390,3 +390,35 @@ def test_basic_authentication_guards_all_but_health_and_webhook(services: Servic
         header = "Basic " + base64.b64encode(pair.encode()).decode()
         assert client.get("/", headers={"Authorization": header}).status_code == status
     assert client.get("/", headers={"Authorization": "Bearer x"}).status_code == 401
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", None])
+@pytest.mark.parametrize("route", ["/setup", "/predict", "/webhook", "/validate", "/train"])
+def test_a_body_that_is_not_said_to_be_json_is_refused(
+    client: FlaskClient, route: str, content_type: str | None
+) -> None:
+    response = client.post(route, data=b'{"project": "1.2"}', content_type=content_type)
+    assert response.status_code == 415
+    assert response.get_json() == {"error": "the request's Content-Type is not application/json"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://localhost:8080"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "http://localhost"}, 200),
+        ({"Origin": "https://localhost", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({}, 200),
+    ],
+)
+@pytest.mark.parametrize("route", ["/setup", "/webhook", "/train"])
+def test_pages_of_other_sites_are_refused(
+    client: FlaskClient, route: str, headers: dict[str, str], status: int
+) -> None:
+    response = client.post(route, json={"project": "1.2"}, headers=headers)
+    assert response.status_code == status
+    assert client.post(route, headers=headers).status_code in (status, 400), "without a body too"

@@ -111,9 +111,7 @@ def gunicorn_reads(data: bytes) -> bytes | None:
     return body
 
 
-_PIECES = st.sampled_from(
-    [b"1\r\n", b"2\r\n", b"a", b"bc", b"\r\n", b"0\r\n", b";x=1", b"\n", b"f"]
-)
+_PIECES = st.sampled_from([b"1\r\n", b"2\r\n", b"a", b"bc", b"\r\n", b"0\r\n", b";x=1", b"\n"])
 
 
 @given(st.lists(_PIECES, max_size=12).map(b"".join))

@@ -32,13 +32,15 @@ class InThread(Worker):
 
 
 class Served:
-    def __init__(self, worker: Worker, port: int) -> None:
+    def __init__(self, worker: Worker, port: int, stack: contextlib.ExitStack) -> None:
         self.worker = worker
+        self._stack = stack
         self._port = port
         self.seen = 0
 
     def connect(self, data: bytes = b"") -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", self._port), timeout=20)
+        self._stack.enter_context(connection)
         connection.sendall(data)
         return connection
 
@@ -74,7 +76,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Served]]:
             listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1000))
             log: Any = Logger(config)
             worker = InThread(1, os.getppid(), [listener], app, 30, config, log)
-            made = Served(worker, listener.getsockname()[1])
+            made = Served(worker, listener.getsockname()[1], stack)
             thread = threading.Thread(target=worker.init_process)
             thread.start()
 
@@ -127,7 +129,8 @@ def test_a_client_that_falls_silent(served: Callable[..., Served]) -> None:
 def test_a_client_that_does_not_read_takes_no_thread(served: Callable[..., Served]) -> None:
     server = served(answer=b"x" * (32 << 20), answer_s=1.0)
     post = b"POST /predict HTTP/1.1\r\nHost: s\r\n\r\n"
-    stuck = [server.connect(post) for _ in range(6)]
+    for _ in range(6):
+        server.connect(post)
     started = time.monotonic()
     while server.seen < 6:
         assert time.monotonic() - started < 20
@@ -136,8 +139,6 @@ def test_a_client_that_does_not_read_takes_no_thread(served: Callable[..., Serve
     while server.worker.nr_conns:
         assert time.monotonic() - started < 30, "and it is let go"
         time.sleep(0.05)
-    for connection in stuck:
-        connection.close()
 
 
 def test_the_oldest_of_too_many_clients_makes_room(
@@ -145,11 +146,10 @@ def test_the_oldest_of_too_many_clients_makes_room(
 ) -> None:
     monkeypatch.setattr(worker_module, "MOST_WAITING", 5)
     server = served()
-    silent = [server.connect(HEAD) for _ in range(20)]
+    for _ in range(20):
+        server.connect(HEAD)
     assert server.health() == b"HTTP/1.1 200"
     assert server.worker.nr_conns <= 6
-    for connection in silent:
-        connection.close()
 
 
 def test_all_bodies_together_are_limited_and_the_oldest_goes(
@@ -160,8 +160,6 @@ def test_all_bodies_together_are_limited_and_the_oldest_goes(
     slow = [server.connect(megabyte + b" " * 1_000_000) for _ in range(4)]
     assert b" 200 " in server.ask(megabyte + b" " * (1 << 20))[:20]
     assert b" 503 " in slow[0].recv(1000)
-    for connection in slow:
-        connection.close()
 
 
 def test_a_connection_carries_one_request(served: Callable[..., Served]) -> None:
@@ -184,18 +182,16 @@ def test_a_go_ahead_and_then_the_answer(served: Callable[..., Served]) -> None:
     assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
     connection.sendall(b" " * 1000)
     assert b" 200 " in connection.recv(1000)
-    connection.close()
 
 
 def test_a_client_that_is_not_ready_does_not_delay_the_stop(
     served: Callable[..., Served],
 ) -> None:
     server = served(silence_at_stop_s=0.1)
-    waiting = server.connect(HEAD)
+    server.connect(HEAD)
     server.health()
     started = time.monotonic()
     server.worker.handle_exit(None, None)
     while server.worker.nr_conns:
         assert time.monotonic() - started < 6
         time.sleep(0.05)
-    waiting.close()
