@@ -16,13 +16,13 @@ _LONGEST_SAID = 40
 
 def read(given: object, config: LabelConfig | None) -> tuple[dict[str, Any], str | None]:
     """Those that can be used, and one line about the others. `given` is JSON, or its text."""
-    if isinstance(given, str) and given.strip():
+    if given is None or (isinstance(given, str) and not given.strip()):
+        return {}, None
+    if isinstance(given, str):
         try:
             given = orjson.loads(given)
         except orjson.JSONDecodeError:
             return {}, "the model's extra params are ignored: they are not JSON"
-    if not given:
-        return {}, None
     if not isinstance(given, dict):
         return {}, "the model's extra params are ignored: they are not a JSON object"
     usable, problems = dict[str, Any](), list[str]()

@@ -78,6 +78,17 @@ class Held:
         connection.sendall(head.encode() + content)
         return connection
 
+    def is_up(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/health", timeout=5).ok
+        except requests.RequestException:
+            return False
+
+    def workers(self) -> list[int]:
+        """Process ids."""
+        of = self.process.pid
+        return list(map(int, Path(f"/proc/{of}/task/{of}/children").read_text().split()))
+
     def queue(self, name: str) -> float:
         return self.metric(f'sam_queue_length{{queue="{name}"}}')
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -57,7 +58,17 @@ def test_a_large_click_is_refused_while_too_many_wait(tmp_path: Path) -> None:
         assert all(click.result().ok for click in clicks)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="TCP_DEFER_ACCEPT is Linux's")
+def test_a_killed_worker_leaves_no_queue_behind(tmp_path: Path) -> None:
+    with running(tmp_path, WORKERS="2") as held, ThreadPoolExecutor(2) as pool:
+        clicks = [pool.submit(held.click, n, n) for n in (1, 2)]
+        wait_until(lambda: held.queue("clicks") == 2)
+        for worker in held.workers():
+            os.kill(worker, signal.SIGKILL)
+        for click in clicks:
+            assert click.exception()
+        wait_until(lambda: held.is_up() and held.queue("clicks") == 0, seconds=60)
+
+
 def test_clients_that_say_nothing_take_no_thread(tmp_path: Path) -> None:
     with running(tmp_path, THREADS="1") as held:
         silent = [socket.create_connection(("127.0.0.1", held.port)) for _ in range(200)]

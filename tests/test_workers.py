@@ -148,30 +148,3 @@ def test_killed_while_encoding(tmp_path: Path, alone: dict[int, object]) -> None
         assert {n: running.ask(n) for n in alone} == alone
         encodes = running.metric('sam_stage_seconds_count{stage="encode"}')
     assert 0 < encodes <= IMAGES - kept or kept == IMAGES
-
-
-def test_what_a_killed_worker_held_is_not_counted_any_more(tmp_path: Path) -> None:
-    with server(tmp_path, 2) as (running, process):
-        for number in range(8):
-            running.ask(number)
-        assert running.metric("sam_cache_bytes") > 0
-        for child in _workers(process):
-            os.kill(child, signal.SIGKILL)
-        deadline = time.monotonic() + 60
-        while _metric_if_up(running, "sam_cache_bytes") != 0:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        assert running.metric("sam_stage_seconds_count") > 0, "what happened is kept"
-
-
-def _workers(process: subprocess.Popen[bytes]) -> list[int]:
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return list(map(int, children))
-
-
-def _metric_if_up(running: Server, name: str) -> float | None:
-    """A metric, or None while there is no worker to answer."""
-    try:
-        return running.metric(name)
-    except OSError:
-        return None
