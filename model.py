@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sam_backend import click_budget, label_config, metrics, prompts, stale
+from sam_backend import click_budget, extra_params, label_config, metrics, prompts, stale
 from sam_backend.engine import Embedding
 from sam_backend.errors import Refusal
 from sam_backend.label_config import LabelConfig
@@ -119,7 +119,8 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         extra = self._services.state.extra_params(self._project) or {}
         regions: list[Result] = []
         for target, context in found.items():
-            output = Output.of(config, target, config.wishes(context[-1].control, extra))
+            fitting = extra_params.usable(extra, config, target.to_name)
+            output = Output.of(config, target, config.wishes(context[-1].control, fitting))
             with self._services.turn(self._project, task, config, target, context):
                 regions += self._masks(task, config, output, context)
         return regions

@@ -23,7 +23,16 @@ WEBHOOKS_AT_ONCE = 2
 SPARE_THREADS = 8
 
 RETRY_AFTER_S = 2
+
+# Only clicks and batches carry all masks of a task. A webhook carries one saved annotation; with a
+# hundred brush masks that is 15 MB.
+MAX_OTHER_BODY_MB = 64
 _SAY_AGAIN_AFTER_S = 1.0
+
+
+def body_limit(path: str, largest: int) -> int:
+    """How many bytes the body of a request may have, where `largest` is the limit of a click."""
+    return largest if path == "/predict" else min(largest, MAX_OTHER_BODY_MB << 20)
 
 
 def threads_for(clicks: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -23,13 +22,21 @@ from werkzeug.exceptions import (
 )
 
 from model import SamMLBackend
-from sam_backend import belief, bodies, label_config, lines, openapi, stale, status
+from sam_backend import (
+    belief,
+    bodies,
+    extra_params,
+    label_config,
+    lines,
+    openapi,
+    stale,
+    status,
+)
 from sam_backend.bulk.answers import Proposals, batch_predictions
 from sam_backend.errors import Refusal
+from sam_backend.label_config import LabelConfig
 from sam_backend.overload import WEBHOOKS_AT_ONCE, Admission
 from sam_backend.services import Services
-
-logger = logging.getLogger("sam_backend")
 
 # Label Studio waits 100 s for a batch; what is begun by then may take as long as a task takes.
 BATCH_SECONDS = 60.0
@@ -37,12 +44,8 @@ BATCH_SECONDS = 60.0
 # "Retrieve predictions" sends all tasks that are selected in one request; a click is in one task.
 MAX_TASKS = 100_000
 MAX_TASKS_CLICKED = 16
-# Of a saved annotation, which a webhook carries whole; one with a hundred brush masks has 15 MB.
-MAX_WEBHOOK_MB = 64
 
 _MODELS_SIZE = 4_000_000  # characters of the models that are kept
-
-_AT_ONCE = 1 << 19  # bytes of a body
 
 Handler = Callable[[], Response]
 
@@ -101,14 +104,16 @@ class Protocol:
         doubt = self._services.access.doubt(told) if told else None
         if doubt:
             self._services.report(f"project {project}", Refusal("config", doubt))
-        self._services.state.remember_setup(project, None if doubt else told, _extra_params(body))
+        extra, problem = extra_params.read(body.get("extra_params"), _config(body.get("schema")))
+        if problem:
+            self._services.report(f"project {project}", Refusal("config", problem))
+        self._services.state.remember_setup(project, None if doubt else told, extra)
         for problem in _problems(body.get("schema")):
             self._services.report(f"project {project}", Refusal("config", problem))
         return answer({"model_version": self._services.model_version})
 
     def predict(self) -> Response:
         try:
-            # Before its body is read: who waits takes no memory.
             with self._clicks.admitted(), stale.asked_on(request.environ.get("gunicorn.socket")):
                 return self._predict()
         except RequestEntityTooLarge as error:
@@ -148,7 +153,6 @@ class Protocol:
         that the editor shows come again with every click.
         """
         with self._webhooks.admitted():
-            request.max_content_length = MAX_WEBHOOK_MB << 20
             body = _body()
         task = body.get("task")
         if str(body.get("action")).startswith("ANNOTATION") and isinstance(task, dict):
@@ -183,7 +187,7 @@ def _body() -> Mapping[str, Any]:
         body = bodies.parse(_content())
     except RequestEntityTooLarge:
         limit = (request.max_content_length or 0) >> 20
-        advice = "" if request.path == "/webhook" else ": MAX_BODY_MB sets the limit"
+        advice = ": MAX_BODY_MB sets the limit" if request.path == "/predict" else ""
         raise RequestEntityTooLarge(f"the request is over {limit} MB{advice}") from None
     except ClientDisconnected:
         raise RequestTimeout("the rest of the request did not come") from None
@@ -197,39 +201,23 @@ def _body() -> Mapping[str, Any]:
 def _content() -> bytes:
     """The request's body.
 
-    Of a known length, it is read past Flask, which would have the server copy what waits for each
-    of many small pieces: with a hundred masks in the body, that takes as long as a mask.
+    Of a known length, it is taken as a whole: Flask reads in small pieces, which takes as long as
+    a mask when the body has a hundred of them.
     """
     length = request.content_length
     if length is None or length > (request.max_content_length or 0):
         return request.get_data()  # it counts, or says that this is too much
-    parts = list[bytes]()
-    while length > 0:
-        try:
-            part: bytes = request.environ["wsgi.input"].read(min(length, _AT_ONCE))
-        except OSError:  # it fell silent
-            part = b""
-        if not part:
-            raise ClientDisconnected
-        parts.append(part)
-        length -= len(part)
-    return b"".join(parts)
+    body: bytes = request.environ["wsgi.input"].read(length)
+    if len(body) < length:
+        raise ClientDisconnected
+    return body
 
 
-def _extra_params(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Typed by a person into Label Studio's model form: JSON, as an object or as its text."""
-    extra = body.get("extra_params")
-    if isinstance(extra, str):
-        try:
-            extra = orjson.loads(extra)
-        except orjson.JSONDecodeError:
-            logger.warning("the model's extra params are not JSON: %s", extra[:80])
+def _config(schema: object) -> LabelConfig | None:
     try:
-        orjson.dumps(extra)
-    except TypeError as error:
-        logger.warning("the model's extra params are left out: %s", error)
-        return {}
-    return extra if isinstance(extra, dict) else {}
+        return label_config.parse(str(schema or ""))
+    except Refusal:
+        return None
 
 
 def _problems(schema: object) -> list[str]:

@@ -8,10 +8,11 @@ import sys
 from time import perf_counter
 
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import Forbidden, HTTPException, UnsupportedMediaType
 
 from sam_backend import lines, metrics
 from sam_backend.openapi import OPEN_ROUTES
+from sam_backend.overload import body_limit
 from sam_backend.protocol import Protocol, answer
 from sam_backend.services import Services
 from sam_backend.settings import Settings
@@ -43,9 +44,11 @@ def create_app(settings: Settings, services: Services) -> Flask:
     @app.before_request
     def let_in() -> Response | None:
         g.started = perf_counter()
-        if settings.basic_auth is None or request.path in OPEN_ROUTES:
-            return None
-        return None if _is_let_in(settings.basic_auth) else _unauthorized()
+        request.max_content_length = body_limit(request.path, app.config["MAX_CONTENT_LENGTH"])
+        if request.path not in OPEN_ROUTES and not _is_let_in(settings.basic_auth):
+            return _unauthorized()
+        _refuse_browsers()
+        return None
 
     @app.after_request
     def count(response: Response) -> Response:
@@ -73,7 +76,25 @@ def create_app(settings: Settings, services: Services) -> Flask:
     return app
 
 
-def _is_let_in(basic_auth: tuple[str, str]) -> bool:
+def _refuse_browsers() -> None:
+    """A page that an annotator visits may not speak to this server in the annotator's network.
+
+    A browser says where such a request comes from. An old one does not always, but it sends JSON
+    to another site only after asking, which gets no permission here.
+    """
+    if request.method != "POST":
+        return
+    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
+    is_foreign = origin is not None and origin.partition("://")[2] != request.host
+    if is_foreign or site not in (None, "none", "same-origin"):
+        raise Forbidden("requests from pages of other sites are refused")
+    if request.content_length and request.mimetype != "application/json":
+        raise UnsupportedMediaType("the request's Content-Type is not application/json")
+
+
+def _is_let_in(basic_auth: tuple[str, str] | None) -> bool:
+    if basic_auth is None:
+        return True
     given = request.authorization
     user, password = (given.username, given.password) if given else (None, None)
     # Both are compared, in constant time, so that an answer's delay tells nothing.

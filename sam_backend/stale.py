@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Protocol
+
+
+class Connection(Protocol):
+    """What a client's connection must be able to do to be looked at."""
+
+    def recv(self, size: int, flags: int, /) -> bytes: ...
 
 
 class Stale(Exception):
@@ -14,11 +20,11 @@ class Stale(Exception):
 
 
 _is_overtaken: ContextVar[Callable[[], bool]] = ContextVar("is_overtaken", default=lambda: False)
-_connection: ContextVar[socket.socket | None] = ContextVar("connection", default=None)
+_connection: ContextVar[Connection | None] = ContextVar("connection", default=None)
 
 
 @contextmanager
-def asked_on(connection: socket.socket | None) -> Iterator[None]:
+def asked_on(connection: Connection | None) -> Iterator[None]:
     """The connection that this thread's request came on, where the server tells it."""
     token = _connection.set(connection)
     try:
@@ -41,7 +47,7 @@ def check_connection() -> None:
     that, and other servers take it for the end too.
     """
     connection = _connection.get()
-    if connection is None or isinstance(connection, ssl.SSLSocket):  # which cannot be peeked into
+    if connection is None:
         return
     try:
         if connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):

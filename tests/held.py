@@ -57,19 +57,37 @@ class Held:
         return [path.name.split("-")[1] for path in self._folder.glob(f"{what}-*")]
 
     def click(self, task: int, brightness: int) -> requests.Response:
-        return requests.post(f"{self.url}/predict", data=body(task, brightness), timeout=60)
+        return self._post(body(task, brightness))
 
     def open(self, task: int, brightness: int) -> requests.Response:
         opened = body(task, brightness, is_click=False)
-        return requests.post(f"{self.url}/predict", data=opened, timeout=60)
+        return self._post(opened)
+
+    def _post(self, content: bytes) -> requests.Response:
+        headers = {"Content-Type": "application/json"}
+        return requests.post(f"{self.url}/predict", content, headers=headers, timeout=60)
 
     def send(self, task: int, brightness: int) -> socket.socket:
         """A click whose answer has not been read yet."""
         content = body(task, brightness)
-        head = f"POST /predict HTTP/1.1\r\nHost: sam\r\nContent-Length: {len(content)}\r\n\r\n"
+        head = (
+            "POST /predict HTTP/1.1\r\nHost: sam\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(content)}\r\n\r\n"
+        )
         connection = socket.create_connection(("127.0.0.1", self.port))
         connection.sendall(head.encode() + content)
         return connection
+
+    def is_up(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/health", timeout=5).ok
+        except requests.RequestException:
+            return False
+
+    def workers(self) -> list[int]:
+        """Process ids."""
+        of = self.process.pid
+        return list(map(int, Path(f"/proc/{of}/task/{of}/children").read_text().split()))
 
     def queue(self, name: str) -> float:
         return self.metric(f'sam_queue_length{{queue="{name}"}}')

@@ -11,10 +11,12 @@ import pytest
 from flask.testing import FlaskClient
 
 import model
-from sam_backend import protocol, rle
+from sam_backend import overload, protocol, rle
 from sam_backend.server import create_app
 from sam_backend.services import Services
 from tests.fakes import keypoint, rectangle, request_body
+
+JSON = "application/json"
 
 ServicesOf = Callable[..., Services]
 
@@ -31,7 +33,7 @@ def mask_at(answer: Any, row: int, column: int) -> bool:
 def test_a_body_over_the_limit(services: ServicesOf) -> None:
     made = services(MAX_BODY_MB="1")
     client = create_app(made.settings, made).test_client()
-    response = client.post("/predict", data=b" " * (1 << 20) + b"{}")
+    response = client.post("/predict", data=b" " * (1 << 20) + b"{}", content_type=JSON)
     assert response.status_code == 413
     assert "over 1 MB: MAX_BODY_MB" in response.get_json()["error"]
     assert errors(client) == [response.get_json()["error"]]
@@ -56,8 +58,8 @@ def test_a_task_with_a_hundred_large_brush_masks_is_within_the_limits(client: Fl
     saved = b'[{"id": 1, "result": ' + result + b"}]"
     sent = orjson.dumps(body).replace(b'"A"', saved).replace(b'"D"', saved)
     assert len(sent) < client.application.config["MAX_CONTENT_LENGTH"]
-    assert len(result) < protocol.MAX_WEBHOOK_MB << 20
-    assert client.post("/predict", data=sent).status_code == 200
+    assert len(result) < overload.MAX_OTHER_BODY_MB << 20
+    assert client.post("/predict", data=sent, content_type=JSON).status_code == 200
 
 
 def test_all_tasks_of_a_large_project_in_one_request(client: FlaskClient) -> None:
@@ -88,14 +90,14 @@ def test_too_many_prompts_in_a_click(client: FlaskClient) -> None:
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "1" * 400, "NaN", "Infinity"])
 def test_numbers_that_are_none(client: FlaskClient, number: str) -> None:
     body = orjson.dumps(request_body([keypoint("a", 50, 50)])).replace(b'"x":50', b'"x":' + b"%")
-    response = client.post("/predict", data=body.replace(b"%", number.encode()))
+    response = client.post("/predict", data=body.replace(b"%", number.encode()), content_type=JSON)
     assert response.status_code in (200, 400)
     assert client.post("/predict", json=request_body([keypoint("b", 50, 50)])).status_code == 200
 
 
 def test_a_webhook_is_small(client: FlaskClient) -> None:
-    large = b'{"action": "' + b"x" * (protocol.MAX_WEBHOOK_MB << 20) + b'"}'
-    response = client.post("/webhook", data=large)
+    large = b'{"action": "' + b"x" * (overload.MAX_OTHER_BODY_MB << 20) + b'"}'
+    response = client.post("/webhook", data=large, content_type=JSON)
     assert response.status_code == 413
     assert "over 64 MB" in response.get_json()["error"]
 

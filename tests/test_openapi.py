@@ -74,7 +74,9 @@ def test_a_password_is_asked_for_where_one_is_set(
     assert unguarded == {"/health", "/webhook"}
     for path, calls in guarded["paths"].items():
         for method in calls:
-            status = client.open(path, method=method.upper(), data=b"{}").status_code
+            status = client.open(
+                path, method=method.upper(), data=b"{}", content_type="application/json"
+            ).status_code
             assert (status == 401) == (path not in unguarded)
 
 
@@ -106,11 +108,18 @@ def test_answers_are_as_described(client: FlaskClient, described: dict[str, Any]
     pair = shared_pair(keypoint("a", 50, 50))
     clicked = client.post("/predict", json=request_body(pair, config=SHARED_LABELS))
     answered(described, "/predict", "post", clicked)
-    answered(described, "/predict", "post", client.post("/predict", data=b"{"))
+    answered(
+        described,
+        "/predict",
+        "post",
+        client.post("/predict", data=b"{", content_type="application/json"),
+    )
     client.post("/predict", json=request_body([keypoint("a", 50, 50, label="Boat")]))
     answered(described, "/", "get", client.get("/"))
     for path, calls in described["paths"].items():
         for method in calls:
-            response = client.open(path, method=method.upper(), data=b"{}")
+            response = client.open(
+                path, method=method.upper(), data=b"{}", content_type="application/json"
+            )
             if response.mimetype == "application/json":
                 answered(described, path, method, response)

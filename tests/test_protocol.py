@@ -30,12 +30,14 @@ from tests.fakes import (
     shared_pair,
 )
 
+JSON = "application/json"
+
 Payload = Callable[[str], dict[str, Any]]
 ServicesOf = Callable[..., Services]
 
 
 def post(client: FlaskClient, route: str, body: object) -> Any:
-    response = client.post(route, data=orjson.dumps(body))
+    response = client.post(route, data=orjson.dumps(body), content_type=JSON)
     assert response.status_code == 200, response.text
     return orjson.loads(response.data)
 
@@ -306,7 +308,7 @@ def test_a_fault_of_ours_shows_no_traceback(services: ServicesOf) -> None:
 
     made = services(Broken())
     client = create_app(made.settings, made).test_client()
-    response = client.post("/predict", data=orjson.dumps(request_body([keypoint("a", 5, 5)])))
+    response = client.post("/predict", json=request_body([keypoint("a", 5, 5)]))
     assert response.get_json()["results"][0]["result"] == []
     assert "Traceback" not in response.text
     assert "MemoryError" in errors(client)[0]
@@ -325,7 +327,7 @@ def test_a_state_file_that_cannot_be_written_costs_nobody_a_mask(services: Servi
 def test_bodies_that_make_no_sense_are_refused_in_one_line(
     client: FlaskClient, body: bytes
 ) -> None:
-    response = client.post("/predict", data=body)
+    response = client.post("/predict", data=body, content_type=JSON)
     assert response.status_code == 400
     assert set(response.get_json()) == {"error"}
 
@@ -381,10 +383,42 @@ def test_basic_authentication_guards_all_but_health_and_webhook(services: Servic
     assert post(client, "/webhook", {"action": "TASKS_CREATED"}) == {"status": "ok"}
     for route in ("/", "/metrics", "/versions"):
         assert client.get(route).status_code == 401
-    refused = client.post("/predict", data=orjson.dumps(request_body(None)))
+    refused = client.post("/predict", json=request_body(None))
     assert refused.status_code == 401
     assert "Basic" in refused.headers["WWW-Authenticate"]
     for pair, status in (("ann:s3cret", 200), ("ann:wrong", 401), ("bob:s3cret", 401)):
         header = "Basic " + base64.b64encode(pair.encode()).decode()
         assert client.get("/", headers={"Authorization": header}).status_code == status
     assert client.get("/", headers={"Authorization": "Bearer x"}).status_code == 401
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", None])
+@pytest.mark.parametrize("route", ["/setup", "/predict", "/webhook", "/validate", "/train"])
+def test_a_body_that_is_not_said_to_be_json_is_refused(
+    client: FlaskClient, route: str, content_type: str | None
+) -> None:
+    response = client.post(route, data=b'{"project": "1.2"}', content_type=content_type)
+    assert response.status_code == 415
+    assert response.get_json() == {"error": "the request's Content-Type is not application/json"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://localhost:8080"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "http://localhost"}, 200),
+        ({"Origin": "https://localhost", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({}, 200),
+    ],
+)
+@pytest.mark.parametrize("route", ["/setup", "/webhook", "/train"])
+def test_pages_of_other_sites_are_refused(
+    client: FlaskClient, route: str, headers: dict[str, str], status: int
+) -> None:
+    response = client.post(route, json={"project": "1.2"}, headers=headers)
+    assert response.status_code == status
+    assert client.post(route, headers=headers).status_code in (status, 400), "without a body too"

@@ -71,7 +71,7 @@ _WEBHOOK = {"action": "ANNOTATION_UPDATED", "task": {"id": 1}, "annotation": _sa
 
 
 def _post(app: Flask, route: str, body: bytes, check: Check) -> Any:
-    response = app.test_client().post(route, data=body)
+    response = app.test_client().post(route, data=body, content_type="application/json")
     check()
     answer = orjson.loads(response.data)
     assert response.status_code in (200, 400, 413), response.text
