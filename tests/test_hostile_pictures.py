@@ -12,6 +12,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -202,7 +203,10 @@ def test_a_small_file_takes_little_memory_however_many_pixels_it_has(fmt: str, m
     image = Image.new(mode, (10, 10))
     image.format, image.info["progressive"] = fmt, fmt == "JPEG"
     side = int((pictures._MOST_BYTES / pictures._bytes_a_pixel(image)) ** 0.5)
-    options = {"TIFF": {"compression": "tiff_deflate"}, "JPEG": {"progressive": True}}
+    options: dict[str, dict[str, Any]] = {
+        "TIFF": {"compression": "tiff_deflate"},
+        "JPEG": {"progressive": True},
+    }
     files = [saved(mode, side, fmt, **options.get(fmt, {})), saved(mode, 13_000, fmt)]
     for content in files:
         if len(content) < 1_000_000:
@@ -229,6 +233,9 @@ def test_a_jpeg_of_many_scans() -> None:
         pictures.decode(hostile)
 
 
+BOMB = zlib.compress(bytes(1_000_000), 9)
+
+
 def exif(count: int) -> bytes:
     """A JPEG of many small Exif parts."""
     content = picture(40, 30)
@@ -248,9 +255,6 @@ def exif(count: int) -> bytes:
 def test_many_parts_beside_the_pixels(content_of: Callable[[int], bytes]) -> None:
     assert_linear(pictures.decode, content_of)
     assert_cheap(cost_of(pictures.decode, content_of(1)))
-
-
-BOMB = zlib.compress(bytes(1_000_000), 9)
 
 
 def as_file(fmt: str, **options: object) -> bytes:
