@@ -105,7 +105,7 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
     def _regions(self, task: Task, results: list[Any]) -> list[Result]:
         stale.check()  # it may have waited for its turn
         click_budget.check()
-        found = prompts.read(results)
+        found = prompts.of_click(results)
         count = sum(map(len, found.values()))
         if count > MAX_PROMPTS:
             raise Refusal(

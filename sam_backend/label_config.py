@@ -31,8 +31,15 @@ OUTPUT_TAGS = (
 # Of configs that people write, the largest have a thousand labels for each of three controls.
 MAX_LENGTH = 1_000_000
 MAX_CONTROLS = 1000
-# Of problems, and of labels in the text of one.
+MAX_IMAGES = 1000
+# Of problems, of labels in the text of one, and of characters in a name in it.
 MAX_SAID = 10
+MAX_NAME = 80
+# Labels that are compared with those of an output, to find problems.
+MAX_COMPARED = 100_000
+# Parsed configs that are kept. Parsing a longer one takes less time than fetching its image.
+MAX_KEPT = 64
+MAX_KEPT_LENGTH = 100_000
 
 
 @dataclass(frozen=True)
@@ -112,28 +119,53 @@ class LabelConfig:
     controls: tuple[Control, ...]
     images: tuple[ImageObject, ...]
 
+    @cached_property
+    def different_images(self) -> tuple[ImageObject, ...]:
+        """One of those that show the same part of a task's data."""
+        return tuple({i.data_key: i for i in reversed(self.images)}.values())[::-1]
+
+    @cached_property
+    def _outputs(self) -> dict[str, list[Control]]:
+        """The controls that can hold masks, by image."""
+        found: dict[str, list[Control]] = {}
+        for control in self.controls:
+            for to_name in control.to_names:
+                if control.can_hold_masks_of(to_name):
+                    found.setdefault(to_name, []).append(control)
+        return found
+
+    @cached_property
+    def _values(self) -> dict[str, list[str]]:
+        """What prompts' controls call the label that has a word in one of them."""
+        found: dict[str, dict[str, None]] = {}
+        for control in self.controls:
+            if control.tag in PROMPT_TAGS:
+                for word, value in control.values.items():
+                    found.setdefault(word, {})[value] = None
+        return {word: list(values) for word, values in found.items()}
+
     def image(self, name: str) -> ImageObject:
         for image in self.images:
             if image.name == name:
                 return image
-        raise Refusal("config", f"the label config has no <Image name={name!r}>")
+        raise Refusal("config", f"the label config has no <Image name={_shown(name)}>")
 
     def output_for(self, to_name: str, wanted: str | None = None) -> Control:
         """The control that takes the masks of an image: the wanted one, else the first one."""
-        found = [control for control in self.controls if control.can_hold_masks_of(to_name)]
+        found = self._outputs.get(to_name, [])
         if wanted is not None:
             found = [control for control in found if control.name == wanted]
             if not found:
                 raise Refusal(
                     "config",
-                    f"sam_output={wanted!r} names no control on image {to_name!r} that can hold "
-                    "a mask",
+                    f"sam_output={_shown(wanted)} names no control on image {_shown(to_name)} "
+                    "that can hold a mask",
                 )
         if not found:
             raise Refusal(
                 "config",
-                f"no control on image {to_name!r} can hold a mask: "
-                f"add <BrushLabels> or <Brush> with toName={to_name!r} to the label config",
+                f"no control on image {_shown(to_name)} can hold a mask: "
+                f"add <BrushLabels> or <Brush> with toName={_shown(to_name)} to the label config",
             )
         return found[0]
 
@@ -144,7 +176,7 @@ class LabelConfig:
         output = (own and own.sam_output) or extra_params.get("sam_output")
         candidates = (own and own.candidates) or extra_params.get("candidates") or 1
         if str(candidates) not in ("1", "2", "3"):
-            raise Refusal("config", f"candidates={candidates!r} is not 1, 2 or 3")
+            raise Refusal("config", f"candidates={_shown(str(candidates))} is not 1, 2 or 3")
         return Wishes(None if output is None else str(output), int(candidates))
 
     def labels_for(self, to_name: str) -> Control | None:
@@ -163,17 +195,16 @@ class LabelConfig:
             return word
         if word in control.words:
             return control.words[word]
-        for prompt_control in self.controls:
-            if prompt_control.tag in PROMPT_TAGS:
-                value = prompt_control.values.get(word)
-                if value in control.words:
-                    return control.words[value]
-        known = ", ".join(repr(label.word) for label in control.labels[:MAX_SAID])
+        for value in self._values.get(word, ()):
+            if value in control.words:
+                return control.words[value]
+        known = ", ".join(_shown(label.word) for label in control.labels[:MAX_SAID])
         more = len(control.labels) - MAX_SAID
         known += f" and {more} more" if more > 0 else ""
         raise Refusal(
             "config",
-            f"label {word!r} of the prompt is missing in <{control.tag} name={control.name!r}>, "
+            f"label {_shown(word)} of the prompt is missing in "
+            f"<{control.tag} name={_shown(control.name)}>, "
             f"which has {known}: give both controls the same labels",
         )
 
@@ -192,19 +223,26 @@ class LabelConfig:
         smart = [c for c in self.controls if c.tag in PROMPT_TAGS and c.smart]
         if not smart:
             yield 'no <KeyPointLabels>, <KeyPoint>, … has smart="true"'
+        compared = 0
         for control in smart:
             for to_name in control.to_names:
                 try:
                     output = self.output_for(to_name, control.sam_output)
-                    for label in control.labels:
-                        self.label_word(output, label.word)
+                    for word in control.values:
+                        compared += 1 + len(self._values[word])
+                        if compared > MAX_COMPARED:
+                            return
+                        self.label_word(output, word)
                 except Refusal as refusal:
                     yield str(refusal)
 
 
-@lru_cache(maxsize=64)
 def parse(xml: str) -> LabelConfig:
-    """The label config of a request. Cached by its text: it comes with every click."""
+    """The label config of a request. Kept by its text, for it comes with every click."""
+    return _kept(xml) if len(xml) <= MAX_KEPT_LENGTH else _parse(xml)
+
+
+def _parse(xml: str) -> LabelConfig:
     if len(xml) > MAX_LENGTH:
         raise Refusal("config", f"the label config is over {MAX_LENGTH:,} characters")
     try:
@@ -212,13 +250,21 @@ def parse(xml: str) -> LabelConfig:
     except (ParseError, DefusedXmlException, ValueError) as error:
         raise Refusal("config", f"the label config is not readable XML: {error}") from None
     elements = [element for element in root.iter() if element.get("name")]
-    controls = tuple(_control(element) for element in elements if element.get("toName"))
-    if sum(len(control.to_names) for control in controls) > MAX_CONTROLS:
+    tags = [element for element in elements if element.get("toName")]
+    to_names = [_to_names(element) for element in tags]
+    if sum(map(len, to_names)) > MAX_CONTROLS:
         raise Refusal("config", f"the label config has over {MAX_CONTROLS} controls")
-    return LabelConfig(
-        controls=controls,
-        images=tuple(_image(element) for element in elements if element.tag == "Image"),
+    images = tuple(_image(element) for element in elements if element.tag == "Image")
+    if len(images) > MAX_IMAGES:
+        raise Refusal("config", f"the label config has over {MAX_IMAGES} images")
+    labels = _labels(root)
+    controls = (
+        _control(tag, names, labels[tag]) for tag, names in zip(tags, to_names, strict=True)
     )
+    return LabelConfig(controls=tuple(controls), images=images)
+
+
+_kept = lru_cache(maxsize=MAX_KEPT)(_parse)
 
 
 def read(path: Path) -> LabelConfig:
@@ -229,19 +275,40 @@ def read(path: Path) -> LabelConfig:
         raise Refusal("config", f"the label config {path} cannot be read: {error}") from None
 
 
-def _control(element: Element) -> Control:
+def _labels(root: Element) -> dict[Element, list[Label]]:
+    """The labels of each control: those that have no other control between them and it."""
+    found: dict[Element, list[Label]] = {}
+    unseen: list[tuple[Element, list[Label]]] = [(root, [])]
+    while unseen:
+        element, labels = unseen.pop()
+        if element.get("name") and element.get("toName"):
+            labels = found[element] = []
+        if element.tag == "Label":
+            value, alias = element.get("value", ""), element.get("alias")
+            labels.append(Label(value=value, alias=alias or None))
+        unseen.extend((inner, labels) for inner in reversed(element))
+    return found
+
+
+def _to_names(element: Element) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(element.get("toName", "").replace(" ", "").split(",")))
+
+
+def _control(element: Element, to_names: tuple[str, ...], labels: list[Label]) -> Control:
     return Control(
         tag=element.tag,
         name=element.get("name", ""),
-        to_names=tuple(dict.fromkeys(element.get("toName", "").replace(" ", "").split(","))),
-        labels=tuple(
-            Label(value=label.get("value", ""), alias=label.get("alias") or None)
-            for label in element.iter("Label")
-        ),
+        to_names=to_names,
+        labels=tuple(labels),
         smart=element.get("smart", "").lower() == "true",
         sam_output=element.get("sam_output"),
         candidates=element.get("candidates"),
     )
+
+
+def _shown(name: str) -> str:
+    """A name in a message."""
+    return repr(name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…")
 
 
 def _image(element: Element) -> ImageObject:

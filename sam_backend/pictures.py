@@ -20,8 +20,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 Image.MAX_IMAGE_PIXELS = None
 
 # A file may take this much memory, and beyond that so many bytes for each of its own.
-_MOST_BYTES = 256 << 20
-_MOST_BYTES_A_BYTE = 256
+_MOST_BYTES = 240 << 20
+_MOST_BYTES_A_BYTE = 240
 # Of each, cameras write ten at most. A decoder takes its time for each one: scans look at all
 # pixels again, and Pillow adds each Exif part to those before.
 _MOST_PARTS = (

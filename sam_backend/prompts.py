@@ -16,6 +16,12 @@ from sam_backend.segmenter import ObjectPrompt
 KEYPOINT_TYPES = ("keypointlabels", "keypoint")
 RECTANGLE_TYPES = ("rectanglelabels", "rectangle")
 PROMPT_TYPES = KEYPOINT_TYPES + RECTANGLE_TYPES
+# Of a click: regions that it brings, and images or labels that its prompts are for.
+MOST_RESULTS = 10_000
+MOST_TARGETS = 32
+# Of a prompt. Each part of the answer repeats them.
+MOST_LABELS = 100
+MOST_CHARACTERS = 1000  # of an id, a name or a label
 MOST_SIDE = 10_000_000  # of an image, and of pages
 
 
@@ -55,6 +61,20 @@ def mask_id(prompt_id: str) -> str:
     return f"m-{prompt_id}"
 
 
+def of_click(results: Sequence[Mapping[str, Any]]) -> dict[Target, tuple[Prompt, ...]]:
+    """The prompts of a click's context. Refusal if there are more than an annotator places."""
+    if len(results) > MOST_RESULTS:
+        raise Refusal("prompt", f"{len(results)} regions in one click, {MOST_RESULTS} are the most")
+    found = read(results)
+    if len(found) > MOST_TARGETS:
+        raise Refusal(
+            "prompt",
+            f"the prompts of one click have {len(found)} labels or images, {MOST_TARGETS} are the "
+            "most: accept the masks that are done, which removes their prompts",
+        )
+    return found
+
+
 def read(results: Iterable[Mapping[str, Any]]) -> dict[Target, tuple[Prompt, ...]]:
     """The prompts among the results of a context or draft, by what they point at.
 
@@ -64,7 +84,7 @@ def read(results: Iterable[Mapping[str, Any]]) -> dict[Target, tuple[Prompt, ...
     by_id: dict[str, list[Mapping[str, Any]]] = {}
     for result in results:
         if isinstance(result, Mapping) and "rle" not in _value(result):
-            by_id.setdefault(str(result.get("id")), []).append(result)
+            by_id.setdefault(_text(result.get("id")), []).append(result)
     found: dict[Target, list[Prompt]] = {}
     for parts in by_id.values():
         shape = next((part for part in parts if part.get("type") in PROMPT_TYPES), None)
@@ -142,7 +162,7 @@ def _target(shape: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> Tar
         width, height = int(shape["original_width"]), int(shape["original_height"])
         item_index = shape.get("item_index")
         target = Target(
-            to_name=str(shape["to_name"]),
+            to_name=_text(shape["to_name"]),
             item_index=None if item_index is None else int(item_index),
             labels=_labels(parts),
             width=width,
@@ -162,9 +182,12 @@ def _labels(parts: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """The label words of a region, from whichever of its results and keys has them."""
     for part in parts:
         value = _value(part)
-        for key in (str(part.get("type")), "labels"):
-            if isinstance(value.get(key), list):
-                return tuple(str(label) for label in value[key])
+        for key in (_text(part.get("type")), "labels"):
+            labels = value.get(key)
+            if isinstance(labels, list):
+                if len(labels) > MOST_LABELS:
+                    raise Refusal("prompt", f"the prompt has over {MOST_LABELS} labels")
+                return tuple(map(_text, labels))
     return ()
 
 
@@ -182,7 +205,7 @@ def _prompt(shape: Mapping[str, Any]) -> Prompt:
     if not all(abs(number) <= MOST_SIDE for number in (x, y, width, height, angle)):  # nor NaN
         raise Refusal("prompt", "the prompt's place is not a number")
     return Prompt(
-        str(shape.get("id")),
+        _text(shape.get("id")),
         x,
         y,
         width,
@@ -191,8 +214,15 @@ def _prompt(shape: Mapping[str, Any]) -> Prompt:
         is_rectangle=is_rectangle,
         # Only smart keypoints say it, and only Alt makes it false: absent means positive.
         is_positive=shape.get("is_positive") is not False,
-        control=str(shape.get("from_name")),
+        control=_text(shape.get("from_name")),
     )
+
+
+def _text(value: object) -> str:
+    """An id, a name or a label."""
+    if isinstance(value, list | dict) or len(text := str(value)) > MOST_CHARACTERS:
+        raise Refusal("prompt", f"an id, a name or a label is over {MOST_CHARACTERS} characters")
+    return text
 
 
 def _value(result: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -111,7 +111,7 @@ class Services:
             masks = f"masks of task {task.get('id')}"
             self.images.prefetcher.ask(masks, lambda: self.objects.read_ahead(task))
         with contextlib.suppress(Refusal):  # a click will say it
-            for image in label_config.parse(config).images:
+            for image in label_config.parse(config).different_images:
                 self.images.prefetch(self._source(project, task, image, None))
             self._prefetch_next(project, task, config)
 
@@ -126,7 +126,7 @@ class Services:
         def ask() -> None:
             for later in next_tasks.read(self.images.fetcher.fetch(listing).content):
                 with contextlib.suppress(Refusal):
-                    for image in label_config.parse(config).images:
+                    for image in label_config.parse(config).different_images:
                         source = self._source(project, later, image, None)
                         self.images.prefetch(source, behind=True)
 
