@@ -17,8 +17,8 @@ RIDDLES = {
     "a verb without its agent": r"\b(?:is|are|was|were|be) (?:told|shown|said|got|gone on with)\b",
     "'who' without a person": r"(?:^|[.;:,] )(?:who|whoever)\b (?!is\b)(?=[a-z])",
     "'those' without a noun": r"\bthose (?:that|who|which|of)\b",
-    "'what' as a subject": r"(?:^|[.;:] )what (?!is\b|are\b|was\b|were\b|the\b|it\b|they\b|to\b|you\b|can\b"
-    r"|happens\b|helped\b|did\b|does\b|this\b|each\b|a\b)[a-z]+s\b",
+    "'what' as a subject": r"(?:^|[.;:] )what "
+    r"(?!(?:is|are|was|the|it|they|to|you|can|happens|does|this|each)\b)[a-z]+s\b",
     "'so many' for a number": r"\bso (?:many|much|long) (?:of|tasks|bytes|clicks|images)\b",
     "'is none' for 'is not one'": r"\bis none\b",
     "'come again' for 'retry'": r"\bcome again\b",
