@@ -104,7 +104,6 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
 
     def _regions(self, task: Task, results: list[Any]) -> list[Result]:
         stale.check()  # it may have waited for its turn
-        click_budget.check()
         found = prompts.of_click(results)
         count = sum(map(len, found.values()))
         if count > MAX_PROMPTS:
@@ -138,8 +137,11 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         sent = frozenset(prompt.id for prompt in context)
         embedding = self._services.embedding(self._project, task, config, target)
         for group in prompts.objects(joined):
-            with click_budget.spent():
+            try:
                 regions += self._object(task, output, embedding, group, sent)
+            except click_budget.OutOfBudget as refusal:  # the other objects keep their masks
+                self._services.report(f"task {task.get('id')}", refusal)
+                break
         return regions
 
     def _object(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Container, Hashable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from cachetools import LRUCache
 
@@ -14,19 +14,36 @@ from sam_backend.errors import Refusal
 from sam_backend.existing import Region
 from sam_backend.mask import Mask
 from sam_backend.prompts import Prompt, Target
-from sam_backend.segmenter import Segmentation, State, alternatives, resume, segment
+from sam_backend.segmenter import (
+    ObjectPrompt,
+    Segmentation,
+    State,
+    alternatives,
+    resume,
+    segment,
+)
 
-KEPT_STATES = 32  # 1.3 MB each
-KEPT_MASKS = 4096  # 8 KiB each
+KEPT_STATES = 64 << 20  # bytes: of 256 KB each, 1.3 MB after a single click
+KEPT_MASKS = 32 << 20  # bytes: of 8 KiB each
 
-Value = TypeVar("Value")
+
+class Sized(Protocol):
+    """A value that says how much memory it takes."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+
+Value = TypeVar("Value", bound=Sized)
 
 
 class Recent(Generic[Value]):
-    """The last values under their keys, for many threads."""
+    """The last values under their keys, up to so many bytes, for many threads."""
 
-    def __init__(self, most: int) -> None:
-        self._values: LRUCache[Hashable, Value] = LRUCache(most)
+    def __init__(self, most_bytes: int) -> None:
+        self._values: LRUCache[Hashable, Value] = LRUCache(
+            most_bytes, getsizeof=lambda value: value.nbytes
+        )
         self._lock = threading.Lock()
 
     def get(self, key: Hashable) -> Value | None:
@@ -87,8 +104,7 @@ class Objects:
         # What the clicks are decoded on top of is part of what a state answers.
         base = None if region is None else region.packed.tobytes()
         key = (embedding.digest, *prompt.beginning, base)
-        segmentation = segment(engine, embedding, prompt, self._states.get(key) or start)
-        self._states.put(key, segmentation.state)
+        segmentation = self._segmented(engine, embedding, prompt, key, start)
         if region is not None:
             whole = existing.changed_where_clicked(region, segmentation, prompt, target)
             return [(region.id, whole)]
@@ -98,6 +114,20 @@ class Objects:
             choice = alternatives(segmentation, embedding, candidates)
             return [(own if i == 0 else f"{own}~{i + 1}", each) for i, each in enumerate(choice)]
         return [(own, segmentation)]
+
+    def _segmented(
+        self,
+        engine: Engine,
+        embedding: Embedding,
+        prompt: ObjectPrompt,
+        key: Hashable,
+        start: State | None = None,
+    ) -> Segmentation:
+        """The prompt's mask. Each decode is kept, also if a later one is refused."""
+        known = self._states.get(key) or start
+        return segment(
+            engine, embedding, prompt, known, keep=lambda state: self._states.put(key, state)
+        )
 
     def _start(
         self,
@@ -117,8 +147,7 @@ class Objects:
             # Asked with each click of an object, and answered with its first.
             first = prompts.object_prompt(group[:1], target)
             key = (embedding.digest, *first.beginning, "alone")
-            alone.append(segment(engine, embedding, first, self._states.get(key)).state)
-            self._states.put(key, alone[0])
+            alone.append(self._segmented(engine, embedding, first, key).state)
             mask: Mask = alone[0].logits > 0
             return mask
 

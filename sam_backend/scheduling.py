@@ -107,7 +107,7 @@ class ScheduledEngine:
     ) -> tuple[Floats, Floats]:
         with self._schedule.decode():
             stale.check()
-            click_budget.check()
+            click_budget.spend()
             return self._engine.decode(embedding, points, labels, box, mask_input)
 
 

@@ -16,6 +16,7 @@ A click that is still on the wrong side then claims the spot around it, and spec
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -48,6 +49,8 @@ FEEDBACK_LIMIT = 10.0  # logits beyond this say no more, yet swamp the mask enco
 SPECK = 0.01  # of the mask's area: unclicked components and holes below this go
 SAME_MASK = 0.85  # intersection over union above which an alternative shows nothing new
 SETTLED = 1.0  # the logit that an edited pixel gets
+
+_NO_CANDIDATES = np.zeros((0, LOW_RES_SIDE, LOW_RES_SIDE), np.float32), np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,9 @@ class State:
     prompt: ObjectPrompt
     logits: Floats  # (256, 256) low-res, of the mask that was shown
     score: float
-    candidates: Floats  # (4, 256, 256) low-res logits that the last decode offered
-    candidate_scores: Floats  # (4,)
+    # Low-res logits (4, 256, 256) and scores (4,) of what a single click may mean, else none.
+    candidates: Floats
+    candidate_scores: Floats
 
     @property
     def nbytes(self) -> int:
@@ -110,20 +114,26 @@ class Segmentation:
 
 
 def segment(
-    engine: Engine, embedding: Embedding, prompt: ObjectPrompt, state: State | None = None
+    engine: Engine,
+    embedding: Embedding,
+    prompt: ObjectPrompt,
+    state: State | None = None,
+    keep: Callable[[State], object] = lambda _state: None,
 ) -> Segmentation:
     """The mask that the prompt means.
 
     The box is decoded first, then click after click, each on top of the last answer. A state that
     answered the start of this prompt, with this engine and image, saves decoding that again; a
-    state of another prompt is ignored.
+    state of another prompt is ignored. `keep` gets the state after each decode.
     """
     if state is not None and not prompt.extends(state.prompt):
         state = None
     if state is None:
         state = _begin(engine, embedding, prompt.first(0 if prompt.box is not None else 1))
+        keep(state)
     for count in range(len(state.prompt.points) + 1, len(prompt.points) + 1):
         state = _continue(engine, embedding, prompt.first(count), state)
+        keep(state)
     logits = upsample(state.logits, embedding.height, embedding.width)
     # Again, as two clicks can share a low-res pixel.
     _claim(logits, _pixels(embedding, prompt.points), prompt.labels > 0)
@@ -135,8 +145,7 @@ def segment(
 
 def resume(logits: Floats) -> State:
     """A mask that is there already (256, 256), as the answer that the first click adds to."""
-    nothing = np.zeros((0, LOW_RES_SIDE, LOW_RES_SIDE), np.float32)
-    return State(no_prompt(), logits, 1.0, nothing, np.zeros(0, np.float32))
+    return State(no_prompt(), logits, 1.0, *_NO_CANDIDATES)
 
 
 def alternatives(shown: Segmentation, embedding: Embedding, most: int) -> list[Segmentation]:
@@ -215,7 +224,9 @@ def _settle(
     used = frame.used(edited)
     _claim(used, spots, prompt.labels > 0)
     _clean(used, spots)
-    return State(prompt, edited, float(np.clip(scores[chosen], 0, 1)), candidates, scores)
+    is_ambiguous = prompt.box is None and len(prompt.points) == 1
+    offered = (candidates, scores) if is_ambiguous else _NO_CANDIDATES
+    return State(prompt, edited, float(np.clip(scores[chosen], 0, 1)), *offered)
 
 
 def _claim(logits: Floats, spots: Indices, positive: Mask) -> None:
