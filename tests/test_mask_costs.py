@@ -82,7 +82,7 @@ def clicked(of: dict[str, Any]) -> list[existing.Region]:
         pytest.param(lambda: [brush(n) for n in range(3_000)], id="many brush masks"),
         pytest.param(lambda: [{"id": n} for n in range(60_000)], id="results of nothing"),
         pytest.param(
-            lambda: [result(n, png(3000), "bitmasklabels", 3000) for n in range(15)], id="bitmasks"
+            lambda: [result(n, png(3000), "bitmasklabels", 3000) for n in range(8)], id="bitmasks"
         ),
         pytest.param(
             lambda: [result(n, png(3000, "1"), "bitmasklabels", 3000) for n in range(500)],
