@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sam_backend import private
+
 _SLOTS = 1 << 14
 _SLOT = struct.Struct("<QQ")  # when it was asked, and the key, masked with that
 _LATEST = (1 << 64) - 1
@@ -40,6 +42,7 @@ class Turns:
         flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
         try:
             self._file = os.open(path, flags, 0o600)
+            private.close(path)
         except OSError:
             self._file, name = tempfile.mkstemp()
             Path(name).unlink()
