@@ -1,10 +1,18 @@
 # The back end with MobileSAM on ONNX Runtime: no PyTorch, no root.
-FROM node:22-slim AS weights
+#
+# To pin the base images, build with what these commands print:
+#   docker buildx imagetools inspect --format 'python@{{.Manifest.Digest}}' python:3.12-slim
+#   docker buildx imagetools inspect --format 'node@{{.Manifest.Digest}}' node:22-slim
+#   docker build --build-arg PYTHON_IMAGE=python@sha256:… --build-arg NODE_IMAGE=node@sha256:… .
+ARG PYTHON_IMAGE=python:3.12-slim
+ARG NODE_IMAGE=node:22-slim
+
+FROM ${NODE_IMAGE} AS weights
 WORKDIR /weights
 COPY download_models.sh .
 RUN MODEL_DIR=/weights/models ./download_models.sh --model mobile_sam
 
-FROM python:3.12-slim
+FROM ${PYTHON_IMAGE}
 WORKDIR /app
 COPY requirements*.txt ./
 RUN pip install --no-cache-dir -r requirements.txt \
@@ -17,7 +25,7 @@ COPY --from=weights /weights/models /opt/weights
 COPY *.py ./
 COPY sam_backend sam_backend
 RUN useradd --uid 1000 --create-home sam && mkdir /data && chown sam /data
-USER sam
+USER 1000
 # What the server writes (what its workers share) goes to /data; the weights are read only.
 ENV MODEL_DIR=/data MOBILESAM_CHECKPOINT=/opt/weights/mobile_sam PYTHONUNBUFFERED=1
 EXPOSE 9090

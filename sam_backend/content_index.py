@@ -8,10 +8,12 @@ import sqlite3
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cachetools import LRUCache
 
+from sam_backend import private
 from sam_backend.database import Database
 
 logger = logging.getLogger("sam_backend")
@@ -46,7 +48,7 @@ class ContentIndex:
         self._database: Database | None = None
         if path is not None:
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                private.folder(path.parent, partial(_is_ours, path.stem))
                 self._database = Database(path, _SCHEMA)
             except (OSError, sqlite3.Error) as error:  # the embeddings beside it warn of it
                 logger.debug("%s: %s", path, error)
@@ -93,6 +95,11 @@ class ContentIndex:
             logger.debug("%s: %s", database.path, error)
             return None
         return Known(*row) if row and isinstance(row[2], float) else None
+
+
+def _is_ours(stem: str, name: str) -> bool:
+    """The files of the table, and the folder of the embeddings beside it."""
+    return name == "embeddings" or name.startswith(f"{stem}.")
 
 
 def _hash(source_key: str) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from sam_backend import private
+
 logger = logging.getLogger("sam_backend")
 
 
@@ -71,7 +73,10 @@ class Database:
             os.close(lock)
 
     def _begin(self) -> None:
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # tokens, say
+        # It holds tokens, say. SQLite gives the rights of the file to those that it makes beside.
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        beside = [Path(f"{self.path}{suffix}") for suffix in ("-wal", "-shm")]
+        all(map(private.close, (self.path, *beside, self.path.with_suffix(".lock"))))
         with _connected(self.path) as db:
             db.executescript("pragma journal_mode = wal;" + self._schema)
 

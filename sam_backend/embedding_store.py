@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sam_backend import private
 from sam_backend.engine import Embedding
 
 logger = logging.getLogger("sam_backend")
@@ -54,7 +55,8 @@ class EmbeddingStore:
         self._limit = limit_bytes
         self._warned = False
         try:
-            self._locks.mkdir(parents=True, exist_ok=True)
+            private.folder(folder, _is_ours)
+            private.folder(self._locks, lambda _: True)
         except OSError as error:
             self._warn(error)
 
@@ -81,7 +83,7 @@ class EmbeddingStore:
         temporary = self._folder / f"{name}.{os.getpid()}-{threading.get_ident()}.tmp"
         try:
             try:
-                temporary.write_bytes(content)
+                private.write(temporary, content)
                 temporary.replace(self._path(name))
             except OSError:
                 temporary.unlink(missing_ok=True)
@@ -148,6 +150,10 @@ class EmbeddingStore:
                 self._folder,
                 error.strerror,
             )
+
+
+def _is_ours(name: str) -> bool:
+    return name == "locks" or name.endswith((_SUFFIX, ".tmp"))
 
 
 def _formatted(embedding: Embedding) -> bytes | None:
