@@ -70,6 +70,10 @@ class Connection:
         self.begun = self.heard = time.monotonic()
 
 
+_Step = Callable[[Connection], None]
+_IsLate = Callable[[Connection, float], bool]
+
+
 class Worker(ThreadWorker):  # type: ignore[misc]
     """Reads requests, hands those that are complete to threads, and sends the answers."""
 
@@ -88,7 +92,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._waiting: dict[Connection, Callable[[float], bool]] = {}  # oldest first
+        self._waiting: dict[Connection, tuple[_Step, _IsLate]] = {}  # oldest first
         self._held = 0
         self._scratch = bytearray(_AT_ONCE)
 
@@ -117,25 +121,24 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def murder_pending(self) -> None:
         """Called once a second: lets go of clients that take too long."""
         now = time.monotonic()
-        for conn, is_late in list(self._waiting.items()):
-            if is_late(now):
+        for conn, (_, is_late) in list(self._waiting.items()):
+            if is_late(conn, now):
                 self._give_up(conn)
 
-    def _wait(
-        self,
-        conn: Connection,
-        event: int,
-        ready: Callable[[Connection], None],
-        is_late: Callable[[Connection, float], bool],
-    ) -> None:
-        self._waiting[conn] = partial(is_late, conn)
-        self.poller.register(conn.connection, event, lambda _: self._attempt(ready, conn))
+    def _wait(self, conn: Connection, event: int, step: _Step, is_late: _IsLate) -> None:
+        self._waiting[conn] = step, is_late
+        self.poller.register(conn.connection, event, lambda _: self._go_on(conn, step))
+
+    def _go_on(self, conn: Connection, step: _Step) -> None:
+        # Another client may have pushed this one out, in the same round.
+        if conn in self._waiting and self._waiting[conn][0] == step:
+            self._attempt(step, conn)
 
     def _wait_no_more(self, conn: Connection) -> None:
         self.poller.unregister(conn.connection)
         del self._waiting[conn]
 
-    def _attempt(self, step: Callable[[Connection], None], conn: Connection) -> None:
+    def _attempt(self, step: _Step, conn: Connection) -> None:
         """One client's fault must not be another's."""
         try:
             step(conn)

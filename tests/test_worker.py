@@ -152,6 +152,19 @@ def test_the_oldest_of_too_many_clients_makes_room(
     assert server.worker.nr_conns <= 6
 
 
+def test_a_client_that_was_pushed_out_in_the_same_round_is_closed_once(
+    served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "MOST_WAITING", 5)
+    server = served(linger_s=0.1)
+    for _ in range(30):
+        for connection in [server.connect(HEAD) for _ in range(8)]:
+            with contextlib.suppress(OSError):
+                connection.sendall(b" " * 10)
+    assert server.health() == b"HTTP/1.1 200"
+    assert 0 <= server.worker.nr_conns <= 6
+
+
 def test_all_bodies_together_are_limited_and_the_oldest_goes(
     served: Callable[..., Served],
 ) -> None:
