@@ -15,14 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from sam_backend.engine import (
-    Embedding,
-    Floats,
-    Pixels,
-    model_input,
-    prompt_points,
-)
+from sam_backend.engine import Embedding, Floats, model_input, prompt_points
 from sam_backend.errors import SettingsError
+from sam_backend.pictures import Pixels
 from sam_backend.weights import published, sha256
 
 # Our name of a model: the package that defines it, and its name there.

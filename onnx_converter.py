@@ -26,16 +26,10 @@ import onnxruntime as ort
 from PIL import Image, ImageOps
 
 from onnx_sam import OnnxSam
-from sam_backend.engine import (
-    LOW_RES_SIDE,
-    MODEL_SIDE,
-    Pixels,
-    prompt_points,
-    scaled_size,
-    upsample,
-)
+from sam_backend.engine import LOW_RES_SIDE, MODEL_SIDE, prompt_points, scaled_size, upsample
 from sam_backend.errors import SettingsError
 from sam_backend.parity import compare, iou, prompts, scene
+from sam_backend.pictures import Pixels
 from sam_backend.weights import sha256
 
 try:
@@ -105,20 +99,20 @@ def convert(
         model = advanced_sam.identify(advanced_sam.read(checkpoint, "meta"))
         if model not in advanced_sam.ARCHITECTURES:
             raise SettingsError(f"{checkpoint} is not a checkpoint of SAM or MobileSAM")
-        torch_engine = advanced_sam.TorchSam(checkpoint, model, "cpu")
+        engine = advanced_sam.TorchSam(checkpoint, model, "cpu")
     print(f"  it is {model}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as name:
         draft = Path(name)
         facts = {"model": model, "checkpoint_sha256": sha256(checkpoint)}
-        _export_encoder(torch_engine.sam, draft / "encoder.onnx", facts)
-        _export_decoder(torch_engine.sam, draft / "decoder.onnx", facts, fixed_size)
+        _export_encoder(engine.sam, draft / "encoder.onnx", facts)
+        _export_decoder(engine.sam, draft / "decoder.onnx", facts, fixed_size)
         # Squares: what an engine makes of padding is its own affair.
         image = scene(MODEL_SIDE, MODEL_SIDE) if picture is None else picture
         with step("comparing PyTorch with ONNX Runtime"):
-            worst = compare(torch_engine, _pair(draft), image)
+            worst = compare(engine, _pair(draft), image)
             if fixed_size:
-                worst = min(worst, _compare_finished(torch_engine, draft, scene(*fixed_size)))
+                worst = min(worst, _compare_finished(engine, draft, scene(*fixed_size)))
         if worst < LEAST_IOU:
             raise SettingsError(
                 f"the pair differs from PyTorch (IoU {worst:.3f}): nothing was written to {folder}"
@@ -191,9 +185,9 @@ def _finish(path: Path, facts: dict[str, str], outputs: dict[str, tuple[int, ...
         onnx.save_model(model, path)
 
 
-def _compare_finished(torch_engine: advanced_sam.TorchSam, folder: Path, image: Pixels) -> float:
+def _compare_finished(engine: advanced_sam.TorchSam, folder: Path, image: Pixels) -> float:
     """The lowest IoU of the masks that the decoder scaled up by itself; OnnxSam ignores those."""
-    embedding = torch_engine.encode(image)
+    embedding = engine.encode(image)
     points, labels, _, _ = prompts(*image.shape[:2])["two points"]
     coordinates, codes = prompt_points(embedding, points, labels, None)
     session = ort.InferenceSession(folder / "decoder.onnx", providers=["CPUExecutionProvider"])
@@ -207,7 +201,7 @@ def _compare_finished(torch_engine: advanced_sam.TorchSam, folder: Path, image: 
             "has_mask_input": np.zeros(1, np.float32),
         },
     )
-    logits, _ = torch_engine.decode(embedding, points, labels)
+    logits, _ = engine.decode(embedding, points, labels)
     lowest = min(
         iou(upsample(mask, *image.shape[:2]), other)
         for mask, other in zip(logits, finished[0], strict=True)

@@ -16,6 +16,7 @@ import onnxruntime as ort
 
 from sam_backend import onnx_graph
 from sam_backend.click_decoder import ClickDecoder, open_click_decoder
+from sam_backend.cores import cores
 from sam_backend.encoder import Session, TrimmedEncoder, open_trimmed, used_tokens
 from sam_backend.engine import (
     LOW_RES_SIDE,
@@ -23,14 +24,13 @@ from sam_backend.engine import (
     PIXEL_MEAN,
     Embedding,
     Floats,
-    Pixels,
     model_input,
     prompt_points,
     scaled_size,
     to_model_frame,
 )
 from sam_backend.errors import Refusal, SettingsError
-from sam_backend.scheduling import cores
+from sam_backend.pictures import Pixels
 from sam_backend.weights import published, sha256
 
 _NOWHERE = -100.0  # logits outside of the image, where a decoder gives none

@@ -14,9 +14,9 @@ from cachetools import LRUCache
 
 from sam_backend import metrics
 from sam_backend.content_index import ContentIndex, Known
+from sam_backend.downloaded import Download
 from sam_backend.embedding_store import EmbeddingStore, rounded
 from sam_backend.engine import Embedding
-from sam_backend.fetching import Download
 from sam_backend.single_flight import SingleFlight
 
 MOST_UNWRITTEN = 4  # with a slow disk, they would fill the memory

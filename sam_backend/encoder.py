@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from sam_backend.engine import MODEL_SIDE, Floats, Pixels, model_input, scaled_size
+from sam_backend.engine import MODEL_SIDE, Floats, model_input, scaled_size
 from sam_backend.onnx_trim import STRIDE, AnySizeEncoder, any_size, used
+from sam_backend.pictures import Pixels
 
 logger = logging.getLogger("sam_backend")
 

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-Pixels = npt.NDArray[np.uint8]
+from sam_backend.pictures import Pixels
+
 Floats = npt.NDArray[np.float32]
 
 MODEL_SIDE = 1024

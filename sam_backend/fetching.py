@@ -7,7 +7,6 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -17,20 +16,13 @@ from requests.utils import get_auth_from_url
 
 from sam_backend import urls, web
 from sam_backend.belief import ADVICE
+from sam_backend.downloaded import Download
 from sam_backend.errors import Refusal
 from sam_backend.label_studio import TIMEOUT_S, LabelStudioAccess
 from sam_backend.settings import Settings
 from sam_backend.sources import Source, serves, shown
 
 MOST_REDIRECTS = 5
-
-
-@dataclass(frozen=True)
-class Download:
-    """The bytes of an image, and the ETag or date by which its server can say "unchanged"."""
-
-    content: bytes
-    validator: str | None = None
 
 
 class Fetcher:

@@ -9,10 +9,12 @@ from contextlib import AbstractContextManager, nullcontext
 
 from sam_backend import metrics, pictures
 from sam_backend.content_index import ContentIndex
+from sam_backend.downloaded import Download
 from sam_backend.embedding_store import EmbeddingStore
 from sam_backend.embeddings import Embeddings
-from sam_backend.engine import Embedding, Pixels
-from sam_backend.fetching import Download, Fetcher
+from sam_backend.engine import Embedding
+from sam_backend.fetching import Fetcher
+from sam_backend.pictures import Pixels
 from sam_backend.places import Places
 from sam_backend.prefetch import Prefetcher
 from sam_backend.scheduling import Schedule, ScheduledEngine

@@ -10,8 +10,8 @@ from pathlib import Path
 import onnx
 import openvino as ov
 
+from sam_backend.cores import cores
 from sam_backend.encoder import Array, Named
-from sam_backend.scheduling import cores
 
 _CPU_INFO = Path("/proc/cpuinfo")
 

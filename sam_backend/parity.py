@@ -8,7 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sam_backend.engine import LOW_RES_SIDE, Embedding, Engine, Floats, Pixels, upsample
+from sam_backend.engine import LOW_RES_SIDE, Embedding, Engine, Floats, upsample
+from sam_backend.pictures import Pixels
 
 WARM_UP = 3.0  # seconds
 

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from sam_backend.engine import Pixels
 from sam_backend.errors import Refusal
+
+Pixels = npt.NDArray[np.uint8]  # (H, W, 3), RGB
 
 MOST_PIXELS = 200_000_000
 # What browsers show and scanners write. Pillow knows dozens more, some of which it hands to other

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from sam_backend import click_budget, metrics, stale
-from sam_backend.engine import Embedding, Engine, Floats, Pixels
-
-_CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # microseconds of all cores, in so many microseconds
+from sam_backend.engine import Embedding, Engine, Floats
+from sam_backend.pictures import Pixels
 
 
 class Schedule:
@@ -109,18 +106,3 @@ class ScheduledEngine:
             stale.check()
             click_budget.spend()
             return self._engine.decode(embedding, points, labels, box, mask_input)
-
-
-def cores() -> int:
-    """How many this process may use: with more decodes at once, all of them only finish later.
-
-    A container with a limit sees all cores of its machine. With a thread for each of them, it
-    would have used up its share of a moment in an instant, and stand still for the rest.
-    """
-    known = hasattr(os, "sched_getaffinity")
-    allowed = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
-    try:
-        share, moment = map(int, _CPU_LIMIT.read_text().split())
-    except (OSError, ValueError):  # not on Linux, in no container, or "max"
-        return allowed
-    return max(1, min(allowed, -(-share // moment)))

@@ -13,7 +13,8 @@ from typing import Any
 
 from sam_backend import existing, label_config, metrics, next_tasks, sources, stale
 from sam_backend.belief import Belief
-from sam_backend.engine import Embedding, Engine, Pixels
+from sam_backend.cores import cores
+from sam_backend.engine import Embedding, Engine
 from sam_backend.errors import Refusal
 from sam_backend.fetching import Fetcher
 from sam_backend.images import Images
@@ -23,8 +24,9 @@ from sam_backend.label_studio import LabelStudioAccess
 from sam_backend.latest_clicks import LatestClicks
 from sam_backend.lines import LONGEST_ID, shown
 from sam_backend.objects import Objects
+from sam_backend.pictures import Pixels
 from sam_backend.prompts import Prompt, Target
-from sam_backend.scheduling import Schedule, ScheduledEngine, cores
+from sam_backend.scheduling import Schedule, ScheduledEngine
 from sam_backend.settings import Settings
 from sam_backend.state import RefusalRecord, State
 

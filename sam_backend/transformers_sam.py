@@ -19,16 +19,9 @@ import torch
 from PIL import Image
 
 from advanced_sam import choose_device, encoding_lock, import_torchvision
-from sam_backend.engine import (
-    LOW_RES_SIDE,
-    MODEL_SIDE,
-    Embedding,
-    Floats,
-    Pixels,
-    model_input,
-    scaled_size,
-)
+from sam_backend.engine import LOW_RES_SIDE, MODEL_SIDE, Embedding, Floats, model_input, scaled_size
 from sam_backend.errors import SettingsError
+from sam_backend.pictures import Pixels
 
 # What a model's config.json says, and the class for images (SAM 2 is published as one for videos).
 CLASSES = {

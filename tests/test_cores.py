@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sam_backend import scheduling
+from sam_backend.cores import cores
 
 
 @pytest.mark.parametrize(
-    ("limit", "cores"),
+    ("limit", "expected"),
     [
         ("200000 100000\n", 2),
         ("150000 100000\n", 2),
@@ -22,11 +22,11 @@ from sam_backend import scheduling
     ],
 )
 def test_a_containers_limit_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str | None, cores: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str | None, expected: int
 ) -> None:
     file = tmp_path / "cpu.max"
     if limit is not None:
         file.write_text(limit)
-    monkeypatch.setattr(scheduling, "_CPU_LIMIT", file)
+    monkeypatch.setattr("sam_backend.cores._CPU_LIMIT", file)
     monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(16)), raising=False)
-    assert scheduling.cores() == cores
+    assert cores() == expected

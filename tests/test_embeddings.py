@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from sam_backend.content_index import ContentIndex
+from sam_backend.downloaded import Download
 from sam_backend.embedding_store import EmbeddingStore
 from sam_backend.embeddings import Embeddings
 from sam_backend.engine import Embedding
 from sam_backend.errors import Refusal
-from sam_backend.fetching import Download
 from tests.held import wait_until
 
 MB = 1 << 20

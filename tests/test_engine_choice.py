@@ -86,7 +86,7 @@ def test_a_checkpoint_of_the_seed_is_served_by_the_pair_beside_it(tmp_path: Path
 
 @pytest.mark.usefixtures("torch_there")
 @pytest.mark.parametrize(
-    ("choice", "model", "file"),
+    ("name", "model", "file"),
     [
         ("SAM", "SAM-H", "sam_vit_h_4b8939.pth"),
         ("sam-h", "SAM-H", "sam_vit_h_4b8939.pth"),
@@ -95,15 +95,15 @@ def test_a_checkpoint_of_the_seed_is_served_by_the_pair_beside_it(tmp_path: Path
     ],
 )
 def test_sam_means_its_official_checkpoints(
-    tmp_path: Path, choice: str, model: str, file: str
+    tmp_path: Path, name: str, model: str, file: str
 ) -> None:
-    chosen = planned(tmp_path, SAM_CHOICE=choice)
+    chosen = planned(tmp_path, SAM_CHOICE=name)
     assert (chosen.name, chosen.runtime) == (model, "torch")
     assert names(chosen, tmp_path) == [file]
     folder = file.removesuffix(".pth")
     put(tmp_path, file, f"{folder}/encoder.onnx", f"{folder}/decoder.onnx")
-    assert planned(tmp_path, SAM_CHOICE=choice).runtime == "onnx"
-    assert planned(tmp_path, SAM_CHOICE=choice, SAM_ENGINE="torch").runtime == "torch"
+    assert planned(tmp_path, SAM_CHOICE=name).runtime == "onnx"
+    assert planned(tmp_path, SAM_CHOICE=name, SAM_ENGINE="torch").runtime == "torch"
 
 
 @pytest.mark.parametrize(

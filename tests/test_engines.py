@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from sam_backend.engine import Embedding, Engine, Floats, Pixels, upsample
+from sam_backend.engine import Embedding, Engine, Floats, upsample
 from sam_backend.engines import EnginePlan, open_engine
 from sam_backend.parity import iou
+from sam_backend.pictures import Pixels
 from tests.torch_or_skip import CHECKPOINT, PAIR, SHARED, need, need_files
 
 IMAGES = ("corgi.jpg", "horses.jpg", "street.jpg")

@@ -7,7 +7,8 @@ import pytest
 
 from sam_backend.bulk import everything
 from sam_backend.bulk.everything import Proposal
-from sam_backend.engine import LOW_RES_SIDE, Embedding, Floats, Pixels
+from sam_backend.engine import LOW_RES_SIDE, Embedding, Floats
+from sam_backend.pictures import Pixels
 from tests.fakes import DiscEngine
 
 PICTURE = np.zeros((300, 400, 3), np.uint8)

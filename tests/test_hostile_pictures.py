@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from sam_backend import pictures
-from sam_backend.engine import Pixels
 from sam_backend.errors import Refusal
+from sam_backend.pictures import Pixels
 from tests.costs import assert_cheap, assert_linear, cost_of
 from tests.fakes import picture
 

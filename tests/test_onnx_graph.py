@@ -12,10 +12,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx_sam import OnnxSam
-from sam_backend.engine import Embedding, Floats, Pixels, upsample
+from sam_backend.engine import Embedding, Floats, upsample
 from sam_backend.errors import Refusal, SettingsError
 from sam_backend.onnx_graph import read_decoder, read_encoder
 from sam_backend.parity import iou, prompts
+from sam_backend.pictures import Pixels
 from tests.torch_or_skip import PAIR, need_files
 
 OFFICIAL = {

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from sam_backend import pictures
-from sam_backend.engine import Pixels
 from sam_backend.errors import Refusal
+from sam_backend.pictures import Pixels
 
 
 def saved(image: Image.Image, fmt: str, **options: object) -> bytes:

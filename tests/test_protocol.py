@@ -15,7 +15,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from sam_backend import rle
-from sam_backend.engine import Embedding, Engine, Pixels
+from sam_backend.engine import Embedding, Engine
+from sam_backend.pictures import Pixels
 from sam_backend.server import create_app
 from sam_backend.services import Services
 from tests.fakes import (

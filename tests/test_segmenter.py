@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from onnx_sam import OnnxSam
-from sam_backend.engine import Embedding, Floats, Pixels
+from sam_backend.engine import Embedding, Floats
 from sam_backend.mask import Mask
+from sam_backend.pictures import Pixels
 from sam_backend.segmenter import CLICKS_AT_ONCE, ObjectPrompt, Segmentation, segment
 from tools.click_protocol import Click, iou, next_click, noisy_box, tight_box
 from tools.quality import as_prompt, drawn_targets, measure, targets_in

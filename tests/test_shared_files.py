@@ -24,8 +24,9 @@ import pytest
 from sam_backend import label_config
 from sam_backend.content_index import ContentIndex
 from sam_backend.embedding_store import EmbeddingStore
-from sam_backend.engine import Embedding, Floats, Pixels
+from sam_backend.engine import Embedding, Floats
 from sam_backend.joining import Memory
+from sam_backend.pictures import Pixels
 from sam_backend.prompts import Prompt, Target
 from sam_backend.services import Services
 from sam_backend.state import Connection, RefusalRecord, State

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from sam_backend import images, pictures, places
-from sam_backend.engine import Pixels
 from sam_backend.errors import Refusal
 from sam_backend.fetching import Fetcher
 from sam_backend.label_studio import LabelStudioAccess
+from sam_backend.pictures import Pixels
 from sam_backend.places import Places
 from sam_backend.server import create_app
 from sam_backend.services import Services

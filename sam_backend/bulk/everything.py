@@ -21,11 +21,11 @@ from sam_backend.engine import (
     Embedding,
     Engine,
     Floats,
-    Pixels,
     scaled_size,
     upsample,
 )
 from sam_backend.mask import Mask, tight_box
+from sam_backend.pictures import Pixels
 
 Bits = npt.NDArray[np.uint8]
 Level = Literal["all", "whole", "part", "subpart"]

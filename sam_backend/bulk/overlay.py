@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from sam_backend import masks
-from sam_backend.engine import Pixels
 from sam_backend.errors import Refusal
 from sam_backend.mask import Mask
+from sam_backend.pictures import Pixels
 from sam_backend.regions import Result
 from sam_backend.whole_files import replacing
 

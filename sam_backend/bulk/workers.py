@@ -21,7 +21,7 @@ from sam_backend import engines
 from sam_backend.bulk import preview
 from sam_backend.bulk.answers import Answer, Asked, answer_tasks
 from sam_backend.bulk.places import Task
-from sam_backend.scheduling import cores
+from sam_backend.cores import cores
 from sam_backend.services import Services
 from sam_backend.settings import Settings
 
