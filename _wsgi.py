@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sam_backend import serve
+from sam_backend.server import serve
 
 
 def main() -> None:
@@ -16,6 +16,6 @@ def main() -> None:
 if __name__ == "__main__":
     main()
 else:
-    from sam_backend.server import open_app
+    from sam_backend.server.app import open_app
 
     app = open_app()

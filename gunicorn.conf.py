@@ -26,16 +26,16 @@ if os.environ.get("WORKERS", "").strip() not in ("", "1"):
 from prometheus_client.multiprocess import mark_process_dead  # noqa: E402 (the path comes first)
 
 from sam_backend import lines  # noqa: E402
-from sam_backend.overload import threads_for  # noqa: E402
-from sam_backend.startup import checked_settings, welcome  # noqa: E402
-from sam_backend.worker import MOST_WAITING  # noqa: E402
+from sam_backend.server.admission import threads_for  # noqa: E402
+from sam_backend.server.startup import checked_settings, welcome  # noqa: E402
+from sam_backend.server.worker import MOST_WAITING  # noqa: E402
 
 _settings = checked_settings()
 
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
 threads = threads_for(_settings.threads)
-worker_class = "sam_backend.worker.Worker"
+worker_class = "sam_backend.server.worker.Worker"
 worker_connections = threads + 2 * MOST_WAITING
 keepalive = 0  # a connection carries one request
 loglevel = _settings.log_level.lower()

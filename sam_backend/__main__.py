@@ -12,8 +12,8 @@ from sam_backend import __version__
 from sam_backend.errors import Refusal, SettingsError
 
 COMMANDS = {
-    "serve": "sam_backend.serve",
-    "download": "sam_backend.download",
+    "serve": "sam_backend.server.serve",
+    "download": "sam_backend.engines.download",
     "segment_with_prompts": "sam_backend.bulk.segment_with_prompts",
     "segment_everything": "sam_backend.bulk.segment_everything",
     "export_masks": "sam_backend.bulk.export_masks",

@@ -9,7 +9,7 @@ _PACKAGE = Path(__file__).resolve().parent
 _IN_WHEEL = _PACKAGE / "files"  # put there by the build, see pyproject.toml
 
 INSTALLED = _IN_WHEEL.is_dir()
-IMPORTS = _PACKAGE.parent  # the folder that holds the package and the top-level modules
+IMPORTS = _PACKAGE.parent  # the folder that holds the package
 FILES = _IN_WHEEL if INSTALLED else _PACKAGE.parent
 DOWNLOAD = "sam-backend download" if INSTALLED else "./download_models.sh"
 INSTALL_OPENVINO = "pip install --no-deps " + (

@@ -11,24 +11,27 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
 
-from sam_backend import existing, label_config, metrics, next_tasks, sources, stale
-from sam_backend.belief import Belief
+from sam_backend import metrics
+from sam_backend.clicks import existing_masks, label_config
+from sam_backend.clicks.joining import Memory, ended, join, newest_draft
+from sam_backend.clicks.label_config import ImageObject, LabelConfig
+from sam_backend.clicks.objects import Objects
+from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.cores import cores
-from sam_backend.engine import Embedding, Engine
+from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.errors import Refusal
-from sam_backend.fetching import Fetcher
-from sam_backend.images import Images
-from sam_backend.joining import Memory, ended, join, newest_draft
-from sam_backend.label_config import ImageObject, LabelConfig
-from sam_backend.label_studio import LabelStudioAccess
-from sam_backend.latest_clicks import LatestClicks
+from sam_backend.formats.pictures import Pixels
+from sam_backend.images import sources, upcoming_tasks
+from sam_backend.images.fetching import Fetcher
+from sam_backend.images.loader import Images
+from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.trust import Belief
 from sam_backend.lines import LONGEST_ID, shown
-from sam_backend.objects import Objects
-from sam_backend.pictures import Pixels
-from sam_backend.prompts import Prompt, Target
-from sam_backend.scheduling import Schedule, ScheduledEngine
 from sam_backend.settings import Settings
-from sam_backend.state import RefusalRecord, State
+from sam_backend.shared import stale
+from sam_backend.shared.latest_clicks import LatestClicks
+from sam_backend.shared.scheduling import Schedule, ScheduledEngine
+from sam_backend.shared.state import RefusalRecord, State
 
 logger = logging.getLogger("sam_backend")
 
@@ -109,7 +112,7 @@ class Services:
 
     def opened(self, project: str, task: Mapping[str, Any], config: str) -> None:
         """An annotator opened a task: gets its images ready. Returns at once."""
-        if existing.has_masks(task):
+        if existing_masks.has_masks(task):
             masks = f"masks of task {task.get('id')}"
             self.images.prefetcher.ask(masks, lambda: self.objects.read_ahead(task))
         with contextlib.suppress(Refusal):  # a click will say it
@@ -123,10 +126,10 @@ class Services:
         label_studio = self.access.connection(project)
         if not count or not isinstance(task_id, int) or label_studio is None:
             return
-        listing = next_tasks.listing(label_studio, project, task_id, count)
+        listing = upcoming_tasks.listing(label_studio, project, task_id, count)
 
         def ask() -> None:
-            for later in next_tasks.read(self.images.fetcher.fetch(listing).content):
+            for later in upcoming_tasks.read(self.images.fetcher.fetch(listing).content):
                 with contextlib.suppress(Refusal):
                     for image in label_config.parse(config).different_images:
                         source = self._source(project, later, image, None)

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sam_backend import urls
-from sam_backend.addresses import AllowedHosts
 from sam_backend.errors import SettingsError
 from sam_backend.installation import default_model_dir
+from sam_backend.net import urls
+from sam_backend.net.addresses import AllowedHosts
 
 SAM_CHOICES = ("MobileSAM", "SAM", "SAM-B", "SAM-L", "SAM-H", "ONNX", "Transformers")
 ENGINES = ("auto", "onnx", "openvino", "torch")

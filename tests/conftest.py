@@ -12,9 +12,9 @@ import hypothesis
 import pytest
 from flask.testing import FlaskClient
 
-from onnx_sam import OnnxSam
-from sam_backend.engine import Engine
-from sam_backend.server import create_app
+from sam_backend.engines.onnx_engine import OnnxSam
+from sam_backend.engines.protocol import Engine
+from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from sam_backend.settings import Settings
 from tests.fakes import DiscEngine

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sam_backend.engine import LOW_RES_SIDE, MODEL_SIDE, Embedding, Floats, scaled_size
-from sam_backend.pictures import Pixels
+from sam_backend.engines.protocol import LOW_RES_SIDE, MODEL_SIDE, Embedding, Floats, scaled_size
+from sam_backend.formats.pictures import Pixels
 
 BRUSH_LABELS = """<View>
   <Image name="image" value="$image"/>

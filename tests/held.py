@@ -136,7 +136,7 @@ def running(folder: Path, **settings: str) -> Iterator[Held]:
 
 def app() -> object:
     """What gunicorn serves here: the real app."""
-    from sam_backend.server import create_app  # noqa: PLC0415 (in the server's process only)
+    from sam_backend.server.app import create_app  # noqa: PLC0415 (in the server's process only)
 
     folder, engine = Path(os.environ["HELD"]), HeldEngine()
     services = shades.services(folder, engine, os.environ)

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sam_backend.engine import Embedding, Floats
-from sam_backend.pictures import Pixels
+from sam_backend.engines.protocol import Embedding, Floats
+from sam_backend.formats.pictures import Pixels
 from sam_backend.services import Services
 from sam_backend.settings import Settings
 

@@ -18,10 +18,10 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 from sam_backend import __version__
-from sam_backend.parity import scene
+from sam_backend.engines.parity import scene
 from tests.conftest import REPOSITORY, WEIGHTS
 from tests.fakes import SHARED_LABELS, inline, keypoint, request_body, shared_pair
-from tests.test_startup import free_port, running
+from tests.server.test_startup import free_port, running
 
 pytest.importorskip("hatchling")
 
@@ -129,7 +129,7 @@ def test_weights_are_fetched_to_where_they_are_looked_for(installed: Path, tmp_p
 
 
 def test_label_configs_and_the_converter_are_in_it(wheel: Path) -> None:
-    for name in ("sam_backend/files/label_configs/brush.xml", "onnx_converter.py"):
+    for name in ("sam_backend/files/label_configs/brush.xml", "sam_backend/engines/converter.py"):
         assert (ZipPath(wheel) / name).is_file()
 
 

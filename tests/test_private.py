@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from sam_backend.content_index import ContentIndex
-from sam_backend.embedding_store import EmbeddingStore
+from sam_backend.embeddings.content_index import ContentIndex
+from sam_backend.embeddings.store import EmbeddingStore
 from sam_backend.services import Services
-from sam_backend.state import Connection, State
+from sam_backend.shared.state import Connection, State
 from tests.conftest import REPOSITORY
-from tests.test_embedding_store import MB, embedding
+from tests.embeddings.test_store import MB, embedding
 
 STUDIO = Connection("http://studio.example", "f00d")
 
@@ -131,7 +131,7 @@ def test_files_of_another_user_cost_a_line_and_no_mask(public: Path) -> None:
     program = """
         import logging, os, sys
         from pathlib import Path
-        from sam_backend.state import State
+        from sam_backend.shared.state import State
         from tests.test_private import STUDIO, fill
         os.setgroups([]), os.setgid(65534), os.setuid(65534)
         logging.basicConfig(format="%(message)s")

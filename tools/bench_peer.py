@@ -15,7 +15,7 @@ import numpy as np
 from flask import Flask, jsonify, request
 from label_studio_sdk.converter import brush
 
-from advanced_sam import import_torchvision
+from sam_backend.engines.torch_engine import import_torchvision
 
 import_torchvision()
 

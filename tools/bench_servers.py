@@ -22,7 +22,7 @@ import orjson
 import requests
 from PIL import Image
 
-from sam_backend import rle
+from sam_backend.formats import rle
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sam_backend.engine import Floats
-from sam_backend.mask import Mask
+from sam_backend.engines.protocol import Floats
+from sam_backend.formats.mask import Mask
 
 MAX_CLICKS = 10
 

@@ -25,10 +25,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sam_backend.bulk import everything
-from sam_backend.engine import Engine
-from sam_backend.mask import Mask
-from sam_backend.pictures import Pixels
+from sam_backend.clicks import everything
+from sam_backend.engines.protocol import Engine
+from sam_backend.formats.mask import Mask
+from sam_backend.formats.pictures import Pixels
 from tools.click_protocol import iou
 from tools.quality import Target, drawn_targets, served, targets_in
 

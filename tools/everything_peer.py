@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import torch
 
-from advanced_sam import import_torchvision
+from sam_backend.engines.torch_engine import import_torchvision
 
 import_torchvision()
 

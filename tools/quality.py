@@ -24,11 +24,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sam_backend.engine import Embedding, Engine, Floats, upsample
-from sam_backend.engines import check, open_engine, plan
-from sam_backend.mask import Mask
-from sam_backend.pictures import Pixels
-from sam_backend.segmenter import ObjectPrompt, State, segment
+from sam_backend.clicks.segmenter import ObjectPrompt, State, segment
+from sam_backend.engines.choice import check, open_engine, plan
+from sam_backend.engines.protocol import Embedding, Engine, Floats, upsample
+from sam_backend.formats.mask import Mask
+from sam_backend.formats.pictures import Pixels
 from sam_backend.settings import Settings
 from tools.click_protocol import (
     MAX_CLICKS,

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from sam_backend.engine import Engine
-from sam_backend.mask import Mask
-from sam_backend.pictures import Pixels
+from sam_backend.engines.protocol import Engine
+from sam_backend.formats.mask import Mask
+from sam_backend.formats.pictures import Pixels
 from tools.click_protocol import Click
 from tools.quality import Annotation, as_prompt
 

@@ -12,7 +12,7 @@ import orjson
 import requests
 from PIL import Image, ImageDraw
 
-from sam_backend import rle
+from sam_backend.formats import rle
 from tools.bench_servers import Pictures
 
 ANNOTATORS = 8

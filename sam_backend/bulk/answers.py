@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sam_backend import label_config, prompts
-from sam_backend.bulk import everything, stored
-from sam_backend.bulk.everything import Level
-from sam_backend.bulk.stored import StoredObject, Wanted
+from sam_backend.bulk import stored_prompts
+from sam_backend.bulk.stored_prompts import StoredObject, Wanted
+from sam_backend.clicks import everything, label_config, prompts
+from sam_backend.clicks.everything import Level
+from sam_backend.clicks.label_config import ImageObject, LabelConfig
+from sam_backend.clicks.output import Output, Result
+from sam_backend.clicks.prompts import Target
+from sam_backend.clicks.segmenter import segment
 from sam_backend.errors import Refusal
-from sam_backend.label_config import ImageObject, LabelConfig
-from sam_backend.prompts import Target
-from sam_backend.regions import Output, Result
-from sam_backend.segmenter import segment
 from sam_backend.services import Services
 
 logger = logging.getLogger("sam_backend")
@@ -127,7 +127,7 @@ def planned(config_xml: str, task: Task, asked: Asked, model_version: str) -> An
         if isinstance(asked, Proposals):
             has_some = _has_proposals(task, model_version)
             return Answer([] if has_some else [{"id": PROPOSAL, "score": 0.0}])
-        found = stored.results(task, asked, config, model_version)
+        found = stored_prompts.results(task, asked, config, model_version)
         missing = _missing(found, task, asked, model_version)
         return Answer([{"id": each.region_id, "score": 0.0} for each in missing])
     except Refusal as refusal:
@@ -151,8 +151,8 @@ def _masks(
     services: Services, project: str, task: Task, config: LabelConfig, wanted: Wanted
 ) -> Answer:
     """The masks of the objects that a task's own prompts point at."""
-    found = stored.results(task, wanted, config, services.model_version)
-    by_image: dict[tuple[str, int | None], list[stored.Result]] = {}
+    found = stored_prompts.results(task, wanted, config, services.model_version)
+    by_image: dict[tuple[str, int | None], list[stored_prompts.Result]] = {}
     for result in found:
         by_image.setdefault((str(result.get("to_name")), result.get("item_index")), []).append(
             result
@@ -164,8 +164,8 @@ def _masks(
         if not missing:
             continue
         embedding = services.image_embedding(project, task, config.image(to_name), item_index)
-        sized = [stored.with_size(r, embedding.width, embedding.height) for r in members]
-        for each in stored.objects(sized, wanted):
+        sized = [stored_prompts.with_size(r, embedding.width, embedding.height) for r in members]
+        for each in stored_prompts.objects(sized, wanted):
             if each.region_id in missing:
                 try:
                     regions += _mask(services, project, task, config, each)
@@ -175,20 +175,20 @@ def _masks(
 
 
 def _missing(
-    found: Sequence[stored.Result], task: Task, wanted: Wanted, model_version: str
+    found: Sequence[stored_prompts.Result], task: Task, wanted: Wanted, model_version: str
 ) -> list[StoredObject]:
     """The objects that have no mask yet."""
-    there = stored.masked(task, model_version)
+    there = stored_prompts.masked(task, model_version)
     # Which prompts make an object does not depend on the size, so no image is read for it.
-    guessed = [stored.with_size(result, 1, 1) for result in found]
-    return [each for each in stored.objects(guessed, wanted) if each.region_id not in there]
+    guessed = [stored_prompts.with_size(result, 1, 1) for result in found]
+    return [each for each in stored_prompts.objects(guessed, wanted) if each.region_id not in there]
 
 
 def _mask(
     services: Services, project: str, task: Task, config: LabelConfig, each: StoredObject
 ) -> list[Result]:
     target, first = each.target, each.prompts[0]
-    control = stored.output_control(config, target, first.control)
+    control = stored_prompts.output_control(config, target, first.control)
     output = Output.of(config, target, label_config.Wishes(control.name, 1))
     embedding = services.embedding(project, task, config, target)
     prompt = prompts.object_prompt(each.prompts, target)
@@ -232,12 +232,12 @@ def _proposals(
 
 
 def _has_proposals(task: Task, model_version: str) -> bool:
-    return any(id_.startswith(PROPOSAL) for id_ in stored.masked(task, model_version))
+    return any(id_.startswith(PROPOSAL) for id_ in stored_prompts.masked(task, model_version))
 
 
 def _output(config: LabelConfig, target: Target) -> Output:
     """Where proposals go; unlabelled ones too, which a control with labels takes without."""
-    control = stored.output_control(config, target, "")
+    control = stored_prompts.output_control(config, target, "")
     if target.labels:
         return Output.of(config, target, label_config.Wishes(control.name, 1))
     return Output(target, control, None, (), 1)

@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sam_backend import label_config
+from sam_backend.clicks import label_config
+from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.errors import Refusal
 from sam_backend.exports import by_name
 from sam_backend.exports.export import Export, Summary, labels
 from sam_backend.exports.formats import Categories
-from sam_backend.label_config import LabelConfig
+from sam_backend.label_studio.api import StudioApi
 from sam_backend.settings import Settings
-from sam_backend.studio_api import StudioApi
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

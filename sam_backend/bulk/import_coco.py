@@ -11,9 +11,9 @@ from pathlib import Path
 
 import orjson
 
-from sam_backend import label_config
+from sam_backend.clicks import label_config
 from sam_backend.errors import Refusal
-from sam_backend.exports import task_data
+from sam_backend.exports import task_matching
 from sam_backend.exports.coco_file import CocoFile
 from sam_backend.exports.coco_import import Import
 from sam_backend.settings import Settings
@@ -51,9 +51,9 @@ def run(options: argparse.Namespace) -> int:
     tolerance = Settings.from_environment().polygon_tolerance
     coming = Import(CocoFile.read(options.coco), config, options.control, tolerance, report)
     if options.tasks is None:
-        data = task_data.below(options.images, config)
+        data = task_matching.below(options.images, config)
     else:
-        data = task_data.of_tasks(options.tasks, config)
+        data = task_matching.of_tasks(options.tasks, config)
     tasks = 0
     try:
         with replacing(options.out) as file:

@@ -10,11 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sam_backend import masks
+from sam_backend.clicks.output import Result
 from sam_backend.errors import Refusal
-from sam_backend.mask import Mask
-from sam_backend.pictures import Pixels
-from sam_backend.regions import Result
+from sam_backend.formats import mask_reader
+from sam_backend.formats.mask import Mask
+from sam_backend.formats.pictures import Pixels
 from sam_backend.whole_files import replacing
 
 CONTACT_SHEET = "contact-sheet.jpg"
@@ -64,11 +64,11 @@ def mask_of(result: Result, height: int, width: int) -> Mask:
     """The pixels (height, width) that a region covers, as an export paints them; boxes as well."""
     value = result["value"]
     if "width" not in value:
-        return masks.read(value, height, width)
+        return mask_reader.read(value, height, width)
     left, top = value["x"], value["y"]
     right, bottom = left + value["width"], top + value["height"]
     corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
-    return masks.read({"points": corners}, height, width)
+    return mask_reader.read({"points": corners}, height, width)
 
 
 def contact_sheet(folder: Path) -> None:

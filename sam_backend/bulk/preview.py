@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sam_backend import label_config
 from sam_backend.bulk import overlay
 from sam_backend.bulk.answers import Answer
+from sam_backend.clicks import label_config
+from sam_backend.clicks.output import Result
 from sam_backend.errors import Refusal
-from sam_backend.regions import Result
 from sam_backend.services import Services
 
 

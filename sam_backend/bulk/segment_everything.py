@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 
-from sam_backend.bulk import everything, running
+from sam_backend.bulk import prediction_run
 from sam_backend.bulk.answers import Proposals
+from sam_backend.clicks import everything
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    running.add_arguments(parser)
+    prediction_run.add_arguments(parser)
     parser.add_argument("--label", help="of all proposals (default: none, left to the annotator)")
     parser.add_argument("--level", choices=everything.LEVELS, default="all")
     parser.add_argument(
         "--grid",
-        type=running.count,
+        type=prediction_run.count,
         default=everything.GRID,
         metavar="N",
         help="points along each side",
@@ -24,14 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--most",
-        type=running.count,
+        type=prediction_run.count,
         default=everything.MOST,
         metavar="N",
         help="proposals for a picture",
     )
     parser.add_argument(
         "--min-iou",
-        type=running.share,
+        type=prediction_run.share,
         default=everything.MIN_IOU,
         metavar="SHARE",
         help="how sure the model must be of a mask, 0 to 1",
@@ -47,4 +48,4 @@ def run(options: argparse.Namespace) -> int:
         most=options.most,
         min_iou=options.min_iou,
     )
-    return running.run(options, asked)
+    return prediction_run.run(options, asked)

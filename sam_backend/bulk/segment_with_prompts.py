@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from sam_backend.bulk import running
-from sam_backend.bulk.stored import ANNOTATIONS, PREDICTIONS, Wanted
+from sam_backend.bulk import prediction_run
+from sam_backend.bulk.stored_prompts import ANNOTATIONS, PREDICTIONS, Wanted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    running.add_arguments(parser)
+    prediction_run.add_arguments(parser)
     parser.add_argument(
         "--from",
         dest="places",
@@ -24,4 +24,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     wanted = Wanted(tuple(options.places), tuple(options.label), options.model_version)
-    return running.run(options, wanted)
+    return prediction_run.run(options, wanted)

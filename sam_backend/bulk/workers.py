@@ -17,11 +17,11 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from sam_backend import engines
 from sam_backend.bulk import preview
 from sam_backend.bulk.answers import Answer, Asked, answer_tasks
-from sam_backend.bulk.places import Task
+from sam_backend.bulk.task_stores import Task
 from sam_backend.cores import cores
+from sam_backend.engines import choice
 from sam_backend.services import Services
 from sam_backend.settings import Settings
 
@@ -121,9 +121,9 @@ def _work(pipe: Connection, job: Job, threads: int) -> None:
     """Answers tasks until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which closes the pipe
     os.environ["OMP_NUM_THREADS"] = str(threads)  # PyTorch reads it when it is imported
-    chosen = engines.plan(job.settings)
+    chosen = choice.plan(job.settings)
     services = Services(
-        job.settings, chosen.model_version, lambda: engines.open_engine(chosen, threads)
+        job.settings, chosen.model_version, lambda: choice.open_engine(chosen, threads)
     )
     try:
         while True:

@@ -8,7 +8,7 @@ from pathlib import Path
 from sam_backend.exports.arrays import Arrays
 from sam_backend.exports.coco import Coco
 from sam_backend.exports.formats import Categories, Format
-from sam_backend.exports.images import Instances, Labels, Regions, Semantic
+from sam_backend.exports.png import Instances, Labels, Regions, Semantic
 from sam_backend.exports.yolo import Yolo
 
 FORMATS = ("coco", "yolo", "numpy", "regions", "labels", "semantic", "instances")

@@ -14,8 +14,8 @@ import orjson
 
 from sam_backend.exports import coco_rle, outlines
 from sam_backend.exports.formats import Add, Categories, Picture
-from sam_backend.exports.regions import Region
-from sam_backend.mask import Mask, tight_box
+from sam_backend.exports.saved_regions import Region
+from sam_backend.formats.mask import Mask, tight_box
 from sam_backend.whole_files import replacing
 
 

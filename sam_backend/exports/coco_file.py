@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import orjson
 
-from sam_backend import masks
-from sam_backend.drafts import mappings
+from sam_backend.clicks.drafts import mappings
 from sam_backend.errors import Refusal
 from sam_backend.exports import coco_rle
-from sam_backend.mask import Mask
-from sam_backend.masks import Points
-from sam_backend.pictures import MOST_PIXELS
+from sam_backend.formats import mask_reader
+from sam_backend.formats.mask import Mask
+from sam_backend.formats.mask_reader import Points
+from sam_backend.formats.pictures import MOST_PIXELS
 
 CocoImage = Mapping[str, Any]
 CocoAnnotation = Mapping[str, Any]
@@ -80,7 +80,7 @@ def polygons(annotation: CocoAnnotation) -> list[Points] | None:
         return None
     if not isinstance(segmentation, list) or not segmentation:
         raise ValueError("it has no mask")
-    return [masks.places(polygon) for polygon in segmentation]
+    return [mask_reader.places(polygon) for polygon in segmentation]
 
 
 def mask(annotation: CocoAnnotation, height: int, width: int) -> Mask:
@@ -93,7 +93,7 @@ def mask(annotation: CocoAnnotation, height: int, width: int) -> Mask:
     else:
         found = np.zeros((height, width), bool)
         for line in lines:
-            found |= masks.polygon(line, height, width)
+            found |= mask_reader.polygon(line, height, width)
     if not found.any():
         raise ValueError("the mask has no pixel")
     return found

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from sam_backend.clicks.label_config import LabelConfig, Wishes
+from sam_backend.clicks.output import Output, Result
+from sam_backend.clicks.prompts import Target
 from sam_backend.errors import Refusal
 from sam_backend.exports import coco_file
 from sam_backend.exports.coco_file import CocoAnnotation, CocoFile, CocoImage
 from sam_backend.exports.names import SafeNames, safe
-from sam_backend.exports.regions import UNLABELED
-from sam_backend.exports.tasks import Report
-from sam_backend.label_config import LabelConfig, Wishes
-from sam_backend.prompts import Target
-from sam_backend.regions import Output, Result
+from sam_backend.exports.saved_regions import UNLABELED
+from sam_backend.exports.task_file import Report
 
 # A task's data for a picture's file name. ValueError if there is none.
 Data = Callable[[str], Mapping[str, Any]]

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sam_backend.mask import Mask
-from sam_backend.pictures import MOST_PIXELS
+from sam_backend.formats.mask import Mask
+from sam_backend.formats.pictures import MOST_PIXELS
 
 Ints = npt.NDArray[np.int64]
 

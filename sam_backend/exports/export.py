@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sam_backend.exports import regions, tasks
+from sam_backend.clicks.label_config import LabelConfig
+from sam_backend.exports import saved_regions, task_file
 from sam_backend.exports.formats import Add, Format, Picture
 from sam_backend.exports.names import SafeNames, picture, safe
-from sam_backend.exports.regions import Page, Region
-from sam_backend.exports.tasks import Report
-from sam_backend.label_config import LabelConfig
-from sam_backend.pictures import MOST_PIXELS
+from sam_backend.exports.saved_regions import Page, Region
+from sam_backend.exports.task_file import Report
+from sam_backend.formats.pictures import MOST_PIXELS
 
 
 @dataclass
@@ -32,8 +32,10 @@ def labels(path: Path, *, latest: bool) -> set[str]:
     """The labels of all regions with masks."""
     return {
         label
-        for task in tasks.read(path, lambda _line: None)  # reported when it is read again
-        for by_annotation in regions.pages(regions.finished(task, latest=latest)).values()
+        for task in task_file.read(path, lambda _line: None)  # reported when it is read again
+        for by_annotation in saved_regions.pages(
+            saved_regions.finished(task, latest=latest)
+        ).values()
         for found in by_annotation.values()
         for region in found
         for label in region.labels
@@ -53,10 +55,10 @@ class Export:
     def run(self) -> Summary:
         summary = Summary()
         names = SafeNames()
-        for task in tasks.read(self.path, self.report):
-            annotations = regions.finished(task, latest=self.latest)
+        for task in task_file.read(self.path, self.report):
+            annotations = saved_regions.finished(task, latest=self.latest)
             summary.shared += len(annotations) > 1
-            for page, by_annotation in regions.pages(annotations).items():
+            for page, by_annotation in saved_regions.pages(annotations).items():
                 if not 0 < page.height * page.width <= MOST_PIXELS:
                     self._report_all(task, page, by_annotation.values())
                     continue

@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.errors import Refusal
-from sam_backend.exports.regions import UNLABELED, Page, Region
-from sam_backend.label_config import LabelConfig
-from sam_backend.mask import Mask
+from sam_backend.exports.saved_regions import UNLABELED, Page, Region
+from sam_backend.formats.mask import Mask
 
 Add = Callable[[Region, Mask], None]  # a mask with at least one pixel
 

@@ -9,9 +9,9 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from sam_backend.exports.regions import Page
-from sam_backend.label_config import LabelConfig
-from sam_backend.sources import LOCAL_FILES_PATH
+from sam_backend.clicks.label_config import LabelConfig
+from sam_backend.exports.saved_regions import Page
+from sam_backend.images.sources import LOCAL_FILES_PATH
 
 _UPLOADS = "/data/upload/"
 _PICTURE = re.compile(r"\.(jpe?g|png|webp|bmp|gif|tiff?|avif)\b|^data:image/", re.IGNORECASE)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sam_backend.mask import Mask, tight_box
+from sam_backend.formats.mask import Mask, tight_box
 
 Ints = npt.NDArray[np.int64]
 Polygon = Ints  # (N, 2) x, y of pixels' corners, clockwise as seen; the first is not repeated

@@ -11,8 +11,8 @@ import orjson
 from sam_backend.exports import outlines
 from sam_backend.exports.formats import Add, Categories, Picture
 from sam_backend.exports.names import SafeNames
-from sam_backend.exports.regions import Region
-from sam_backend.mask import Mask
+from sam_backend.exports.saved_regions import Region
+from sam_backend.formats.mask import Mask
 from sam_backend.whole_files import replacing
 
 

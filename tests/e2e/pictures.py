@@ -7,7 +7,7 @@ from enum import Enum
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from sam_backend.mask import Mask
+from sam_backend.formats.mask import Mask
 
 WIDTH, HEIGHT = 640, 426
 

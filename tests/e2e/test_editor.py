@@ -12,7 +12,7 @@ from label_studio_sdk.converter.brush import decode_rle
 from PIL import Image
 from playwright.sync_api import expect
 
-from sam_backend.mask import Mask
+from sam_backend.formats.mask import Mask
 from tests.e2e.conftest import BackEnd, MakeProject, Project
 from tests.e2e.editor import KEYPOINT, RECTANGLE, Editor
 from tests.e2e.pictures import Shape, iou

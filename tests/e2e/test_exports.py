@@ -19,8 +19,8 @@ from PIL import Image
 from pycocotools import mask as coco_masks
 from pycocotools.coco import COCO
 
-from sam_backend import rle, shapes
-from sam_backend.mask import Mask
+from sam_backend.formats import mask_writer, rle
+from sam_backend.formats.mask import Mask
 from tests.e2e.conftest import REPOSITORY, BackEnd, MakeProject, Project
 from tests.e2e.editor import KEYPOINT, Editor
 from tests.e2e.pictures import HEIGHT, WIDTH, Shape, iou
@@ -164,7 +164,7 @@ def test_polygons_are_those_of_label_studios_coco(
     studio: LabelStudio, make_project: MakeProject, back_end: BackEnd, run: Run, tmp_path: Path
 ) -> None:
     project = make_project("polygon_labels", back_end)
-    outlines = shapes.polygons(Shape.DISC.mask() | Shape.PLATE.mask(), 1.0)
+    outlines = mask_writer.polygons(Shape.DISC.mask() | Shape.PLATE.mask(), 1.0)
     assert len(outlines) == 2
     results = [
         region(name, "outline", "polygonlabels", value, "Animal")

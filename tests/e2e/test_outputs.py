@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import expect
 
-from sam_backend.mask import Mask
+from sam_backend.formats.mask import Mask
 from tests.e2e.conftest import BackEnd, MakeProject
 from tests.e2e.editor import KEYPOINT, Editor
 from tests.e2e.pictures import HEIGHT, WIDTH, Shape, iou

@@ -12,7 +12,7 @@ import hypothesis
 import pytest
 from flask import Flask
 
-from sam_backend.server import create_app
+from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from sam_backend.settings import Settings
 from tests.fakes import DiscEngine

@@ -13,7 +13,7 @@ from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam_backend import label_config
+from sam_backend.clicks import label_config
 from sam_backend.errors import Refusal
 from tests import fakes
 from tests.fuzz.conftest import tries

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam_backend import bodies, rle
-from sam_backend.objects import Objects
+from sam_backend.clicks.objects import Objects
+from sam_backend.formats import bodies, rle
 from tests.fakes import inline, picture
 from tests.fuzz.conftest import tries
 

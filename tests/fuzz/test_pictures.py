@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sam_backend import pictures
 from sam_backend.errors import Refusal
+from sam_backend.formats import pictures
 from tests.fakes import picture
 from tests.fuzz.conftest import FACTOR
 

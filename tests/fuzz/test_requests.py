@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from schemathesis import checks as known
 from schemathesis.core.result import Ok
 
-from sam_backend import rle
+from sam_backend.formats import rle
 from tests import fakes
 from tests.fuzz import junk
 from tests.fuzz.conftest import tries

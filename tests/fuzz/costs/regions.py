@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sam_backend import rle
+from sam_backend.formats import rle
 from tests import fakes
 from tests.fuzz.costs.family import (
     SIZE,

@@ -1,0 +1,214 @@
+"""A run over many tasks: its options, its progress, and its summary. Both commands share it."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import math
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sam_backend.bulk import overlay
+from sam_backend.bulk.answers import Answer, Asked, planned
+from sam_backend.bulk.progress import progress
+from sam_backend.bulk.task_stores import (
+    FileTasks,
+    Output,
+    ProjectTasks,
+    Task,
+    Tasks,
+    ToFile,
+    ToLabelStudio,
+)
+from sam_backend.bulk.workers import Job, Workers
+from sam_backend.engines import choice
+from sam_backend.errors import Refusal
+from sam_backend.label_studio.api import StudioApi
+from sam_backend.settings import Settings
+
+DONE, FAILED = 0, 1  # exit statuses; one that cannot begin is the caller's
+_MOST_REFUSED = 5  # predictions in a row that Label Studio does not take: it is down, or too old
+_NAMED = 8  # tasks named for each reason
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    tasks = parser.add_mutually_exclusive_group(required=True)
+    tasks.add_argument("--project", type=int, metavar="N", help="the tasks of a project")
+    tasks.add_argument("--tasks", type=Path, metavar="FILE", help="tasks, exported as JSON")
+    parser.add_argument("--config", type=Path, metavar="XML", help="label config, with --tasks")
+    parser.add_argument("--task-ids", type=int, nargs="+", default=[], metavar="ID")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="a file to import, instead of Label Studio"
+    )
+    parser.add_argument(
+        "--predictions-only",
+        action="store_true",
+        help="with --tasks: write predictions for tasks that Label Studio has, not whole tasks",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done")
+    parser.add_argument("--workers", type=count, default=1, metavar="N", help="processes")
+    parser.add_argument(
+        "--devices", nargs="+", metavar="DEVICE", help="for the workers in turn, e.g. cuda:0 cuda:1"
+    )
+    parser.add_argument("--preview", type=Path, metavar="DIR", help="write pictures of the masks")
+
+
+@dataclass
+class _Tally:
+    """What became of the tasks."""
+
+    regions: int = 0
+    masked: int = 0
+    before: int = 0  # done by an earlier run
+    nothing: int = 0
+    failed: int = 0
+    reasons: dict[str, list[str]] = field(default_factory=dict)  # and the tasks' names
+
+    @property
+    def done(self) -> int:
+        return self.masked + self.before + self.nothing + self.failed
+
+    def add(self, task: Task, key: str, answer: Answer) -> None:
+        for reason in answer.failures:
+            self.reasons.setdefault(reason, []).append(str(task.get("id", f"no. {key}")))
+        self.regions += len({str(region["id"]) for region in answer.regions})
+        if answer.failures:
+            self.failed += 1
+        elif answer.regions:
+            self.masked += 1
+        else:
+            self.nothing += 1
+
+    def report(self, verb: str) -> str:
+        parts = [f"{self.done} tasks: {self.masked} {verb}"]
+        parts += [f"{self.before} done before"] if self.before else []
+        parts += [f"{self.nothing} with nothing to do"] if self.nothing else []
+        parts += [f"{self.failed} failed, at least in part"] if self.failed else []
+        lines = [f"{', '.join(parts)}; {self.regions} regions"]
+        for reason, names in sorted(self.reasons.items(), key=lambda item: -len(item[1])):
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            lines.append(f"  {reason} (task {', '.join(names[:_NAMED])}{more})")
+        return "\n".join(lines)
+
+
+def run(options: argparse.Namespace, asked: Asked) -> int:
+    """Does it, and says how it went; the exit status. A Refusal means that nothing was begun."""
+    settings = Settings.from_environment()
+    devices = options.devices or [settings.device]
+    for device in devices:
+        checked = Settings.from_environment({**os.environ, "DEVICE": device})
+        choice.check(choice.plan(checked))
+    chosen = choice.plan(settings)
+    tasks = _tasks(options, settings)
+    if options.dry_run:
+        return _dry_run(tasks, asked, chosen.model_version)
+    if options.preview is not None:
+        _make_folder(options.preview)
+    output = _output(options, settings, tasks, asked, chosen.model_version)
+    job = Job(settings, tasks.project, tasks.config_xml, asked, options.preview)
+    workers = Workers(job, options.workers, devices)
+    tally = _work(tasks, output, workers, chosen.model_version)
+    if options.preview is not None:
+        overlay.contact_sheet(options.preview)
+    print(tally.report("with masks"))
+    return FAILED if tally.failed else DONE
+
+
+def _work(tasks: Tasks, output: Output, workers: Workers, model_version: str) -> _Tally:
+    tally, refused = _Tally(), 0
+    shown = progress(len(tasks))
+
+    def waiting() -> Iterator[tuple[str, Task]]:
+        for key, task in tasks:
+            if output.has(key):
+                tally.before += 1
+                shown.initial += 1  # an earlier run's tasks say nothing about the rate
+                shown.update()
+            else:
+                yield key, task
+
+    answers = workers.answers(waiting())
+    try:
+        for key, task, answer in answers:
+            prediction = answer.prediction(model_version)
+            try:
+                output.put(key, task, prediction, complete=not answer.failures)
+                refused = 0
+            except Refusal as refusal:
+                refused += 1
+                answer = Answer([], (*answer.failures, str(refusal)))  # noqa: PLW2901
+            tally.add(task, key, answer)
+            shown.update()
+            if refused == _MOST_REFUSED:
+                print("\nLabel Studio takes no predictions: stopped early", file=sys.stderr)
+                break
+    finally:
+        answers.close()  # type: ignore[attr-defined]  # a generator: it ends the processes
+        shown.close()
+    output.finish(tasks, complete=not tally.failed)
+    return tally
+
+
+def _dry_run(tasks: Tasks, asked: Asked, model_version: str) -> int:
+    tally = _Tally()
+    for key, task in tasks:
+        answer = planned(tasks.config_xml, task, asked, model_version)
+        tally.add(task, key, answer)
+    print(tally.report("would get masks"))
+    return FAILED if tally.failed else DONE
+
+
+def _tasks(options: argparse.Namespace, settings: Settings) -> Tasks:
+    if options.tasks is None:
+        return ProjectTasks(StudioApi(settings), options.project, options.task_ids)
+    if options.config is None:
+        raise Refusal("config", "--tasks needs --config: the project's label config in a file")
+    try:
+        config = options.config.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refusal("config", f"{options.config} cannot be read: {error}") from None
+    return FileTasks(options.tasks, config, options.task_ids)
+
+
+def _output(
+    options: argparse.Namespace, settings: Settings, tasks: Tasks, asked: Asked, version: str
+) -> Output:
+    if options.output is None:
+        if options.tasks is not None:
+            raise Refusal("output", "--tasks needs --output: a file to import into Label Studio")
+        return ToLabelStudio(StudioApi(settings))
+    # What makes two runs the same one, so that the second may go on with the first.
+    parts = [tasks.project, tasks.config_xml, repr(asked), version, repr(options.task_ids)]
+    digest = hashlib.sha256("\n".join(parts).encode())
+    if options.tasks is not None:
+        digest.update(options.tasks.read_bytes())
+    only = options.predictions_only or options.tasks is None
+    return ToFile(options.output, digest.hexdigest(), predictions_only=only)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal("output", f"{folder} cannot be made: {error.strerror}") from None
+
+
+def count(text: str) -> int:
+    """An option that is a number of things."""
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 1000")
+    return int(text)
+
+
+def share(text: str) -> float:
+    """An option from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return number

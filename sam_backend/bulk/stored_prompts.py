@@ -1,0 +1,234 @@
+"""The prompts that tasks hold already: of people, of a detector, or in their data. Pure.
+
+Each rectangle is an object. A keypoint in a rectangle of its label refines that one (the smallest
+such), another positive keypoint is an object of its own, and a negative one cuts the object of the
+nearest positive keypoint.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sam_backend.clicks import prompts
+from sam_backend.clicks.label_config import Control, LabelConfig
+from sam_backend.clicks.prompts import Prompt, Target
+from sam_backend.errors import Refusal
+
+ANNOTATIONS, PREDICTIONS = "annotations", "predictions"
+
+Result = Mapping[str, Any]
+Task = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which of a task's prompts are meant."""
+
+    places: tuple[str, ...] = (ANNOTATIONS, PREDICTIONS)  # or names of data fields
+    labels: tuple[str, ...] = ()  # none: all
+    prediction_version: str | None = None  # of the model that predicted them; None: the newest
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """The prompts of one object, the first of which names its region."""
+
+    target: Target
+    prompts: tuple[Prompt, ...]
+
+    @property
+    def region_id(self) -> str:
+        return prompts.mask_id(self.prompts[0].id)
+
+
+def results(task: Task, wanted: Wanted, config: LabelConfig, own_version: str) -> list[Result]:
+    """The results with prompts in a task; a region that is in several places counts once.
+
+    Of several annotations, the ground truth is read, else the one that was saved last; of several
+    predictions, the newest that is not of this back end.
+    """
+    found: dict[tuple[str, str], Result] = {}
+    for place in wanted.places:
+        if place == ANNOTATIONS:
+            part = _results(_annotation(task))
+        elif place == PREDICTIONS:
+            part = _results(_prediction(task, wanted.prediction_version, own_version))
+        else:
+            part = _field_results(task, place, config)
+        for result in part:
+            found.setdefault((str(result.get("id")), str(result.get("type"))), result)
+    prompt_ids = {id_ for (id_, _), result in found.items() if _is_prompt(result)}
+    return [
+        result
+        for (id_, kind), result in found.items()
+        if id_ in prompt_ids and (kind == "labels" or _is_prompt(result))
+    ]
+
+
+def masked(task: Task, own_version: str) -> frozenset[str]:
+    """The ids of regions that a task has already, predicted by this back end or accepted.
+
+    Parts of one mask are named a, a.2, a.3, …: the first one stands for all.
+    """
+    own = [p for p in _dicts(task.get("predictions")) if p.get("model_version") == own_version]
+    holders = [*own, *_dicts(task.get("annotations"))]
+    return frozenset(str(result.get("id")) for holder in holders for result in _results(holder))
+
+
+def with_size(result: Result, width: int, height: int) -> Result:
+    """The result as the editor would have written it: detectors leave the image's size out.
+
+    What data fields give in pixels becomes percent.
+    """
+    sized = {"original_width": width, "original_height": height, **result}
+    pixels = sized.pop("pixels", None)
+    if pixels is None:
+        return sized
+    scale = 100 / width, 100 / height
+    place = {key: number * scale[key in ("y", "height")] for key, number in pixels.items()}
+    return {**sized, "value": {**sized["value"], **place}}
+
+
+def objects(found: Sequence[Result], wanted: Wanted) -> list[StoredObject]:
+    """The objects that results with sizes point at, those of the wanted labels."""
+    return [
+        StoredObject(target, group)
+        for target, members in prompts.read(found).items()
+        if not wanted.labels or set(target.labels) & set(wanted.labels)
+        for group in _groups(members)
+    ]
+
+
+def output_control(config: LabelConfig, target: Target, prompt_control: str) -> Control:
+    """Where an object's mask goes: never back to the control that its prompt came from.
+
+    The first one for masks; for tight boxes only where there is no other.
+    """
+    named = config.wishes(prompt_control, {}).output
+    if named is not None:
+        return config.output_for(target.to_name, named)
+    others = [
+        control
+        for control in config.controls
+        if control.can_hold_masks_of(target.to_name) and control.name != prompt_control
+    ]
+    if not others:
+        raise Refusal(
+            "config",
+            f"no control on image {target.to_name!r} can hold a mask of what is in "
+            f"{prompt_control!r}: add <BrushLabels> or <Brush> to the label config",
+        )
+    return min(others, key=lambda control: control.tag.startswith("Rectangle"))
+
+
+def _is_prompt(result: Result) -> bool:
+    """An accepted mask is saved under its prompt's type too, with its own geometry."""
+    value = result.get("value")
+    if result.get("type") not in prompts.PROMPT_TYPES or not isinstance(value, Mapping):
+        return False
+    return "pixels" in result or ("x" in value and "rle" not in value)
+
+
+def _groups(members: Sequence[Prompt]) -> Iterator[tuple[Prompt, ...]]:
+    rectangles = [prompt for prompt in members if prompt.is_rectangle]
+    groups = {prompt.id: [prompt] for prompt in rectangles}
+    free = []
+    for keypoint in (prompt for prompt in members if not prompt.is_rectangle):
+        around = [r for r in rectangles if prompts.distance(keypoint, r) == 0]
+        if around:
+            groups[min(around, key=lambda r: r.width * r.height).id].append(keypoint)
+        else:
+            free.append(keypoint)
+    positive = [keypoint for keypoint in free if keypoint.is_positive]
+    groups |= {keypoint.id: [keypoint] for keypoint in positive}
+    for keypoint in free:
+        if not keypoint.is_positive and positive:
+            nearest = min(positive, key=lambda p: math.hypot(p.x - keypoint.x, p.y - keypoint.y))
+            groups[nearest.id].append(keypoint)
+    return (tuple(group) for group in groups.values())
+
+
+def _annotation(task: Task) -> Mapping[str, Any]:
+    usable = [a for a in _dicts(task.get(ANNOTATIONS)) if not a.get("was_cancelled")]
+    return max(usable, key=_standing, default={})
+
+
+def _standing(annotation: Mapping[str, Any]) -> tuple[bool, str, float]:
+    number = annotation.get("id")
+    return (
+        bool(annotation.get("ground_truth")),
+        str(annotation.get("updated_at") or ""),
+        number if isinstance(number, int) else 0,
+    )
+
+
+def _prediction(task: Task, version: str | None, own_version: str) -> Mapping[str, Any]:
+    usable = [
+        prediction
+        for prediction in _dicts(task.get(PREDICTIONS))
+        if prediction.get("model_version") != own_version
+        and version in (None, prediction.get("model_version"))
+    ]
+    return max(usable, key=_standing, default={})
+
+
+def _results(holder: Mapping[str, Any]) -> list[Result]:
+    return _dicts(holder.get("result"))
+
+
+def _dicts(value: object) -> list[Mapping[str, Any]]:
+    # An export without details lists predictions by their numbers.
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def _field_results(task: Task, field: str, config: LabelConfig) -> list[Result]:
+    """A data field's boxes and points as results on the config's first image."""
+    data = task.get("data")
+    entries = data.get(field) if isinstance(data, Mapping) else None
+    if entries is None:
+        return []
+    if not config.images:
+        raise Refusal("config", "the label config has no <Image>")
+    if not isinstance(entries, list):
+        raise Refusal("prompt", f"the data field {field!r} is not a list of boxes and points")
+    return [
+        _field_result(field, number, entry, config.images[0].name)
+        for number, entry in enumerate(entries)
+    ]
+
+
+def _field_result(field: str, number: int, entry: object, to_name: str) -> Result:
+    """One of {"x", "y", "width", "height"} in percent, {"box": [x0, y0, x1, y1]} or
+    {"point": [x, y], "positive": …} in pixels; each with an optional "label".
+    """
+    result: dict[str, Any] = {
+        "id": f"{field}-{number}",
+        "to_name": to_name,
+        "from_name": field,
+        "type": "rectangle",
+    }
+    given = entry if isinstance(entry, Mapping) else {}
+    value: dict[str, Any] = {}
+    try:
+        if "box" in given:
+            x0, y0, x1, y1 = map(float, given["box"])
+            result["pixels"] = {"x": x0, "y": y0, "width": x1 - x0, "height": y1 - y0}
+        elif "point" in given:
+            x, y = map(float, given["point"])
+            result |= {"type": "keypoint", "is_positive": given.get("positive") is not False}
+            result["pixels"] = {"x": x, "y": y}
+        else:
+            value = {key: float(given[key]) for key in ("x", "y", "width", "height")}
+    except (TypeError, ValueError, KeyError):
+        raise Refusal(
+            "prompt",
+            f"entry {number + 1} of the data field {field!r} is none of "
+            '{"x", "y", "width", "height"} in percent, {"box": [x0, y0, x1, y1]} in pixels and '
+            '{"point": [x, y]} in pixels',
+        ) from None
+    if given.get("label") is not None:
+        value["labels"] = [str(given["label"])]
+    return {**result, "value": value}

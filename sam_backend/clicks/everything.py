@@ -1,0 +1,279 @@
+"""Everything in a picture, without anybody pointing: a grid of points, and what is worth keeping.
+
+The grid is decoded from coarse to fine. Where the smallest mask at a point is sure, the other
+points in it would bring the same masks again: they are left out. Scores, stability and overlaps
+are taken on low-res masks, and only what is proposed in the end is scaled up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sam_backend.engines.protocol import (
+    LOW_RES_SIDE,
+    MODEL_SIDE,
+    Embedding,
+    Engine,
+    Floats,
+    scaled_size,
+    upsample,
+)
+from sam_backend.formats.mask import Mask, tight_box
+from sam_backend.formats.pictures import Pixels
+
+Bits = npt.NDArray[np.uint8]
+Level = Literal["all", "whole", "part", "subpart"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+
+GRID = 32  # points along each side
+MOST = 100  # proposals for a picture
+MIN_IOU = 0.7  # what the model thinks of a mask
+MIN_STABILITY = 0.85  # how little the mask depends on the threshold
+STEP = 1.0  # by which the threshold is moved, for that; logits
+SAME_BOX, SAME_MASK = 0.7, 0.8  # intersections over union from which on a proposal is a duplicate
+SPECK = 16  # low-res pixels: proposals below this are dropped,
+SPECK_SHARE = 0.01  # … and parts and holes of one below this share of it
+# Where the smallest mask at a point is as sure as this, there is nothing smaller to look for;
+# unless it is a large share of the picture.
+SETTLED_IOU, SETTLED_STABILITY, SETTLED_SHARE = 0.85, 0.92, 0.1
+
+_SMALLEST = 1
+_TOKENS: dict[str, tuple[int, ...]] = {
+    "all": (1, 2, 3),
+    "subpart": (1,),
+    "part": (2,),
+    "whole": (3,),
+}
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A mask at the picture's size and its score, 0 to 1."""
+
+    mask: Mask  # (H, W)
+    score: float
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    score: float
+    bits: Bits  # its pixels in the picture's low-res frame, packed
+    area: int  # low-res pixels
+    box: tuple[int, int, int, int]  # x0, y0, x1, y1 of that, ends outside
+    logits: npt.NDArray[np.float16]  # low-res, of the view that it was seen in
+    view: _View
+
+
+@dataclass(frozen=True)
+class _View:
+    """The picture, or a crop of it: where it lies, and what the encoder made of it."""
+
+    embedding: Embedding
+    left: int
+    top: int
+
+    @property
+    def used(self) -> tuple[int, int]:
+        """Rows and columns of the low-res square that hold image."""
+        size = np.array(scaled_size(self.embedding.height, self.embedding.width))
+        rows, columns = np.ceil(size * LOW_RES_SIDE / MODEL_SIDE).astype(int)
+        return int(rows), int(columns)
+
+
+def proposals(
+    engine: Engine,
+    embedding: Embedding,
+    *,
+    level: Level = "all",
+    grid: int = GRID,
+    min_iou: float = MIN_IOU,
+    most: int = MOST,
+    crops: int = 0,
+    pixels: Callable[[], Pixels] | None = None,
+) -> Iterator[Proposal]:
+    """The masks of what is in a picture, best first; scaled up as they are asked for.
+
+    `crops` layers look at parts of the picture, of which the first has 2 x 2, the next 4 x 4, with
+    half as many points a side in each layer; they need the picture itself.
+    """
+    whole = _View(embedding, 0, 0)
+    found = _candidates(engine, whole, whole, grid, level, min_iou)
+    if crops and pixels is not None:
+        picture = pixels()
+        for layer in range(1, crops + 1):
+            for top, left, part in _crops(picture, 2**layer):
+                view = _View(engine.encode(part), left, top)
+                points = max(1, grid // 2**layer)
+                found += _candidates(engine, view, whole, points, level, min_iou)
+    for candidate in _without_duplicates(found, most):
+        mask = _full_size(candidate, embedding)
+        if mask.any():
+            yield Proposal(mask, candidate.score)
+
+
+def _candidates(
+    engine: Engine, view: _View, whole: _View, grid: int, level: Level, min_iou: float
+) -> list[_Candidate]:
+    """What the grid's points bring, good enough and no specks."""
+    rows, columns = view.used
+    settled = np.zeros((rows, columns), bool)
+    found = []
+    for x, y in _coarse_to_fine(grid):
+        if settled[int(y * rows), int(x * columns)]:
+            continue
+        point = np.array([[x * view.embedding.width, y * view.embedding.height]], np.float32)
+        logits, scores = engine.decode(view.embedding, point, np.ones(1, np.float32))
+        used = logits[:, :rows, :columns]
+        for token in _TOKENS[level]:
+            stability, area = _stability(used[token])
+            if scores[token] >= min_iou and stability >= MIN_STABILITY and area >= SPECK:
+                score = float(min(1.0, scores[token]) * stability)
+                candidate = _candidate(used[token], score, view, whole)
+                if candidate is not None:
+                    found.append(candidate)
+        stability, area = _stability(used[_SMALLEST])
+        if (
+            scores[_SMALLEST] >= SETTLED_IOU
+            and stability >= SETTLED_STABILITY
+            and area < SETTLED_SHARE * settled.size
+        ):
+            settled |= used[_SMALLEST] > 0
+    return found
+
+
+def _stability(logits: Floats) -> tuple[float, int]:
+    """How little a mask changes when the threshold is moved, 0 to 1, and its area without doubt."""
+    inner, outer = int((logits > STEP).sum()), int((logits > -STEP).sum())
+    return inner / max(1, outer), inner
+
+
+def _coarse_to_fine(grid: int) -> Iterator[tuple[float, float]]:
+    """The middles of the grid's cells as fractions of the picture, far apart ones first."""
+    step = 4
+    given: set[tuple[int, int]] = set()
+    while step:
+        for row in range(step // 2, grid, step):
+            for column in range(step // 2, grid, step):
+                if (row, column) not in given:
+                    given.add((row, column))
+                    yield (column + 0.5) / grid, (row + 0.5) / grid
+        step //= 2
+    for row in range(grid):
+        for column in range(grid):
+            if (row, column) not in given:
+                yield (column + 0.5) / grid, (row + 0.5) / grid
+
+
+def _candidate(seen: Floats, score: float, view: _View, whole: _View) -> _Candidate | None:
+    mask = seen > 0
+    if view is not whole:
+        if _is_cut(mask, view, whole):
+            return None
+        mask = _in_whole(mask, view, whole)
+    box = tight_box(mask)
+    if box is None:
+        return None
+    bits, area = np.packbits(mask), int(np.count_nonzero(mask))
+    return _Candidate(score, bits, area, box, seen.astype(np.float16), view)
+
+
+def _without_duplicates(found: list[_Candidate], most: int) -> Iterator[_Candidate]:
+    """The best, none much like a better one in box or mask."""
+    if not found:
+        return
+    boxes = np.array([candidate.box for candidate in found], np.float32)
+    bits = np.array([candidate.bits for candidate in found])
+    areas = np.array([candidate.area for candidate in found])
+    kept: list[int] = []
+    for index in np.argsort([-candidate.score for candidate in found], kind="stable"):
+        if len(kept) == most:
+            return
+        near = np.array(kept, int)
+        boxed = _overlap(boxes[index], boxes[near])
+        if (boxed > SAME_BOX).any():
+            continue
+        near = near[boxed > 0]
+        shared = np.bitwise_count(bits[near] & bits[index]).sum(axis=1, dtype=np.int64)
+        if (shared > SAME_MASK * (areas[near] + areas[index] - shared)).any():
+            continue
+        kept.append(int(index))
+        yield found[index]
+
+
+def _overlap(box: Floats, others: Floats) -> Floats:
+    """Intersections over union (N,) of a box (4,) with others (N, 4)."""
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    shared = np.clip(sides, 0, None).prod(axis=1)
+    areas = (others[:, 2:] - others[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
+    overlap: Floats = shared / (areas - shared)
+    return overlap
+
+
+def _full_size(candidate: _Candidate, embedding: Embedding) -> Mask:
+    """The mask at the picture's size (H, W), without specks and pinholes."""
+    view = candidate.view
+    rows, columns = view.used
+    logits = np.full((LOW_RES_SIDE, LOW_RES_SIDE), -10, np.float32)
+    logits[:rows, :columns] = _cleaned(candidate.logits.astype(np.float32))
+    seen = upsample(logits, view.embedding.height, view.embedding.width) > 0
+    mask = np.zeros((embedding.height, embedding.width), bool)
+    mask[view.top : view.top + seen.shape[0], view.left : view.left + seen.shape[1]] = seen
+    return mask
+
+
+def _cleaned(logits: Floats) -> Floats:
+    """Without parts and holes that are a small share of the mask."""
+    tiny = SPECK_SHARE * np.count_nonzero(logits > 0)
+    for inside in (True, False):
+        side = (logits > 0) == inside
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(side.astype(np.uint8))
+        small = stats[:, cv2.CC_STAT_AREA] < tiny
+        small[0] = False  # all that is not on this side
+        logits[small[labels]] = -STEP if inside else STEP
+    return logits
+
+
+def _crops(picture: Pixels, count: int) -> Iterator[tuple[int, int, Pixels]]:
+    """Top, left and pixels of count x count parts, which overlap by a third of their size."""
+    height, width = picture.shape[:2]
+    rows, columns = (_windows(length, count) for length in (height, width))
+    for top, bottom in rows:
+        for left, right in columns:
+            yield top, left, np.ascontiguousarray(picture[top:bottom, left:right])
+
+
+def _windows(length: int, count: int) -> list[tuple[int, int]]:
+    size = min(length, -(-3 * length // (2 * count + 1)))
+    starts = np.linspace(0, length - size, count).astype(int)
+    return [(int(start), int(start) + size) for start in starts]
+
+
+def _is_cut(mask: Mask, view: _View, whole: _View) -> bool:
+    """Whether a crop's edge, where the picture goes on, cuts through the mask."""
+    right = view.left + view.embedding.width < whole.embedding.width
+    bottom = view.top + view.embedding.height < whole.embedding.height
+    return bool(
+        (view.left > 0 and mask[:, 0].any())
+        or (view.top > 0 and mask[0].any())
+        or (right and mask[:, -1].any())
+        or (bottom and mask[-1].any())
+    )
+
+
+def _in_whole(mask: Mask, view: _View, whole: _View) -> Mask:
+    """A crop's low-res mask in the low-res frame of the picture."""
+    rows, columns = whole.used
+    down, across = rows / whole.embedding.height, columns / whole.embedding.width
+    top, left = round(view.top * down), round(view.left * across)
+    height = max(1, min(rows - top, round(view.embedding.height * down)))
+    width = max(1, min(columns - left, round(view.embedding.width * across)))
+    small = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    placed = np.zeros((rows, columns), bool)
+    placed[top : top + height, left : left + width] = small > 0.5
+    return placed

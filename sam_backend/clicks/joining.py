@@ -1,0 +1,136 @@
+"""Which earlier prompts belong to the ones that the editor just sent.
+
+The editor sends keypoints and rectangles of one object apart: a context holds all live prompts of
+one kind, never the other kind. It does not say either when a mask was accepted or rejected, which
+ends an object and deletes its prompts. So what was seen earlier is joined only where every sign
+says that it is still there; a stale prompt in the next object is worse than not joining.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any
+
+from sam_backend.clicks import drafts as drafts_of_task
+from sam_backend.clicks.drafts import name
+from sam_backend.clicks.prompts import PROMPT_TYPES, Prompt, distance, mask_id
+
+# The editor saves a draft 5 s after the last change, at worst 10 s after it. Until then nothing
+# but the memory knows a prompt; from then on a prompt that lives is in the draft.
+DRAFT_DELAY_S = 12.0
+# A click to extend a rectangle's mask may lie a little outside of it, percent of the image.
+MARGIN = 2.0
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The newest draft of whoever clicks: which version it is, and what it holds."""
+
+    version: str
+    prompt_ids: frozenset[str]
+    mask_ids: frozenset[str]
+
+
+class Trust(IntEnum):
+    """Whether prompts stay until the annotator accepts, or go with each answer (auto-accept).
+
+    Auto-accept cannot be seen, only suspected: prompts go away without a word, as they do when a
+    mask is accepted or rejected by hand. So each such end costs a step, and what shows that prompts
+    stay gives all of them back.
+    """
+
+    SUSPECT = 0
+    NEUTRAL = 1
+    PROVEN = 4
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the last request for one task and target left behind."""
+
+    prompts: tuple[Prompt, ...] = ()  # those that were joined first
+    draft: str = ""  # version of the draft then
+    seen: float = 0.0  # when, in seconds since the epoch
+    trust: int = Trust.NEUTRAL
+
+
+def newest_draft(drafts: object) -> Draft:
+    """The state of the draft that was saved last."""
+    newest = drafts_of_task.newest(drafts)
+    if newest is None:
+        return Draft("", frozenset(), frozenset())
+    regions = drafts_of_task.results(newest)
+    masks = frozenset(name(r.get("id")) for r in regions if not _is_prompt(r))
+    # A mask of a config with several label controls is saved once per control, under each type.
+    prompts = frozenset(name(r.get("id")) for r in regions if _is_prompt(r))
+    return Draft(
+        f"{name(newest.get('id'))}@{name(newest.get('updated_at'))}", prompts - masks, masks
+    )
+
+
+def join(
+    context: Sequence[Prompt], memory: Memory, draft: Draft, now: float
+) -> tuple[tuple[Prompt, ...], Memory]:
+    """The prompts that the annotator sees on this object or these objects, and the new memory."""
+    ids = {prompt.id for prompt in context}
+    kinds = {prompt.is_rectangle for prompt in context}
+    same_kind = [p for p in memory.prompts if p.is_rectangle in kinds]
+    joined = [
+        p
+        for p in memory.prompts
+        if p.is_rectangle not in kinds and _is_alive(p, memory, draft, now)
+    ]
+    trust = _trust(ids, memory, draft, ended=bool(same_kind))
+    if same_kind and not ids & {p.id for p in same_kind}:
+        joined = []  # the prompts before these are gone, so their object is done
+    elif not same_kind and not (_touch(context, joined) and (trust or _only_cuts(context))):
+        joined = []
+    # The order of the context is the editor's: what came before must not change it, for clicks are
+    # decoded one on top of the other.
+    prompts = (*joined, *context)
+    return prompts, Memory(prompts, draft.version, now, trust)
+
+
+def ended(memory: Memory) -> Memory:
+    """The memory after the editor or Label Studio said that no prompt of the task is left."""
+    return replace(memory, prompts=())
+
+
+def _trust(ids: set[str], memory: Memory, draft: Draft, *, ended: bool) -> int:
+    known = {prompt.id for prompt in memory.prompts}
+    if known & (ids | draft.prompt_ids):
+        return Trust.PROVEN  # they outlived an answer
+    masks = {prompt_id for prompt_id in known if mask_id(prompt_id) in draft.mask_ids}
+    if len(masks) > 1:
+        return Trust.SUSPECT  # the mask of one object was accepted after each of its prompts
+    return max(memory.trust - 1, Trust.SUSPECT) if ended else memory.trust
+
+
+def _only_cuts(context: Sequence[Prompt]) -> bool:
+    """Nobody starts an object with a negative keypoint, so it cuts the one that was drawn last."""
+    return not any(prompt.is_rectangle or prompt.is_positive for prompt in context)
+
+
+def _is_alive(prompt: Prompt, memory: Memory, draft: Draft, now: float) -> bool:
+    if mask_id(prompt.id) in draft.mask_ids:
+        return False
+    if prompt.id in draft.prompt_ids:
+        return True
+    return draft.version == memory.draft and 0 <= now - memory.seen < DRAFT_DELAY_S
+
+
+def _touch(context: Sequence[Prompt], others: Sequence[Prompt]) -> bool:
+    """Whether prompts of two kinds can mean the same objects: positive points lie in a box."""
+    rectangles = [p for p in (*context, *others) if p.is_rectangle]
+    points = [p for p in (*context, *others) if not p.is_rectangle and p.is_positive]
+    return bool(rectangles) and all(
+        min(distance(point, rectangle) for rectangle in rectangles) <= MARGIN for point in points
+    )
+
+
+def _is_prompt(region: Mapping[str, Any]) -> bool:
+    value = region.get("value")
+    has_place = isinstance(value, Mapping) and "x" in value and "rle" not in value
+    return has_place and (region.get("type") in PROMPT_TYPES or region.get("type") == "labels")

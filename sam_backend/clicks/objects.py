@@ -1,0 +1,157 @@
+"""From the prompts of one object to its region's id and mask, with what is known of it already."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Container, Hashable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from cachetools import LRUCache
+
+from sam_backend.clicks import existing_masks, prompts
+from sam_backend.clicks.existing_masks import Region
+from sam_backend.clicks.prompts import Prompt, Target
+from sam_backend.clicks.segmenter import (
+    ObjectPrompt,
+    Segmentation,
+    State,
+    alternatives,
+    resume,
+    segment,
+)
+from sam_backend.engines.protocol import Embedding, Engine
+from sam_backend.errors import Refusal
+from sam_backend.formats.mask import Mask
+
+KEPT_STATES = 64 << 20  # bytes: of 256 KB each, 1.3 MB after a single click
+KEPT_MASKS = 32 << 20  # bytes: of 8 KiB each
+
+
+class Sized(Protocol):
+    """A value that says how much memory it takes."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+
+Value = TypeVar("Value", bound=Sized)
+
+
+class Recent(Generic[Value]):
+    """The last values under their keys, up to so many bytes, for many threads."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._values: LRUCache[Hashable, Value] = LRUCache(
+            most_bytes, getsizeof=lambda value: value.nbytes
+        )
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> Value | None:
+        with self._lock:
+            return self._values.get(key)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def put(self, key: Hashable, value: Value) -> None:
+        with self._lock:
+            self._values[key] = value
+
+
+class Objects:
+    """What was answered a moment ago, so that the next click need not work it out again.
+
+    It only saves time: a request has all that its answer depends on. So all that is kept is found
+    by what it was made from, the image's embedding and the prompt, and not by where that was: ids
+    of tasks, regions and prompts may mean something else elsewhere, or a moment later.
+    """
+
+    def __init__(self) -> None:
+        self._states: Recent[State] = Recent(KEPT_STATES)
+        self._masks: Recent[existing_masks.Packed] = Recent(KEPT_MASKS)
+
+    def read_ahead(self, task: Mapping[str, Any]) -> None:
+        """The masks that a task's clicks will be compared with."""
+        existing_masks.read_ahead(task, self._masks)
+
+    def segment(
+        self,
+        engine: Engine,
+        embedding: Embedding,
+        task: Mapping[str, Any],
+        target: Target,
+        group: Sequence[Prompt],
+        sent: Container[str],
+        candidates: int = 1,
+    ) -> list[tuple[str, Segmentation]]:
+        """The id of the region that an object's prompts draw, and its mask.
+
+        The id follows from the first of the prompts that were sent with this request, so that the
+        next answer replaces this one. It does not follow from one that was joined: should its mask
+        have been accepted without our knowing, it would be overwritten. Or the id is that of a mask
+        which is there already, and is meant to be replaced.
+
+        A single keypoint is ambiguous: it gets up to so many `candidates`, the best one first.
+        """
+        prompt = prompts.object_prompt(group, target)
+        start, region = self._start(engine, embedding, task, target, group)
+        if prompt.box is None and not prompt.labels.any() and region is None:
+            raise Refusal(
+                "prompt",
+                "there are only negative keypoints: place a positive one (without Alt) or a "
+                "rectangle on the object first",
+            )
+        # What the clicks are decoded on top of is part of what a state answers.
+        base = None if region is None else region.packed.tobytes()
+        key = (embedding.digest, *prompt.beginning, base)
+        segmentation = self._segmented(engine, embedding, prompt, key, start)
+        if region is not None:
+            whole = existing_masks.changed_where_clicked(region, segmentation, prompt, target)
+            return [(region.id, whole)]
+        first = next((p for p in group if p.id in sent), group[0])
+        own = prompts.mask_id(first.id)
+        if candidates > 1 and len(group) == 1 and prompt.box is None:
+            choice = alternatives(segmentation, embedding, candidates)
+            return [(own if i == 0 else f"{own}~{i + 1}", each) for i, each in enumerate(choice)]
+        return [(own, segmentation)]
+
+    def _segmented(
+        self,
+        engine: Engine,
+        embedding: Embedding,
+        prompt: ObjectPrompt,
+        key: Hashable,
+        start: State | None = None,
+    ) -> Segmentation:
+        """The prompt's mask. Each decode is kept, also if a later one is refused."""
+        known = self._states.get(key) or start
+        return segment(
+            engine, embedding, prompt, known, keep=lambda state: self._states.put(key, state)
+        )
+
+    def _start(
+        self,
+        engine: Engine,
+        embedding: Embedding,
+        task: Mapping[str, Any],
+        target: Target,
+        group: Sequence[Prompt],
+    ) -> tuple[State | None, Region | None]:
+        """What to decode the clicks on top of: a mask that they finish, if there is one."""
+        if any(prompt.is_rectangle for prompt in group):
+            return None, None
+        known = existing_masks.regions(task, target, self._masks)
+        alone: list[State] = []
+
+        def seen() -> Mask:
+            # Asked with each click of an object, and answered with its first.
+            first = prompts.object_prompt(group[:1], target)
+            key = (embedding.digest, *first.beginning, "alone")
+            alone.append(self._segmented(engine, embedding, first, key).state)
+            mask: Mask = alone[0].logits > 0
+            return mask
+
+        region = existing_masks.meant(group[0], target, known, seen)
+        if region is None:
+            return (alone[0] if alone else None), None
+        return resume(region.logits), region

@@ -1,0 +1,92 @@
+"""From a mask to the results that draw it in the editor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sam_backend.clicks.label_config import Control, LabelConfig, Wishes
+from sam_backend.clicks.prompts import Target
+from sam_backend.errors import Refusal
+from sam_backend.formats import mask_writer
+from sam_backend.formats.mask import Mask
+
+Result = dict[str, Any]
+
+
+class Shown(Protocol):
+    """A mask (H, W) and how sure the model is of it, 0 to 1."""
+
+    @property
+    def mask(self) -> Mask: ...
+
+    @property
+    def score(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Output:
+    """The controls that hold a target's masks, and its labels in their words.
+
+    `<BrushLabels>` takes a region in one result, `<Brush>` and a shared `<Labels>` in two of one
+    id; the same goes for polygons, bitmasks and rectangles.
+    """
+
+    target: Target
+    control: Control
+    naming: Control | None
+    labels: tuple[str, ...]
+    candidates: int  # for a single click
+
+    @classmethod
+    def of(cls, config: LabelConfig, target: Target, wishes: Wishes) -> Output:
+        control = config.output_for(target.to_name, wishes.output)
+        naming = None if control.takes_labels else config.labels_for(target.to_name)
+        words = tuple(config.label_word(naming or control, word) for word in target.labels)
+        if control.takes_labels and not words:
+            raise Refusal("prompt", "the prompt has no label: choose a label, then click again")
+        return cls(target, control, naming if words else None, words, wishes.candidates)
+
+    def results(
+        self, region_id: str, segmentation: Shown, polygon_tolerance: float
+    ) -> list[Result]:
+        """The results of a mask: one region, or one for each part where it is polygons."""
+        parts = self.values(segmentation.mask, polygon_tolerance)
+        return self.results_of(region_id, parts, segmentation.score)
+
+    def values(self, mask: Mask, polygon_tolerance: float) -> list[mask_writer.Value]:
+        """A mask in the form that the control holds: one value, or one for each polygon."""
+        return mask_writer.in_form_of(self.control.tag, polygon_tolerance)(mask)
+
+    def results_of(
+        self, region_id: str, parts: Sequence[mask_writer.Value], score: float | None
+    ) -> list[Result]:
+        """The results of a mask that has its form already."""
+        found: list[Result] = []
+        for number, value in enumerate(parts):
+            part = region_id if number == 0 else f"{region_id}.{number + 1}"
+            region = self._region(part, score)
+            found += [self._result(region, self.control, value)]
+            if self.naming is not None:
+                found += [self._result(region, self.naming, value)]
+        return found
+
+    def _region(self, region_id: str, score: float | None) -> Result:
+        region: Result = {
+            "id": region_id,
+            "to_name": self.target.to_name,
+            "original_width": self.target.width,
+            "original_height": self.target.height,
+            "image_rotation": self.target.rotation,
+        }
+        if score is not None:
+            region["score"] = score
+        if self.target.item_index is not None:
+            region["item_index"] = self.target.item_index
+        return region
+
+    def _result(self, region: Result, control: Control, value: dict[str, Any]) -> Result:
+        kind = control.tag.lower()
+        labelled = {**value, kind: list(self.labels)} if control.takes_labels else value
+        return {**region, "from_name": control.name, "type": kind, "value": labelled}

@@ -1,0 +1,230 @@
+"""Smart keypoints and rectangles as the editor sends them, and as pixels of the image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sam_backend.clicks.segmenter import ObjectPrompt
+from sam_backend.engines.protocol import Floats
+from sam_backend.errors import Refusal
+
+KEYPOINT_TYPES = ("keypointlabels", "keypoint")
+RECTANGLE_TYPES = ("rectanglelabels", "rectangle")
+PROMPT_TYPES = KEYPOINT_TYPES + RECTANGLE_TYPES
+# Of a click: regions that it brings, and images or labels that its prompts are for.
+MOST_RESULTS = 10_000
+MOST_TARGETS = 32
+# Of a prompt. Each part of the answer repeats them.
+MOST_LABELS = 100
+MOST_CHARACTERS = 1000  # of an id, a name or a label
+MOST_SIDE = 10_000_000  # of an image, and of pages
+
+
+@dataclass(frozen=True)
+class Target:
+    """What prompts must share to point at the same object: image, page and label."""
+
+    to_name: str
+    item_index: int | None
+    labels: tuple[str, ...]
+    width: int  # of the image in pixels, as the browser shows it
+    height: int
+    rotation: float  # of the image, degrees; echoed in the answer
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One smart region. Its place is in percent of the image, as the editor counts."""
+
+    id: str
+    x: float
+    y: float
+    # A keypoint has no size.
+    width: float = 0.0
+    height: float = 0.0
+    angle: float = 0.0
+    is_rectangle: bool = False
+    is_positive: bool = True
+    control: str = ""  # that it was placed with
+
+
+def mask_id(prompt_id: str) -> str:
+    """The id of the region that a prompt draws: the same with every click, and never the prompt's.
+
+    With the prompt's own id, the editor would merge the two on accept, and break on undo.
+    """
+    return f"m-{prompt_id}"
+
+
+def of_click(results: Sequence[Mapping[str, Any]]) -> dict[Target, tuple[Prompt, ...]]:
+    """The prompts of a click's context. Refusal if there are more than an annotator places."""
+    if len(results) > MOST_RESULTS:
+        raise Refusal("prompt", f"{len(results)} regions in one click, {MOST_RESULTS} are the most")
+    found = read(results)
+    if len(found) > MOST_TARGETS:
+        raise Refusal(
+            "prompt",
+            f"the prompts of one click have {len(found)} labels or images, {MOST_TARGETS} are the "
+            "most: accept the masks that are done, which removes their prompts",
+        )
+    return found
+
+
+def read(results: Iterable[Mapping[str, Any]]) -> dict[Target, tuple[Prompt, ...]]:
+    """The prompts among the results of a context or draft, by what they point at.
+
+    With a shared `<Labels>`, one prompt is two results of one id: the second carries the label.
+    A region that holds an RLE under a prompt's type is an accepted mask, not a prompt.
+    """
+    by_id: dict[str, list[Mapping[str, Any]]] = {}
+    for result in results:
+        if isinstance(result, Mapping) and "rle" not in _value(result):
+            by_id.setdefault(_text(result.get("id")), []).append(result)
+    found: dict[Target, list[Prompt]] = {}
+    for parts in by_id.values():
+        shape = next((part for part in parts if part.get("type") in PROMPT_TYPES), None)
+        if shape is not None:
+            found.setdefault(_target(shape, parts), []).append(_prompt(shape))
+    return {target: tuple(prompts) for target, prompts in found.items()}
+
+
+def objects(prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
+    """The prompts of each object, in order of placement: one object per rectangle.
+
+    With several rectangles, a keypoint belongs to the smallest that it lies in, else to the
+    nearest one.
+    """
+    rectangles = [prompt for prompt in prompts if prompt.is_rectangle]
+    if len(rectangles) <= 1:
+        return [tuple(prompts)] if prompts else []
+    owner = {
+        prompt.id: min(rectangles, key=lambda r: (distance(prompt, r), r.width * r.height)).id
+        for prompt in prompts
+        if not prompt.is_rectangle
+    }
+    return [
+        tuple(p for p in prompts if owner.get(p.id, p.id) == rectangle.id)
+        for rectangle in rectangles
+    ]
+
+
+def distance(keypoint: Prompt, rectangle: Prompt) -> float:
+    """How far a keypoint lies outside of a rectangle, in percent; 0 within it."""
+    # Rotation turns the rectangle about its top-left corner; turn the point back instead.
+    # (Exact for square images; the membership test does not need more.)
+    turn = -math.radians(rectangle.angle)
+    dx, dy = keypoint.x - rectangle.x, keypoint.y - rectangle.y
+    x = dx * math.cos(turn) - dy * math.sin(turn)
+    y = dx * math.sin(turn) + dy * math.cos(turn)
+    return math.hypot(max(-x, 0.0, x - rectangle.width), max(-y, 0.0, y - rectangle.height))
+
+
+def object_prompt(prompts: Sequence[Prompt], target: Target) -> ObjectPrompt:
+    """The prompts of one object in image pixels; at most one of them is a rectangle."""
+    rectangle = next((prompt for prompt in prompts if prompt.is_rectangle), None)
+    keypoints = [prompt for prompt in prompts if not prompt.is_rectangle]
+    size = np.array([target.width, target.height], np.float32)
+    points = np.array([(p.x, p.y) for p in keypoints], np.float32).reshape(-1, 2) / 100 * size
+    return ObjectPrompt(
+        points=np.clip(points, 0, size - 1).astype(np.float32),
+        labels=np.array([p.is_positive for p in keypoints], np.float32),
+        box=None if rectangle is None else _box(rectangle, target),
+    )
+
+
+def _box(rectangle: Prompt, target: Target) -> Floats:
+    """The upright box around a rectangle (4,) x0, y0, x1, y1 in pixels, cut to the image."""
+    turn = math.radians(rectangle.angle)
+    left, top = rectangle.x / 100 * target.width, rectangle.y / 100 * target.height
+    width = rectangle.width / 100 * target.width
+    height = rectangle.height / 100 * target.height
+    corners = [
+        (
+            left + u * math.cos(turn) - v * math.sin(turn),
+            top + u * math.sin(turn) + v * math.cos(turn),
+        )
+        for u, v in ((0, 0), (width, 0), (width, height), (0, height))
+    ]
+    xs = np.clip([x for x, _ in corners], 0, target.width)
+    ys = np.clip([y for _, y in corners], 0, target.height)
+    if np.ptp(xs) < 1 or np.ptp(ys) < 1:
+        raise Refusal("prompt", "the rectangle covers no pixel of the image: draw a larger one")
+    return np.array([xs.min(), ys.min(), xs.max(), ys.max()], np.float32)
+
+
+def _target(shape: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> Target:
+    try:
+        width, height = int(shape["original_width"]), int(shape["original_height"])
+        item_index = shape.get("item_index")
+        target = Target(
+            to_name=_text(shape["to_name"]),
+            item_index=None if item_index is None else int(item_index),
+            labels=_labels(parts),
+            width=width,
+            height=height,
+            rotation=float(shape.get("image_rotation") or 0),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise Refusal("prompt", f"the prompt is incomplete: {error!r}") from None
+    if not (1 <= width <= MOST_SIDE and 1 <= height <= MOST_SIDE):
+        raise Refusal("prompt", "the size of the prompt's image is impossible")
+    if not 0 <= (target.item_index or 0) <= MOST_SIDE or not math.isfinite(target.rotation):
+        raise Refusal("prompt", "the page or the rotation of the prompt's image is impossible")
+    return target
+
+
+def _labels(parts: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The label words of a region, from whichever of its results and keys has them."""
+    for part in parts:
+        value = _value(part)
+        for key in (_text(part.get("type")), "labels"):
+            labels = value.get(key)
+            if isinstance(labels, list):
+                if len(labels) > MOST_LABELS:
+                    raise Refusal("prompt", f"the prompt has over {MOST_LABELS} labels")
+                return tuple(map(_text, labels))
+    return ()
+
+
+def _prompt(shape: Mapping[str, Any]) -> Prompt:
+    value = _value(shape)
+    is_rectangle = shape.get("type") in RECTANGLE_TYPES
+    try:
+        x, y = float(value["x"]), float(value["y"])
+        width, height = (
+            (float(value["width"]), float(value["height"])) if is_rectangle else (0.0, 0.0)
+        )
+        angle = float(value.get("rotation") or 0) if is_rectangle else 0.0
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise Refusal("prompt", f"the prompt is incomplete: {error!r}") from None
+    if not all(abs(number) <= MOST_SIDE for number in (x, y, width, height, angle)):  # nor NaN
+        raise Refusal("prompt", "the prompt's place is not a number")
+    return Prompt(
+        _text(shape.get("id")),
+        x,
+        y,
+        width,
+        height,
+        angle,
+        is_rectangle=is_rectangle,
+        # Only smart keypoints say it, and only Alt makes it false: absent means positive.
+        is_positive=shape.get("is_positive") is not False,
+        control=_text(shape.get("from_name")),
+    )
+
+
+def _text(value: object) -> str:
+    """An id, a name or a label."""
+    if isinstance(value, list | dict) or len(text := str(value)) > MOST_CHARACTERS:
+        raise Refusal("prompt", f"an id, a name or a label is over {MOST_CHARACTERS} characters")
+    return text
+
+
+def _value(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    value = result.get("value")
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,302 @@
+"""From prompts to one mask: what to ask the engine, and what to make of its four answers.
+
+First click: it is ambiguous (a part, the whole, a group), so the four masks vote. A mask's vote is
+what the model thinks of it, times how central the click lies in it, as people click in the middle
+of what they mean, less what runs along the picture's edges, as the background does. The mask that
+most votes overlap with wins.
+
+Rectangle: it says where the object ends, so the whole-object mask has an equal say, doubt counts
+for the object, and nothing outside remains.
+
+Each later click: decoded on top of the last answer, and the four masks are averaged with it, so
+that what nobody pointed at only changes where the model is sure.
+
+A click that is still on the wrong side then claims the spot around it, and specks go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sam_backend.engines.protocol import (
+    LOW_RES_SIDE,
+    MODEL_SIDE,
+    Embedding,
+    Engine,
+    Floats,
+    scaled_size,
+    upsample,
+)
+from sam_backend.formats.mask import Mask
+
+Indices = npt.NDArray[np.intp]
+
+SINGLE_MASK, WHOLE = 0, 3  # the engine's tokens for one unambiguous mask, and for the largest
+
+# The single-mask token is the one that was trained on several clicks, so it has two votes of five.
+LATER_WEIGHTS = np.array([2, 1, 1, 1], np.float32)[:, None, None] / 5
+# A decode is told the newest clicks only; the older ones are in the mask that it starts from, and
+# keep their spots. Time and memory would grow with each click, and SAM was trained on eleven.
+CLICKS_AT_ONCE = 24
+INERTIA = 0.25  # the last answer's share in the next
+BOX_DOUBT = 0.5  # in a rectangle, logits down to minus this are the object
+FEEDBACK_LIMIT = 10.0  # logits beyond this say no more, yet swamp the mask encoder
+SPECK = 0.01  # of the mask's area: unclicked components and holes below this go
+SAME_MASK = 0.85  # intersection over union above which an alternative shows nothing new
+SETTLED = 1.0  # the logit that an edited pixel gets
+
+_NO_CANDIDATES = np.zeros((0, LOW_RES_SIDE, LOW_RES_SIDE), np.float32), np.zeros(0, np.float32)
+
+
+@dataclass(frozen=True)
+class ObjectPrompt:
+    """All that points at one object, in image pixels, in the order in which it was placed."""
+
+    points: Floats  # (N, 2) x, y
+    labels: Floats  # (N,) 1 positive, 0 negative
+    box: Floats | None  # (4,) x0, y0, x1, y1
+
+    def first(self, count: int) -> ObjectPrompt:
+        """The box, and the first clicks only."""
+        return ObjectPrompt(self.points[:count], self.labels[:count], self.box)
+
+    @property
+    def beginning(self) -> tuple[bytes, bytes]:
+        """What is decoded first, the box or the first click: it stays while clicks are added."""
+        if self.box is not None:
+            return self.box.tobytes(), b""
+        return self.points[:1].tobytes(), self.labels[:1].tobytes()
+
+    def extends(self, earlier: ObjectPrompt) -> bool:
+        """Whether this is the earlier prompt, perhaps with more clicks."""
+        start = self.first(len(earlier.points))
+        return (
+            np.array_equal(start.points, earlier.points)
+            and np.array_equal(start.labels, earlier.labels)
+            and (start.box is None) == (earlier.box is None)
+            and (start.box is None or np.array_equal(start.box, np.asarray(earlier.box)))
+        )
+
+
+def no_prompt() -> ObjectPrompt:
+    """Before the first click."""
+    return ObjectPrompt(np.zeros((0, 2), np.float32), np.zeros(0, np.float32), None)
+
+
+@dataclass(frozen=True)
+class State:
+    """What one answer leaves for the next. It never changes a mask, it only saves decodes."""
+
+    prompt: ObjectPrompt
+    logits: Floats  # (256, 256) low-res, of the mask that was shown
+    score: float
+    # Low-res logits (4, 256, 256) and scores (4,) of what a single click may mean, else none.
+    candidates: Floats
+    candidate_scores: Floats
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.logits.nbytes + self.candidates.nbytes)
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The mask of one object at the image's size, and how sure the model is of it (0 to 1)."""
+
+    mask: Mask  # (H, W)
+    score: float
+    state: State
+
+
+def segment(
+    engine: Engine,
+    embedding: Embedding,
+    prompt: ObjectPrompt,
+    state: State | None = None,
+    keep: Callable[[State], object] = lambda _state: None,
+) -> Segmentation:
+    """The mask that the prompt means.
+
+    The box is decoded first, then click after click, each on top of the last answer. A state that
+    answered the start of this prompt, with this engine and image, saves decoding that again; a
+    state of another prompt is ignored. `keep` gets the state after each decode.
+    """
+    if state is not None and not prompt.extends(state.prompt):
+        state = None
+    if state is None:
+        state = _begin(engine, embedding, prompt.first(0 if prompt.box is not None else 1))
+        keep(state)
+    for count in range(len(state.prompt.points) + 1, len(prompt.points) + 1):
+        state = _continue(engine, embedding, prompt.first(count), state)
+        keep(state)
+    logits = upsample(state.logits, embedding.height, embedding.width)
+    # Again, as two clicks can share a low-res pixel.
+    _claim(logits, _pixels(embedding, prompt.points), prompt.labels > 0)
+    mask = logits > 0
+    if prompt.box is not None:
+        _keep_to_box(mask, prompt)
+    return Segmentation(mask, state.score, state)
+
+
+def resume(logits: Floats) -> State:
+    """A mask that is there already (256, 256), as the answer that the first click adds to."""
+    return State(no_prompt(), logits, 1.0, *_NO_CANDIDATES)
+
+
+def alternatives(shown: Segmentation, embedding: Embedding, most: int) -> list[Segmentation]:
+    """The mask that is shown, and what else one click may mean: smaller and larger, best first."""
+    frame, state = _Frame(embedding), shown.state
+    x, y = frame.spots(state.prompt.points[:1])[0]
+    found, masks = [shown], [frame.used(state.logits) > 0]
+    for index in np.argsort(-state.candidate_scores):
+        mask = frame.used(state.candidates[index]) > 0
+        if len(found) < most and mask[y, x] and not any(_is_same(mask, other) for other in masks):
+            big = upsample(state.candidates[index], embedding.height, embedding.width) > 0
+            score = float(np.clip(state.candidate_scores[index], 0, 1))
+            found.append(Segmentation(big, score, state))
+            masks.append(mask)
+    return found
+
+
+def _is_same(one: Mask, other: Mask) -> bool:
+    return bool((one & other).sum() > SAME_MASK * (one | other).sum())
+
+
+def _begin(engine: Engine, embedding: Embedding, prompt: ObjectPrompt) -> State:
+    decoded = engine.decode(embedding, prompt.points, prompt.labels, prompt.box)
+    candidates, scores = decoded
+    frame = _Frame(embedding)
+    chosen = SINGLE_MASK
+    if prompt.box is None:
+        spots = frame.spots(prompt.points[prompt.labels > 0])
+        chosen = _vote(frame.used(candidates) > 0, scores, spots)
+        logits = candidates[chosen]
+    else:
+        logits = (candidates[SINGLE_MASK] + candidates[WHOLE]) / 2 + np.float32(BOX_DOUBT)
+    return _settle(frame, prompt, logits, decoded, chosen)
+
+
+def _continue(engine: Engine, embedding: Embedding, prompt: ObjectPrompt, state: State) -> State:
+    feedback = np.clip(state.logits, -FEEDBACK_LIMIT, FEEDBACK_LIMIT)
+    points, labels = prompt.points[-CLICKS_AT_ONCE:], prompt.labels[-CLICKS_AT_ONCE:]
+    decoded = engine.decode(embedding, points, labels, prompt.box, feedback)
+    mixed = (LATER_WEIGHTS * decoded[0]).sum(axis=0)
+    logits = (1 - INERTIA) * mixed + INERTIA * state.logits
+    return _settle(_Frame(embedding), prompt, logits, decoded, SINGLE_MASK)
+
+
+def _vote(masks: Mask, scores: Floats, spots: Indices) -> int:
+    """Index of the mask (4, h, w) that the masks together support most, for clicks at spots."""
+    likely = [_centrality(mask, spots) * (1 - _edge_share(mask)) for mask in masks]
+    votes = np.clip(scores, 0.01, 1) * likely
+    flat = masks.reshape(len(masks), -1).astype(np.float32)
+    shared = flat @ flat.T
+    areas = np.diag(shared)
+    overlap = shared / np.maximum(areas[:, None] + areas - shared, 1)
+    return int(np.argmax(votes * (overlap @ votes)))
+
+
+def _centrality(mask: Mask, spots: Indices) -> float:
+    """1 where the mask is thickest, 0 at its edge and outside."""
+    depth = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1), cv2.DIST_L2, cv2.DIST_MASK_5)
+    if not len(spots) or depth.max() <= 0:
+        return 0.0
+    return float(depth[spots[:, 1] + 1, spots[:, 0] + 1].min() / depth.max())
+
+
+def _edge_share(mask: Mask) -> float:
+    """How much of the picture's four edges the mask covers: the background covers most."""
+    return float(np.mean([side.mean() for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1])]))
+
+
+def _settle(
+    frame: _Frame, prompt: ObjectPrompt, logits: Floats, decoded: tuple[Floats, Floats], chosen: int
+) -> State:
+    """The state after an answer: every click on its side, no specks."""
+    candidates, scores = decoded
+    spots = frame.spots(prompt.points)
+    edited = logits.copy()
+    used = frame.used(edited)
+    _claim(used, spots, prompt.labels > 0)
+    _clean(used, spots)
+    is_ambiguous = prompt.box is None and len(prompt.points) == 1
+    offered = (candidates, scores) if is_ambiguous else _NO_CANDIDATES
+    return State(prompt, edited, float(np.clip(scores[chosen], 0, 1)), *offered)
+
+
+def _claim(logits: Floats, spots: Indices, positive: Mask) -> None:
+    """Give each click that is on the wrong side the spot around it, in place.
+
+    The spot is a disc no larger than a quarter of the mask's width, that ends half-way to the
+    nearest click of the other kind; of it, what the model holds for as likely as the click itself.
+    """
+    for (x, y), inside in zip(spots, positive, strict=True):
+        value = logits[y, x]
+        if (value > 0) == inside:
+            continue
+        opposite = spots[positive != inside]
+        half_way = np.hypot(*(opposite - [x, y]).T).min() / 2 if len(opposite) else np.inf
+        limit = min(half_way, np.sqrt(np.count_nonzero(logits > 0)) / 4)
+        reach = int(max(limit, 1.5)) + 1  # of an image, the rest would take longer than a decode
+        top, left = max(0, y - reach), max(0, x - reach)
+        near = logits[top : y + reach + 1, left : x + reach + 1]
+        rows, columns = np.ogrid[: near.shape[0], : near.shape[1]]
+        distance = np.hypot(columns + left - x, rows + top - y)
+        alike = near >= value - 1 if inside else near <= value + 1
+        # Next to the click likeness does not matter: scaling up would bring the old side back.
+        spot = (distance <= limit) & alike | (distance <= min(half_way, 1.5))
+        _, labels = cv2.connectedComponents((spot & ((near > 0) != inside)).astype(np.uint8))
+        near[labels == labels[y - top, x - left]] = SETTLED if inside else -SETTLED
+
+
+def _clean(logits: Floats, spots: Indices) -> None:
+    """Remove specks and fill pinholes that hold no click, in place; what is attached stays."""
+    tiny = SPECK * np.count_nonzero(logits > 0)
+    for inside in (True, False):
+        side = (logits > 0) == inside
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(side.astype(np.uint8))
+        kept = stats[:, cv2.CC_STAT_AREA] >= tiny
+        kept[labels[spots[:, 1], spots[:, 0]]] = True
+        kept[0] = True  # the label of all that is not on this side
+        logits[~kept[labels]] = -SETTLED if inside else SETTLED
+
+
+def _keep_to_box(mask: Mask, prompt: ObjectPrompt) -> None:
+    """Nothing of the mask outside the box, in place; unless a positive click lies there."""
+    box = np.rint(np.clip(np.asarray(prompt.box), 0, None)).astype(int)
+    clicked = np.floor(prompt.points[prompt.labels > 0])
+    if np.all((clicked >= box[:2]) & (clicked < box[2:])):
+        x0, y0, x1, y1 = box
+        mask[:y0], mask[y1:], mask[:, :x0], mask[:, x1:] = False, False, False, False
+
+
+def _pixels(embedding: Embedding, points: Floats) -> Indices:
+    """Pixels (N, 2) x, y of points (N, 2), none outside the image."""
+    pixels = np.floor(points.reshape(-1, 2)).astype(np.intp)
+    inside: Indices = np.clip(pixels, 0, [embedding.width - 1, embedding.height - 1])
+    return inside
+
+
+class _Frame:
+    """Where an image lies in the low-res square."""
+
+    def __init__(self, embedding: Embedding) -> None:
+        size = np.array(scaled_size(embedding.height, embedding.width))
+        rows, columns = np.ceil(size * LOW_RES_SIDE / MODEL_SIDE).astype(int)
+        self.shape = (int(rows), int(columns))
+        self.scale = LOW_RES_SIDE / max(embedding.height, embedding.width)
+
+    def used(self, logits: Floats) -> Floats:
+        """The part of (..., 256, 256) that is image, not padding; a view."""
+        return logits[..., : self.shape[0], : self.shape[1]]
+
+    def spots(self, points: Floats) -> Indices:
+        """Low-res pixels (N, 2) x, y of points (N, 2) in image pixels, none outside."""
+        pixels = np.floor((points.reshape(-1, 2) + 0.5) * self.scale).astype(np.intp)
+        spots: Indices = np.clip(pixels, 0, [self.shape[1] - 1, self.shape[0] - 1])
+        return spots

@@ -1,0 +1,1 @@
+"""Embeddings of images: in memory, on disk, encoded once."""

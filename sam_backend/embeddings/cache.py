@@ -1,0 +1,160 @@
+"""Embeddings by image: in memory first, then on disk, each image encoded once."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from operator import attrgetter
+
+from cachetools import LRUCache
+
+from sam_backend import metrics
+from sam_backend.embeddings.content_index import ContentIndex, Known
+from sam_backend.embeddings.single_flight import SingleFlight
+from sam_backend.embeddings.store import EmbeddingStore, rounded
+from sam_backend.engines.protocol import Embedding
+from sam_backend.net.downloaded import Download
+
+MOST_UNWRITTEN = 4  # with a slow disk, they would fill the memory
+
+
+class Embeddings:
+    """Two bounded tiers. Their key is the image's content, its address only finds that quickly.
+
+    So a task that is shown at two addresses is encoded once, and an image that changed at its
+    address never gets the old one's embedding.
+    """
+
+    def __init__(
+        self,
+        limit_bytes: int,
+        store: EmbeddingStore | None = None,
+        index: ContentIndex | None = None,
+    ) -> None:
+        self._memory: LRUCache[str, Embedding] = LRUCache(
+            maxsize=limit_bytes, getsizeof=attrgetter("nbytes")
+        )
+        self._lock = threading.Lock()
+        self._store = store
+        self._index = index or ContentIndex(None)
+        self._reading: SingleFlight[tuple[str, bytes]] = SingleFlight()
+        self._making: SingleFlight[Embedding] = SingleFlight()
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="write-embedding")
+        self._unwritten = threading.Semaphore(MOST_UNWRITTEN)
+
+    def get(
+        self,
+        source_key: str,
+        model: str | None,
+        read: Callable[[], Download],
+        encode: Callable[[bytes], Embedding],
+        reading: AbstractContextManager[None] | None = None,
+    ) -> Embedding:
+        """The embedding of the image at an address. Only one that is seen first is read.
+
+        `model` names weights and preprocessing; without it, nothing is kept on disk. `reading` is
+        held as long as this thread reads, or waits for another that does.
+        """
+        return self.find(source_key, model) or self.refresh(
+            source_key, model, read, encode, reading
+        )
+
+    def refresh(
+        self,
+        source_key: str,
+        model: str | None,
+        read: Callable[[], Download],
+        encode: Callable[[bytes], Embedding],
+        reading: AbstractContextManager[None] | None = None,
+    ) -> Embedding:
+        """The embedding of what is at an address now."""
+
+        def read_once() -> tuple[str, bytes]:
+            download = read()
+            content = hashlib.sha256(download.content).hexdigest()
+            self._index.put(source_key, content, download.validator)
+            return _name(model, content), download.content
+
+        with reading or contextlib.nullcontext():
+            name, content = self._reading.do(source_key, read_once)
+        return self._making.do(
+            name, lambda: self._encode_once(name, model, lambda: encode(content))
+        )
+
+    def find(self, source_key: str, model: str | None) -> Embedding | None:
+        """The embedding, if it takes neither a fetch nor an encode."""
+        known = self._index.get(source_key)
+        return None if known is None else self._load(_name(model, known.content), model)
+
+    def known(self, source_key: str) -> Known | None:
+        """What was at an address when it was last read."""
+        return self._index.get(source_key)
+
+    def confirm(self, source_key: str, known: Known) -> None:
+        """Notes that the same is still there."""
+        self._index.put(source_key, known.content, known.validator)
+
+    def __len__(self) -> int:
+        return len(self._memory)
+
+    @property
+    def nbytes(self) -> int:
+        return int(self._memory.currsize)
+
+    @property
+    def store(self) -> EmbeddingStore | None:
+        return self._store
+
+    def _encode_once(
+        self, name: str, model: str | None, encode: Callable[[], Embedding]
+    ) -> Embedding:
+        store = self._store if model else None
+        with contextlib.ExitStack() as held:
+            if store:
+                held.enter_context(store.lock(name))
+            found = self._load(name, model)  # another thread's or worker's, a moment ago
+            if found is not None:
+                return found
+            metrics.CACHE.labels("miss").inc()
+            embedding = rounded(encode())
+            self._keep(name, embedding)
+            if store:
+                # The click need not wait for the disk; other workers do, by the lock.
+                self._unwritten.acquire()
+                self._writing.submit(self._write, held.pop_all(), store, name, embedding)
+        return embedding
+
+    def _write(
+        self, held: contextlib.ExitStack, store: EmbeddingStore, name: str, embedding: Embedding
+    ) -> None:
+        try:
+            with held:
+                store.put(name, embedding)
+        finally:
+            self._unwritten.release()
+
+    def _load(self, name: str, model: str | None) -> Embedding | None:
+        with self._lock:
+            embedding = self._memory.get(name)
+        if embedding is not None:
+            metrics.CACHE.labels("memory").inc()
+            return embedding
+        embedding = self._store.get(name) if self._store and model else None
+        if embedding is not None:
+            metrics.CACHE.labels("disk").inc()
+            self._keep(name, embedding)
+        return embedding
+
+    def _keep(self, name: str, embedding: Embedding) -> None:
+        # An embedding larger than the whole cache is used once and forgotten.
+        with self._lock, contextlib.suppress(ValueError):
+            self._memory[name] = embedding
+        metrics.CACHE_BYTES.set(self.nbytes)
+
+
+def _name(model: str | None, content: str) -> str:
+    return hashlib.sha256(f"{model or ''}\n{content}".encode()).hexdigest()

@@ -1,0 +1,182 @@
+"""Runs the rebuilt mask decoder: logits for the part of the square that holds image."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from sam_backend.engines.graph.click_decoder import (
+    GRID,
+    IMAGE,
+    KEPT,
+    LOGITS,
+    PLACES,
+    SCORES,
+    SHAPE,
+    USED,
+    WEIGHTS,
+    click_decoder,
+)
+from sam_backend.engines.graph.decoder_weights import SIDE, DecoderWeights
+from sam_backend.engines.protocol import LOW_RES_SIDE, MODEL_SIDE, Floats
+from sam_backend.engines.trimmed_encoder import Array, OpenSession, Session
+
+logger = logging.getLogger("sam_backend")
+
+# Logits where no image is: certainly not the object.
+OUTSIDE = -10.0
+BLOCK = 2  # so many padding tokens on a side are looked at as one
+_TOLERANCE = 1e-2  # of logits, which are around ten
+
+# (features, coordinates, codes, mask or None) -> logits (4, 256, 256), scores (4,)
+Decode = Callable[[Floats, Floats, Floats, "Floats | None"], tuple[Floats, Floats]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which of the 64 x 64 image tokens are looked at, the image's own first.
+
+    Those of the padding are all much alike: of each block of them one is kept, and counts for all.
+    """
+
+    used: tuple[int, int]  # rows and columns that hold image
+    kept: npt.NDArray[np.int64]  # (n,)
+    weights: Floats  # (1, n) logarithm of how many tokens each one stands for
+    places: Floats  # (n, 256)
+
+    @classmethod
+    def of(cls, places: Floats, rows: int, columns: int) -> Layout:
+        grid = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)
+        kept, counts = [grid[:rows, :columns].ravel()], [np.ones(rows * columns)]
+        for padding in (grid[rows:], grid[:rows, columns:]):
+            for top in range(0, padding.shape[0], BLOCK):
+                for left in range(0, padding.shape[1], BLOCK):
+                    block = padding[top : top + BLOCK, left : left + BLOCK]
+                    kept.append(block[block.shape[0] // 2, block.shape[1] // 2].reshape(1))
+                    counts.append(np.array([block.size]))
+        chosen = np.concatenate(kept)
+        weights = np.log(np.concatenate(counts)).astype(np.float32)[None]
+        return cls((rows, columns), chosen, weights, places[chosen])
+
+    def tokens(self, features: Floats) -> Floats:
+        """The kept tokens (n, 256) of features (1, 256, 64, 64)."""
+        rows, columns = self.used
+        grid = features[0].transpose(1, 2, 0)
+        image = grid[:rows, :columns].reshape(rows * columns, -1)
+        padding = grid.reshape(SIDE * SIDE, -1)[self.kept[rows * columns :]]
+        return np.concatenate((image, padding))
+
+
+class ClickDecoder:
+    """Two graphs of one decoder: with an earlier mask, and the faster one without."""
+
+    def __init__(self, model: onnx.ModelProto, open_session: OpenSession) -> None:
+        """ValueError or KeyError if the decoder is not SAM's."""
+        self._plain = open_session(click_decoder(model, with_mask=False))
+        self._with_mask_model = click_decoder(model, with_mask=True)
+        self._open_session = open_session
+        self._with_mask: Session | None = None
+        self._lock = threading.Lock()
+        places = DecoderWeights(model.graph).places
+        self._layout = lru_cache(maxsize=32)(partial(Layout.of, places))
+
+    def decode(
+        self,
+        features: Floats,
+        used: tuple[int, int],
+        coordinates: Floats,
+        codes: Floats,
+        mask: Floats | None,
+    ) -> tuple[Floats, Floats]:
+        """Logits (4, 256, 256) and scores (4,).
+
+        features (1, 256, 64, 64), with so many used rows and columns; coordinates (1, N, 2) in
+        the model's square with codes (1, N); mask (256, 256) logits or None.
+        """
+        rows, columns = used
+        layout = self._layout(rows, columns)
+        inputs: dict[str, Array] = {
+            IMAGE: layout.tokens(features),
+            KEPT: layout.kept,
+            PLACES: layout.places,
+            WEIGHTS: layout.weights,
+            USED: np.array([rows * columns]),
+            GRID: np.array([4, rows, columns, 2, 2, 2, 2]),
+            SHAPE: np.array([4, 4 * rows, 4 * columns]),
+            "point_coords": coordinates,
+            "point_labels": codes,
+        }
+        session = self._plain
+        if mask is None:
+            del inputs[KEPT]
+        else:
+            session = self._masked()
+            inputs["mask_input"] = mask[None, None]
+        logits, scores = session.run([LOGITS, SCORES], inputs)
+        if logits.shape[1:] != (LOW_RES_SIDE, LOW_RES_SIDE):
+            whole = np.full((4, LOW_RES_SIDE, LOW_RES_SIDE), OUTSIDE, np.float32)
+            whole[:, : 4 * rows, : 4 * columns] = logits
+            logits = whole
+        return logits, scores[0]
+
+    def warm_up(self) -> None:
+        """Lets no first click wait for what is made at its first use; returns at once."""
+        ahead = ThreadPoolExecutor(1, thread_name_prefix="first-decodes")
+        for mask in (None, np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), np.float32)):
+            for points in (2, 3):
+                ahead.submit(
+                    self.decode,
+                    np.zeros((1, 256, SIDE, SIDE), np.float32),
+                    (SIDE * 3 // 4, SIDE),
+                    np.zeros((1, points, 2), np.float32),
+                    np.zeros((1, points), np.float32),
+                    mask,
+                )
+        ahead.shutdown(wait=False)
+
+    def agrees_with(self, decode: Decode) -> bool:
+        """Whether both give the same masks, tried on a made-up image with and without a mask."""
+        random = np.random.default_rng(0)
+        features = random.normal(0, 0.3, (1, 256, 64, 64)).astype(np.float32)
+        coordinates = random.uniform(0, MODEL_SIDE, (1, 3, 2)).astype(np.float32)
+        codes = np.array([[1, 0, -1]], np.float32)
+        mask = random.normal(0, 5, (LOW_RES_SIDE, LOW_RES_SIDE)).astype(np.float32)
+        for earlier in (None, mask):
+            ours = self.decode(features, (64, 64), coordinates, codes, earlier)
+            theirs = decode(features, coordinates, codes, earlier)
+            if not all(
+                np.allclose(a, b, rtol=0, atol=_TOLERANCE)
+                for a, b in zip(ours, theirs, strict=True)
+            ):
+                return False
+        return True
+
+    def _masked(self) -> Session:
+        """Opened when first needed, which `warm_up` is, unless a click comes before."""
+        with self._lock:
+            if self._with_mask is None:
+                self._with_mask = self._open_session(self._with_mask_model)
+        return self._with_mask
+
+
+def open_click_decoder(
+    model: onnx.ModelProto, open_session: OpenSession, decode: Decode
+) -> ClickDecoder | None:
+    """The decoder for clicks, or None if this one cannot be rebuilt to give the same masks."""
+    try:
+        decoder = ClickDecoder(model, open_session)
+    except (KeyError, ValueError, StopIteration) as error:
+        logger.info("the decoder is used as it was exported: %r", error)
+        return None
+    if not decoder.agrees_with(decode):
+        logger.info("the decoder is used as it was exported: rebuilt, it gives other masks")
+        return None
+    return decoder

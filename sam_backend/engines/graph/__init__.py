@@ -1,0 +1,1 @@
+"""Surgery on ONNX graphs: what an export is cut open, trimmed or rebuilt into."""

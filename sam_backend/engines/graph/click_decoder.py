@@ -1,0 +1,286 @@
+"""SAM's mask decoder, rebuilt from its weights for clicks: the same masks with half the arithmetic.
+
+An exported decoder projects each of the 4096 image tokens to keys, values and queries in each
+layer, for a handful of prompt tokens. Here the few prompt tokens are projected instead:
+(x W) · q = x · (W q). Upscaling by transposed convolutions becomes two matrix products, image
+tokens are never transposed, and without an earlier mask its encoder is left out.
+
+A graph whose parts are not all found under their names is left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from sam_backend.engines.graph.decoder_weights import SIDE, WIDTH, DecoderWeights
+from sam_backend.engines.protocol import Floats
+
+_HEADS = 8  # of attention
+# Inputs beside the exported ones: the image tokens that are looked at, which of the 4096 they are,
+# their places, and the logarithm of how many tokens each stands for. The first of them, as many as
+# `used`, are the image, for which logits are made; the last two say so in shapes.
+IMAGE, KEPT, PLACES, WEIGHTS = "image_tokens", "kept", "places", "log_weights"
+USED, GRID, SHAPE = "used", "logits_grid", "logits_shape"
+LOGITS, SCORES = "logits", "scores"
+
+
+def click_decoder(model: onnx.ModelProto, *, with_mask: bool) -> onnx.ModelProto:
+    """A decoder from image tokens (n, 256), points and labels to logits and scores.
+
+    logits (4, 4 * used rows, 4 * used columns), scores (1, 4); `with_mask` adds the input
+    mask_input (1, 1, 256, 256).
+    ValueError if the graph is not SAM's, KeyError if a part has another name.
+    """
+    weights = DecoderWeights(model.graph)
+    build = _Builder()
+    prompt = weights.maker("layers.0/self_attn/q_proj/MatMul_output_0").input[0]
+    reused = [prompt]
+    if with_mask:
+        reused.append(weights.mask_projection.input[0])
+    build.nodes.extend(weights.needed(reused))
+    tokens = build.reshape(prompt, (-1, WIDTH))
+    if with_mask:
+        image = _with_mask(build, weights)
+    else:
+        image = build.op("Add", IMAGE, build.constant(weights.no_mask.reshape(1, WIDTH)))
+    queries, image = _transformer(build, weights, tokens, image)
+    _heads(build, weights, queries, image)
+    return build.model(model, {name for node in build.nodes for name in node.input})
+
+
+def _with_mask(build: _Builder, weights: DecoderWeights) -> str:
+    """The image tokens and what the last layer of the mask's encoder adds to them."""
+    projection = weights.mask_projection
+    weight, bias = (weights.array(name) for name in projection.input[1:])
+    width = weight.shape[1]
+    spots = build.reshape(projection.input[0], (width, -1))
+    spots = build.op("Transpose", spots, perm=[1, 0])
+    # A column of ones brings the bias along, so that one product does it all.
+    ones = build.constant(np.ones((SIDE * SIDE, 1)))
+    spots = build.op("Gather", build.op("Concat", spots, ones, axis=1), KEPT)
+    layer = np.concatenate((weight.reshape(-1, width).T, bias[None]))
+    return build.op("Gemm", spots, build.constant(layer), IMAGE)
+
+
+class _Builder:
+    """Makes nodes and names."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = []
+
+    def op(self, op_type: str, *inputs: str, name: str = "", **attributes: Any) -> str:
+        output = name or f"click_{op_type}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op_type, list(inputs), [output], **attributes))
+        return output
+
+    def constant(self, value: Any, dtype: Any = np.float32) -> str:
+        name = f"click_constant_{len(self._constants)}"
+        array: np.ndarray[Any, Any] = np.ascontiguousarray(np.asarray(value, dtype))
+        self._constants.append(numpy_helper.from_array(array, name))
+        return name
+
+    def reshape(self, value: str, shape: Sequence[int], name: str = "") -> str:
+        return self.op("Reshape", value, self.constant(shape, np.int64), name=name)
+
+    def linear(self, value: str, layer: tuple[Floats, Floats]) -> str:
+        return self.op("Gemm", value, self.constant(layer[0]), self.constant(layer[1]))
+
+    def norm(self, value: str, layer: tuple[Floats, Floats, float]) -> str:
+        weight, bias, epsilon = layer
+        return self.op(
+            "LayerNormalization",
+            value,
+            self.constant(weight),
+            self.constant(bias),
+            axis=-1,
+            epsilon=epsilon,
+        )
+
+    def gelu(self, value: str) -> str:
+        """As exporters write it, which ONNX Runtime makes one operation."""
+        error = self.op("Erf", self.op("Div", value, self.constant(np.sqrt(2))))
+        product = self.op("Mul", value, self.op("Add", error, self.constant(1)))
+        return self.op("Mul", product, self.constant(0.5))
+
+    def by_head(self, value: str) -> str:
+        """Tokens (N, C) as (heads, N, C / heads)."""
+        split = self.op("Reshape", value, self.constant((0, _HEADS, -1), np.int64))
+        return self.op("Transpose", split, perm=[1, 0, 2])
+
+    def joined(self, value: str, width: int) -> str:
+        """(heads, N, C / heads) as tokens (N, C)."""
+        return self.reshape(self.op("Transpose", value, perm=[1, 0, 2]), (-1, width))
+
+    def model(self, source: onnx.ModelProto, used: set[str]) -> onnx.ModelProto:
+        inputs = [value for value in source.graph.input if value.name in used]
+        made = [
+            helper.make_tensor_value_info(IMAGE, onnx.TensorProto.FLOAT, ["n", WIDTH]),
+            helper.make_tensor_value_info(KEPT, onnx.TensorProto.INT64, ["n"]),
+            helper.make_tensor_value_info(PLACES, onnx.TensorProto.FLOAT, ["n", WIDTH]),
+            helper.make_tensor_value_info(WEIGHTS, onnx.TensorProto.FLOAT, [1, "n"]),
+            helper.make_tensor_value_info(USED, onnx.TensorProto.INT64, [1]),
+            helper.make_tensor_value_info(GRID, onnx.TensorProto.INT64, [7]),
+            helper.make_tensor_value_info(SHAPE, onnx.TensorProto.INT64, [3]),
+        ]
+        graph = helper.make_graph(
+            self.nodes,
+            "click_decoder",
+            [value for value in made if value.name in used] + inputs,
+            [
+                helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+                for name in (LOGITS, SCORES)
+            ],
+            [t for t in source.graph.initializer if t.name in used] + self._constants,
+        )
+        return helper.make_model(
+            graph, opset_imports=source.opset_import, ir_version=source.ir_version
+        )
+
+
+def _transformer(
+    build: _Builder, weights: DecoderWeights, tokens: str, image: str
+) -> tuple[str, str]:
+    """Two layers of attention both ways, then once more from the tokens to the image."""
+    queries = tokens
+    for layer in range(2):
+        path = f"layers.{layer}"
+        if layer == 0:
+            queries = _self_attention(build, weights, f"{path}/self_attn", queries, queries)
+        else:
+            placed = build.op("Add", queries, tokens)
+            attended = _self_attention(build, weights, f"{path}/self_attn", placed, queries)
+            queries = build.op("Add", queries, attended)
+        queries = build.norm(queries, weights.norm(f"{path}/norm1"))
+        placed_image = build.op("Add", image, PLACES)
+        placed = build.op("Add", queries, tokens)
+        attended = _to_image(
+            build, weights, f"{path}/cross_attn_token_to_image", placed, (placed_image, image)
+        )
+        queries = build.norm(build.op("Add", queries, attended), weights.norm(f"{path}/norm2"))
+        hidden = build.op("Relu", build.linear(queries, weights.linear(f"{path}/mlp/lin1")))
+        hidden = build.linear(hidden, weights.linear(f"{path}/mlp/lin2"))
+        queries = build.norm(build.op("Add", queries, hidden), weights.norm(f"{path}/norm3"))
+        placed = build.op("Add", queries, tokens)
+        image = _from_image(
+            build,
+            weights,
+            f"{path}/cross_attn_image_to_token",
+            (placed_image, image),
+            (placed, queries),
+        )
+        image = build.norm(image, weights.norm(f"{path}/norm4"))
+    placed_image = build.op("Add", image, PLACES)
+    placed = build.op("Add", queries, tokens)
+    attended = _to_image(build, weights, "final_attn_token_to_image", placed, (placed_image, image))
+    queries = build.op("Add", queries, attended)
+    return build.norm(queries, weights.norm("norm_final_attn")), image
+
+
+def _self_attention(
+    build: _Builder, weights: DecoderWeights, path: str, placed: str, values: str
+) -> str:
+    query, key, value = (weights.linear(f"{path}/{name}_proj") for name in "qkv")
+    scale = np.float32(1 / np.sqrt(query[0].shape[1] / _HEADS))
+    q = build.by_head(build.linear(placed, (query[0] * scale, query[1] * scale)))
+    k = build.op("Transpose", build.by_head(build.linear(placed, key)), perm=[0, 2, 1])
+    v = build.by_head(build.linear(values, value))
+    shares = build.op("Softmax", build.op("MatMul", q, k), axis=-1)
+    attended = build.joined(build.op("MatMul", shares, v), value[0].shape[1])
+    return build.linear(attended, weights.linear(f"{path}/out_proj"))
+
+
+def _to_image(
+    build: _Builder, weights: DecoderWeights, path: str, queries: str, image: tuple[str, str]
+) -> str:
+    """Prompt tokens attend to image tokens; the keys' bias would be the same for all of them."""
+    query, key, value = (weights.linear(f"{path}/{name}_proj") for name in "qkv")
+    inner = query[0].shape[1]
+    scale = np.float32(1 / np.sqrt(inner / _HEADS))
+    q = build.by_head(build.linear(queries, (query[0] * scale, query[1] * scale)))
+    onto = build.op("MatMul", q, build.constant(_by_head(key[0]).transpose(0, 2, 1)))
+    onto = build.reshape(onto, (-1, WIDTH))
+    scores = build.op("Gemm", onto, image[0], WEIGHTS, transB=1)
+    shares = build.op("Softmax", scores, axis=-1)
+    # With the channels first: rows are what cores share among them, and prompt tokens are few.
+    seen = build.op("Gemm", image[1], shares, transA=1, transB=1)
+    seen = build.op("Transpose", seen, perm=[1, 0])
+    seen = build.reshape(seen, (_HEADS, -1, WIDTH))
+    seen = build.op("MatMul", seen, build.constant(_by_head(value[0])))
+    seen = build.op("Add", seen, build.constant(value[1].reshape(_HEADS, 1, -1)))
+    return build.linear(build.joined(seen, inner), weights.linear(f"{path}/out_proj"))
+
+
+def _from_image(
+    build: _Builder,
+    weights: DecoderWeights,
+    path: str,
+    image: tuple[str, str],
+    tokens: tuple[str, str],
+) -> str:
+    """Image tokens attend to prompt tokens; the image with what that adds."""
+    query, key, value = (weights.linear(f"{path}/{name}_proj") for name in "qkv")
+    out_weight, out_bias = weights.linear(f"{path}/out_proj")
+    scale = np.float32(1 / np.sqrt(query[0].shape[1] / _HEADS))
+    k = build.by_head(build.linear(tokens[0], (key[0] * scale, key[1] * scale)))
+    onto = build.op("MatMul", k, build.constant(_by_head(query[0]).transpose(0, 2, 1)))
+    onto = build.reshape(onto, (-1, WIDTH))
+    offset = build.op("MatMul", k, build.constant(query[1].reshape(_HEADS, -1, 1)))
+    # (heads * tokens, n): many softmaxes of a few numbers are slow, unless n lie side by side.
+    scores = build.op("Gemm", onto, image[0], build.reshape(offset, (-1, 1)), transB=1)
+    count = build.op("Shape", image[0], start=0, end=1)
+    by_head = build.op("Concat", build.constant([_HEADS, -1], np.int64), count, axis=0)
+    shares = build.op("Softmax", build.op("Reshape", scores, by_head), axis=1)
+    shares = build.op("Flatten", shares, axis=2)
+    v = build.by_head(build.linear(tokens[1], value))
+    v = build.op("MatMul", v, build.constant(out_weight.reshape(_HEADS, -1, WIDTH)))
+    # The shares of a head add up to one, so each head brings an eighth of the bias.
+    v = build.op("Add", v, build.constant(out_bias / _HEADS))
+    return build.op("Gemm", shares, build.reshape(v, (-1, WIDTH)), image[1], transA=1)
+
+
+def _heads(build: _Builder, weights: DecoderWeights, queries: str, image: str) -> None:
+    """The masks and their predicted IoUs."""
+    first = build.op("Slice", queries, *(build.constant([n], np.int64) for n in (0, 1, 0)))
+    for layer in range(3):
+        first = build.linear(first, weights.linear(f"iou_prediction_head/layers.{layer}"))
+        if layer < 2:
+            first = build.op("Relu", first)
+    build.op("Identity", first, name=SCORES)
+
+    tokens = build.op("Slice", queries, *(build.constant([n], np.int64) for n in (1, 5, 0)))
+    kernels = build.reshape(tokens, (4, 1, WIDTH))
+    for layer in range(3):
+        pairs = [weights.linear(f"output_hypernetworks_mlps.{i}/layers.{layer}") for i in range(4)]
+        kernels = build.op("MatMul", kernels, build.constant(np.stack([w for w, _ in pairs])))
+        kernels = build.op("Add", kernels, build.constant(np.stack([[b] for _, b in pairs])))
+        if layer < 2:
+            kernels = build.op("Relu", kernels)
+    kernels = build.reshape(kernels, (4, -1))
+
+    start, axis = (build.constant([0], np.int64) for _ in range(2))
+    image = build.op("Slice", image, start, USED, axis)
+    for layer in (0, 3):
+        weight, bias = weights.upscaling(layer)
+        # (in, out, 2, 2) as a product that makes the four pixels of a token side by side.
+        flat = weight.transpose(0, 2, 3, 1).reshape(weight.shape[0], -1)
+        image = build.linear(image, (flat, np.tile(bias, 4)))
+        image = build.reshape(image, (-1, weight.shape[1]))
+        if layer == 0:
+            image = build.norm(image, weights.upscaling_norm())
+        image = build.gelu(image)
+    logits = build.op("Gemm", kernels, image, transB=1)
+    logits = build.op("Reshape", logits, GRID)
+    logits = build.op("Transpose", logits, perm=[0, 1, 3, 5, 2, 4, 6])
+    build.op("Reshape", logits, SHAPE, name=LOGITS)
+
+
+def _by_head(weight: Floats) -> Floats:
+    """A projection's weight (C, inner) as (heads, C, inner / heads)."""
+    split = weight.reshape(weight.shape[0], _HEADS, -1)
+    return np.ascontiguousarray(split.transpose(1, 0, 2))

@@ -1,0 +1,115 @@
+"""The weights of an exported SAM mask decoder, found by the names of their modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from sam_backend.engines.protocol import Floats
+
+SIDE, WIDTH = 64, 256  # of the embedding: tokens on a side, channels
+_EPSILON = 1e-5  # of the layer norms, if a node does not say
+
+
+class DecoderWeights:
+    """The parts of an exported decoder by the names of their modules."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self._graph = graph
+        self._makers = {output: node for node in graph.node for output in node.output}
+        self._by_end: dict[str, list[onnx.NodeProto]] = {}
+        for name, node in self._makers.items():
+            parts = name.split("/")
+            for start in range(1, len(parts)):
+                self._by_end.setdefault("/".join(parts[start:]), []).append(node)
+        self._arrays = {tensor.name: tensor for tensor in graph.initializer}
+
+    def maker(self, suffix: str) -> onnx.NodeProto:
+        """The node that makes the output whose name ends so."""
+        found = self._by_end.get(suffix, [])
+        if len(found) != 1:
+            raise KeyError(suffix)
+        return found[0]
+
+    def array(self, name: str) -> Floats:
+        return np.asarray(numpy_helper.to_array(self._arrays[name]), np.float32)
+
+    def linear(self, path: str) -> tuple[Floats, Floats]:
+        """Weight (in, out) and bias (out,) of a linear layer."""
+        try:
+            gemm = self.maker(f"{path}/Gemm_output_0")
+        except KeyError:
+            product = self.maker(f"{path}/MatMul_output_0")
+            total = self.maker(f"{path}/Add_output_0")
+            bias = next(name for name in total.input if name in self._arrays)
+            return self.array(product.input[1]), self.array(bias)
+        weight = self.array(gemm.input[1])
+        return weight.T if _attribute(gemm, "transB", 0) else weight, self.array(gemm.input[2])
+
+    def norm(self, path: str) -> tuple[Floats, Floats, float]:
+        node = self.maker(f"{path}/LayerNormalization_output_0")
+        epsilon = float(_attribute(node, "epsilon", _EPSILON))
+        return self.array(node.input[1]), self.array(node.input[2]), epsilon
+
+    def upscaling(self, layer: int) -> tuple[Floats, Floats]:
+        """Weight (in, out, 2, 2) and bias of a transposed convolution."""
+        node = self.maker(f"output_upscaling.{layer}/ConvTranspose_output_0")
+        return self.array(node.input[1]), self.array(node.input[2])
+
+    def upscaling_norm(self) -> tuple[Floats, Floats, float]:
+        scale = self.maker("output_upscaling.1/Mul_output_0")
+        shift = self.maker("output_upscaling.1/Add_1_output_0")
+        weight, bias = (
+            self.array(next(n for n in node.input if n in self._arrays)).ravel()
+            for node in (scale, shift)
+        )
+        return weight, bias, 1e-6
+
+    @property
+    def no_mask(self) -> Floats:
+        """What stands for the mask where there is none."""
+        found = [
+            name
+            for node in self._graph.node
+            if node.op_type == "Mul"
+            for name in node.input
+            if name in self._arrays and list(self._arrays[name].dims) == [1, WIDTH, 1, 1]
+        ]
+        if len(found) != 1:
+            raise KeyError("no_mask_embed")
+        return self.array(found[0])
+
+    @property
+    def mask_projection(self) -> onnx.NodeProto:
+        """The last layer of the encoder of earlier masks, a product for each token."""
+        return self.maker("mask_downscaling.6/Conv_output_0")
+
+    @property
+    def places(self) -> Floats:
+        """Sines and cosines of each image token's place (4096, 256)."""
+        name = next(n for n in self._arrays if n.endswith("positional_encoding_gaussian_matrix"))
+        steps = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE * 2 - 1
+        places = np.stack(np.meshgrid(steps, steps), axis=-1)  # x, y of each token
+        angles = places @ self.array(name) * np.float32(2 * np.pi)
+        both = np.concatenate((np.sin(angles), np.cos(angles)), axis=-1)
+        return np.asarray(both, np.float32).reshape(-1, WIDTH)
+
+    def needed(self, outputs: Iterable[str]) -> list[onnx.NodeProto]:
+        """The nodes that outputs depend on, in the graph's own order."""
+        wanted, reached = list(outputs), set()
+        while wanted:
+            node = self._makers.get(wanted.pop())
+            if node is not None and id(node) not in reached:
+                reached.add(id(node))
+                wanted.extend(node.input)
+        return [node for node in self._graph.node if id(node) in reached]
+
+
+def _attribute(node: onnx.NodeProto, name: str, default: float) -> float:
+    for attribute in node.attribute:
+        if attribute.name == name:
+            return float(helper.get_attribute_value(attribute))
+    return default

@@ -1,0 +1,295 @@
+"""SAM on ONNX Runtime: an encoder, and a decoder cut open so that all four masks come out."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import nullcontext
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+
+from sam_backend.cores import cores
+from sam_backend.engines.click_decoder import ClickDecoder, open_click_decoder
+from sam_backend.engines.graph import reader
+from sam_backend.engines.protocol import (
+    LOW_RES_SIDE,
+    MODEL_SIDE,
+    PIXEL_MEAN,
+    Embedding,
+    Floats,
+    model_input,
+    prompt_points,
+    scaled_size,
+    to_model_frame,
+)
+from sam_backend.engines.trimmed_encoder import Session, TrimmedEncoder, open_trimmed, used_tokens
+from sam_backend.engines.weights import published, sha256
+from sam_backend.errors import Refusal, SettingsError
+from sam_backend.formats.pictures import Pixels
+
+_NOWHERE = -100.0  # logits outside of the image, where a decoder gives none
+_OTHER_MODEL = "choose another model (SAM_CHOICE), or make one with onnx_converter.py"
+_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64}
+
+# Counts the ways in which images were encoded so far: another way makes other embeddings.
+_ENCODING = 2
+_CORES_A_DECODE = 4
+# Larger encoders are none of those that can be trimmed, and slow to read.
+_SMALL_BYTES = 256 << 20
+
+
+class OnnxSam:
+    """Encoder and decoder sessions, all safe to share between threads; no image is kept."""
+
+    def __init__(
+        self,
+        encoder: Path,
+        decoder: Path,
+        name: str,
+        device: str = "auto",
+        *,
+        threads: int = 0,  # for one encode or decode; 0: as many as there are cores
+        openvino: bool = False,  # instead of ONNX Runtime
+    ) -> None:
+        self.name = name
+        self._takes = reader.read_encoder(encoder)
+        self._gives = reader.read_decoder(decoder)
+        on_gpu = device != "cpu" and "CUDAExecutionProvider" in ort.get_available_providers()
+        if device.startswith(("cuda", "mps")) and not on_gpu:
+            raise SettingsError(
+                f"DEVICE={device!r}: ONNX Runtime finds no such device "
+                "(NVIDIA: pip install -r requirements-gpu.txt)"
+            )
+        self._device = device if on_gpu else "cpu"
+        self._threads = threads
+        self._openvino = openvino
+        self._trimmed = self._open_trimmed(encoder)
+        self._encoder = self._trimmed.session if self._trimmed else self._open(encoder)
+        # Names weights, preprocessing and arithmetic: embeddings on disk are kept under it.
+        arithmetic = f"onnx-{_ENCODING}{self._precision()}"
+        self.fingerprint = f"{arithmetic}:{sha256(encoder)}"
+        self._constants = self._positions(encoder)
+        self._click = self._open_click(is_known=published(decoder) is not None)
+        if self._click is None:
+            _ = self._decoder  # what is wrong with it comes to light now
+        # One encoding uses the whole GPU, and its memory is what runs out first.
+        self._one_at_a_time = threading.Lock() if on_gpu else nullcontext()
+
+    def _session(self, model: Path | onnx.ModelProto) -> ort.InferenceSession:
+        return _session(model, self._device, self._threads)
+
+    @cached_property
+    def _decoder(self) -> ort.InferenceSession:
+        """As it was exported. The rebuilt one, where it serves, needs half the memory alone."""
+        return self._session(self._gives.model)
+
+    def encode(self, image: Pixels) -> Embedding:
+        height, width = image.shape[:2]
+        with self._one_at_a_time:
+            if self._trimmed is not None:
+                features = self._trimmed.encode(image)
+            else:
+                inputs = {self._takes.image_input: self._pixels(image)}
+                features = self._encoder.run([_image_output(self._encoder)], inputs)[0]
+        return Embedding(features.astype(np.float32, copy=False), height=height, width=width)
+
+    def decode(
+        self,
+        embedding: Embedding,
+        points: Floats,
+        labels: Floats,
+        box: Floats | None = None,
+        mask_input: Floats | None = None,
+    ) -> tuple[Floats, Floats]:
+        size = embedding.height, embedding.width
+        self._refuse_size(*size)
+        coordinates, codes = prompt_points(embedding, points, labels, box)
+        if self._click is not None:
+            used = used_tokens(embedding.height, embedding.width)
+            return self._click.decode(embedding.features, used, coordinates, codes, mask_input)
+        if self._gives.by_transformers:
+            inputs = self._prompt_of_transformers(coordinates, codes, box)
+        else:
+            inputs = _prompt(coordinates, codes, mask_input)
+            inputs["orig_im_size"] = np.array(size, np.float32)
+        return self._exported(embedding.features, inputs, size)
+
+    def _exported(
+        self, features: Floats, prompt: dict[str, npt.NDArray[np.generic]], size: tuple[int, int]
+    ) -> tuple[Floats, Floats]:
+        """By the decoder as it was exported."""
+        inputs = prompt | {"image_embeddings": features} | self._constants
+        wanted = {
+            given.name: inputs[given.name].astype(_DTYPES.get(given.type, np.float32), copy=False)
+            for given in self._decoder.get_inputs()
+        }
+        masks, scores = self._decoder.run([self._gives.masks, self._gives.scores], wanted)
+        if self._gives.full_size:
+            masks = _low_res(masks, *size)
+        return _four(
+            masks.reshape(-1, LOW_RES_SIDE, LOW_RES_SIDE).astype(np.float32, copy=False),
+            scores.ravel().astype(np.float32, copy=False),
+        )
+
+    def _open_trimmed(self, encoder: Path) -> TrimmedEncoder | None:
+        """An encoder that leaves the padding out, where the graph is a known one."""
+        if self._takes.raw or encoder.stat().st_size > _SMALL_BYTES:
+            return None
+        return open_trimmed(onnx.load(encoder), self._open)
+
+    def _open(self, model: Path | onnx.ModelProto, cores_a_run: int | None = None) -> Session:
+        if self._openvino:
+            from sam_backend.engines.openvino_session import OpenVinoSession  # noqa: PLC0415 (optional)
+
+            return OpenVinoSession(model, self._threads, cores_a_run)
+        session: Session = self._session(model)
+        return session
+
+    def _precision(self) -> str:
+        precision: str | None = getattr(self._encoder, "precision", None)
+        return f"-openvino-{precision}" if precision else ""
+
+    def _open_click(self, *, is_known: bool) -> ClickDecoder | None:
+        """The same decoder with half the arithmetic, where it can be rebuilt so.
+
+        Of a known one that was shown by the tests, any other is compared with itself rebuilt.
+        """
+        if self._gives.by_transformers or self._gives.full_size or self._gives.size:
+            return None
+
+        def exported(
+            features: Floats, coordinates: Floats, codes: Floats, mask: Floats | None
+        ) -> tuple[Floats, Floats]:
+            size = MODEL_SIDE, MODEL_SIDE
+            return self._exported(features, _prompt(coordinates, codes, mask), size)
+
+        decoder = None
+        if not is_known:
+            decoder = open_click_decoder(self._gives.model, self._session, exported)
+            if decoder is None:
+                return None
+        if decoder is None or self._openvino:  # compared in full precision, whatever serves
+            decoder = ClickDecoder(
+                self._gives.model, lambda model: self._open(model, cores_a_run=_CORES_A_DECODE)
+            )
+        decoder.warm_up()
+        return decoder
+
+    def _pixels(self, image: Pixels) -> npt.NDArray[np.generic]:
+        self._refuse_size(*image.shape[:2])
+        takes = self._takes
+        if not takes.raw:
+            return model_input(image).astype(takes.dtype, copy=False)
+        scaled = to_model_frame(image)
+        if takes.size is None:
+            return scaled.astype(takes.dtype, copy=False)
+        height, width = scaled.shape[:2]
+        if height > takes.size[0] or width > takes.size[1]:
+            raise Refusal(
+                "model",
+                f"this ONNX model's encoder takes images of {takes.size[1]} x {takes.size[0]}, and "
+                f"one of {image.shape[1]} x {image.shape[0]} does not fit: {_OTHER_MODEL}",
+            )
+        # It normalises all that it is given: the mean becomes the zeros that SAM pads with.
+        canvas = np.full((*takes.size, 3), PIXEL_MEAN, np.float32)
+        canvas[:height, :width] = scaled
+        return canvas.astype(takes.dtype, copy=False)
+
+    def _refuse_size(self, height: int, width: int) -> None:
+        made_for = self._gives.size
+        if made_for not in (None, (height, width)):
+            raise Refusal(
+                "model",
+                f"this ONNX model was made for images of {made_for[1]} x {made_for[0]} only, and "
+                f"this one has {width} x {height}: {_OTHER_MODEL}",
+            )
+
+    def _prompt_of_transformers(
+        self, coordinates: Floats, codes: Floats, box: Floats | None
+    ) -> dict[str, npt.NDArray[np.generic]]:
+        if box is not None:
+            raise Refusal(
+                "model",
+                "this ONNX model (of transformers.js) takes no rectangles: "
+                f"use keypoints, or {_OTHER_MODEL}",
+            )
+        # It adds the padding point by itself.
+        return {"input_points": coordinates[:, None, :-1], "input_labels": codes[:, None, :-1]}
+
+    def _positions(self, encoder: Path) -> dict[str, Floats]:
+        """What transformers.js's decoder also takes of its encoder: the same for all images."""
+        name = reader.POSITIONS
+        if name not in self._gives.inputs:
+            return {}
+        if self._trimmed or name not in {output.name for output in self._encoder.get_outputs()}:
+            raise SettingsError(f"{encoder} has no output {name}, which the decoder needs")
+        part = _session(reader.part_for(encoder, name), "cpu", self._threads)
+        blank = np.zeros((1, 3, MODEL_SIDE, MODEL_SIDE), np.float32)
+        return {name: part.run(None, {i.name: blank for i in part.get_inputs()})[0]}
+
+
+def _prompt(
+    coordinates: Floats, codes: Floats, mask_input: Floats | None
+) -> dict[str, npt.NDArray[np.generic]]:
+    """The inputs of an exported decoder beside the embedding."""
+    mask = np.zeros((1, 1, LOW_RES_SIDE, LOW_RES_SIDE), np.float32)
+    if mask_input is not None:
+        mask[0, 0] = mask_input
+    return {
+        "point_coords": coordinates,
+        "point_labels": codes,
+        "mask_input": mask,
+        "has_mask_input": np.array([mask_input is not None], np.float32),
+    }
+
+
+def _four(masks: Floats, scores: Floats) -> tuple[Floats, Floats]:
+    """As four masks, whatever a decoder gives: some have no single mask, some nothing else."""
+    if len(masks) == 1:
+        return np.repeat(masks, 4, axis=0), np.repeat(scores, 4)
+    if len(masks) == 3:
+        order = [int(scores.argmax()), 0, 1, 2]
+        return masks[order], scores[order]
+    return masks[:4], scores[:4]
+
+
+def _low_res(masks: Floats, height: int, width: int) -> Floats:
+    """Masks (1, n, height, width) as SAM's low-res logits (n, 256, 256)."""
+    scale = LOW_RES_SIDE / MODEL_SIDE
+    rows, columns = (max(1, round(side * scale)) for side in scaled_size(height, width))
+    small = np.full((masks.shape[1], LOW_RES_SIDE, LOW_RES_SIDE), _NOWHERE, np.float32)
+    for target, mask in zip(small, masks[0].astype(np.float32, copy=False), strict=True):
+        target[:rows, :columns] = cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA)
+    return small
+
+
+def _image_output(session: Session) -> str:
+    names = [output.name for output in session.get_outputs()]
+    return "image_embeddings" if "image_embeddings" in names else names[0]
+
+
+def _session(model: Path | onnx.ModelProto, device: str, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    may_use = cores()
+    # Left to itself it takes one thread a physical core of the machine, which is right for all.
+    options.intra_op_num_threads = threads or (may_use if may_use < (os.cpu_count() or 1) else 0)
+    options.log_severity_level = 3  # exported graphs warn about their own constants
+    # Threads wait for the next operation in a loop only as long as one takes to come: longer, and
+    # they keep the cores from other annotators' clicks, and from Label Studio where it runs beside.
+    options.add_session_config_entry("session.intra_op.spin_duration_us", "20")
+    providers: list[str | tuple[str, dict[str, str]]] = ["CPUExecutionProvider"]
+    if device != "cpu":
+        ort.preload_dlls()  # finds the CUDA libraries that PyTorch brings
+        number = device.partition(":")[2] or "0"
+        # Else its memory doubles whenever it grows, and never shrinks.
+        memory = {"device_id": number, "arena_extend_strategy": "kSameAsRequested"}
+        providers.insert(0, ("CUDAExecutionProvider", memory))
+    # By its path where it can be: larger ones (ViT-H) keep their weights in a file beside it.
+    source = str(model) if isinstance(model, Path) else model.SerializeToString()
+    return ort.InferenceSession(source, options, providers=providers)

@@ -1,0 +1,84 @@
+"""Models on OpenVINO, which uses a CPU's matrix units where it has them."""
+
+from __future__ import annotations
+
+import queue
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import onnx
+import openvino as ov
+
+from sam_backend.cores import cores
+from sam_backend.engines.trimmed_encoder import Array, Named
+
+_CPU_INFO = Path("/proc/cpuinfo")
+
+
+class OpenVinoSession:
+    """An ONNX model with as much of ONNX Runtime's session as is needed here.
+
+    May be called from many threads at once: each call has a request of its own.
+    """
+
+    def __init__(
+        self, model: Path | onnx.ModelProto, threads: int = 0, cores_a_run: int | None = None
+    ) -> None:
+        """`threads` for all runs, 0: as many as there are cores; a run has so many, or all.
+
+        Small operations gain little from many cores: runs side by side gain more.
+        """
+        threads = threads or cores()
+        core = ov.Core()
+        if isinstance(model, Path):
+            read = core.read_model(model)
+        else:
+            read = core.read_model(model.SerializeToString(), b"")
+        wishes = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": _precision(),
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": max(1, threads // cores_a_run) if cores_a_run else 1,
+            # Else two workers may choose the same cores while others have nothing to do.
+            "ENABLE_CPU_PINNING": False,
+        }
+        self._model = core.compile_model(read, "CPU", wishes)
+        self._idle: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
+
+    @property
+    def precision(self) -> str:
+        """Of its arithmetic: bf16 or f32."""
+        return str(self._model.get_property("INFERENCE_PRECISION_HINT").to_string())
+
+    def get_inputs(self) -> Sequence[Named]:
+        return [Named(port.get_any_name()) for port in self._model.inputs]
+
+    def get_outputs(self) -> Sequence[Named]:
+        return [Named(port.get_any_name()) for port in self._model.outputs]
+
+    def run(self, outputs: Sequence[str] | None, inputs: Mapping[str, Array]) -> list[Array]:
+        """The outputs of these names, or all of them."""
+        wanted = outputs or [output.name for output in self.get_outputs()]
+        try:
+            request = self._idle.get_nowait()
+        except queue.Empty:
+            request = self._model.create_infer_request()
+        try:
+            found = request.infer(inputs, share_inputs=True)
+            return [found[name] for name in wanted]
+        finally:
+            self._idle.put(request)
+
+
+def _precision() -> str:
+    """Half as many bits where the CPU has matrix units (AMX) for them.
+
+    OpenVINO would take them wherever there is an instruction for bf16: with those of AVX-512 only,
+    it is slower than with f32.
+    """
+    try:
+        flags = re.search(r"^flags\s*:(.*)", _CPU_INFO.read_text(), re.MULTILINE)
+    except OSError:  # not on Linux
+        return "f32"
+    return "bf16" if flags and "amx_bf16" in flags[1].split() else "f32"

@@ -1,0 +1,84 @@
+"""Whether two engines give the same masks: what a converted model must pass."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import cv2
+import numpy as np
+
+from sam_backend.engines.protocol import LOW_RES_SIDE, Embedding, Engine, Floats, upsample
+from sam_backend.formats.pictures import Pixels
+
+WARM_UP = 3.0  # seconds
+
+
+def compare(one: Engine, other: Engine, image: Pixels) -> float:
+    """Prints how long both take to encode and how their masks agree; the lowest IoU."""
+    seconds, embedding = _timed(one, image)
+    other_seconds, other_embedding = _timed(other, image)
+    distance = float(np.abs(embedding.features - other_embedding.features).max())
+    ratio = seconds / other_seconds
+    print(f"  encoding takes {seconds:.2f} s and {other_seconds:.2f} s: {ratio:.1f} times as fast")
+    print(f"  embeddings differ by at most {distance:.1e}")
+    worst = 1.0
+    for kind, prompt in prompts(*image.shape[:2]).items():
+        masks, scores = one.decode(embedding, *prompt)
+        others, other_scores = other.decode(other_embedding, *prompt)
+        lowest = min(
+            iou(upsample(mask, *image.shape[:2]), upsample(other, *image.shape[:2]))
+            for mask, other in zip(masks, others, strict=True)
+        )
+        shift = float(np.abs(scores - other_scores).max())
+        print(f"  {kind}: IoU of the masks at least {lowest:.4f}, scores within {shift:.1e}")
+        worst = min(worst, lowest)
+    return worst
+
+
+def prompts(height: int, width: int) -> dict[str, tuple[Floats, Floats, Floats | None, Any]]:
+    """One of each kind, as `Engine.decode` takes them."""
+
+    def at(*fractions: float) -> Floats:
+        size = np.array([width, height], np.float32)
+        return np.array(fractions, np.float32).reshape(-1, 2) * size
+
+    box = at(0.2, 0.2, 0.8, 0.8).ravel()
+    mask = np.full((LOW_RES_SIDE, LOW_RES_SIDE), -8, np.float32)
+    cv2.circle(mask, (100, 80), 40, 8, -1)
+    one, two = np.ones(1, np.float32), np.array([1, 0], np.float32)
+    return {
+        "a point": (at(0.5, 0.5), one, None, None),
+        "two points": (at(0.5, 0.5, 0.1, 0.1), two, None, None),
+        "a rectangle": (at(), one[:0], box, None),
+        "a rectangle and points": (at(0.5, 0.5, 0.1, 0.1), two, box, None),
+        "a point and a mask": (at(0.5, 0.5), one, None, mask),
+    }
+
+
+def scene(height: int, width: int) -> Pixels:
+    """An image with something in it: discs and a bar on a gradient."""
+    rows, columns = np.mgrid[:height, :width]
+    image = np.stack([rows * 90 // height + 60, columns * 90 // width + 60, rows * 0 + 90], -1)
+    picture = np.ascontiguousarray(image.astype(np.uint8))
+    unit = max(1, min(height, width) // 10)
+    cv2.circle(picture, (width // 2, height // 2), 3 * unit, (210, 60, 40), -1)
+    cv2.circle(picture, (width // 2, height // 2), unit, (240, 220, 60), -1)
+    cv2.rectangle(picture, (unit, unit), (3 * unit, 2 * unit), (40, 60, 200), -1)
+    return picture
+
+
+def _timed(engine: Engine, image: Pixels) -> tuple[float, Embedding]:
+    start = time.perf_counter()
+    embedding = engine.encode(image)
+    if time.perf_counter() - start < WARM_UP:  # the first one of a small model mostly allocates
+        start = time.perf_counter()
+        embedding = engine.encode(image)
+    return time.perf_counter() - start, embedding
+
+
+def iou(first: Floats, second: Floats) -> float:
+    """Of two masks of logits; nothing is like nothing."""
+    a, b = first > 0, second > 0
+    union = np.count_nonzero(a | b)
+    return np.count_nonzero(a & b) / union if union else 1.0

@@ -1,0 +1,138 @@
+"""The protocol that every model speaks, and the coordinates that all SAM models share.
+
+Three frames: the image (pixels of the picture as the annotator sees it), the model's square of
+1024 x 1024 (longest side scaled to 1024, the rest is padding), and the low-res square of 256 x 256
+in which masks come back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from sam_backend.formats.pictures import Pixels
+
+Floats = npt.NDArray[np.float32]
+
+MODEL_SIDE = 1024
+LOW_RES_SIDE = 256
+PIXEL_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
+PIXEL_STD = np.array([58.395, 57.12, 57.375], np.float32)
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What an encoder makes of one image; holds all that decoding needs, and nothing shared."""
+
+    features: Floats  # (1, C, h, w)
+    height: int  # of the image, pixels
+    width: int
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.features.nbytes)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Names what is in it: the same for the same image, wherever and whenever it was encoded.
+
+        It takes a few milliseconds, once for each image that comes into memory.
+        """
+        # Channels last, as embeddings lie in memory, so that nothing is copied.
+        features = np.ascontiguousarray(self.features.transpose(0, 2, 3, 1))
+        found = hashlib.sha256(f"{self.height} {self.width} {features.shape}".encode())
+        found.update(features.data)
+        return found.digest()
+
+
+class Engine(Protocol):
+    """A SAM model. Keeps no image between calls and may be called from many threads at once."""
+
+    name: str
+
+    def encode(self, image: Pixels) -> Embedding:
+        """Embedding of an RGB image (H, W, 3)."""
+        ...
+
+    def decode(
+        self,
+        embedding: Embedding,
+        points: Floats,
+        labels: Floats,
+        box: Floats | None = None,
+        mask_input: Floats | None = None,
+    ) -> tuple[Floats, Floats]:
+        """Low-res logits (4, 256, 256) and predicted IoUs (4,) for one object.
+
+        points (N, 2) x, y in image pixels; labels (N,) 1 positive, 0 negative; box (4,) x0, y0,
+        x1, y1 in image pixels; mask_input (256, 256) logits of an earlier answer. Index 0 is the
+        single-mask token, 1 to 3 are the multimask tokens.
+        """
+        ...
+
+
+def scaled_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width of an image in the model's square."""
+    scale = MODEL_SIDE / max(height, width)
+    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+
+
+def to_model_frame(image: Pixels) -> Pixels:
+    """The image scaled to the model's square, without padding, as SAM was trained: antialiased."""
+    height, width = scaled_size(*image.shape[:2])
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized)
+
+
+def model_input(image: Pixels, height: int = MODEL_SIDE, width: int = MODEL_SIDE) -> Floats:
+    """What an encoder takes: (1, 3, height, width), normalised, zeros right of and below the image.
+
+    Height and width are the model's square, or the part of it that holds the image.
+    """
+    scaled = to_model_frame(image)
+    pixels = np.zeros((1, 3, height, width), np.float32)
+    for channel, (mean, std) in enumerate(zip(PIXEL_MEAN, PIXEL_STD, strict=True)):
+        used = pixels[0, channel, : scaled.shape[0], : scaled.shape[1]]
+        np.subtract(scaled[..., channel], mean, out=used)
+        used /= std
+    return pixels
+
+
+def prompt_points(
+    embedding: Embedding, points: Floats, labels: Floats, box: Floats | None
+) -> tuple[Floats, Floats]:
+    """Prompts as SAM's prompt encoder takes them: (1, M, 2) in the model's square, and (1, M).
+
+    A box is two points labelled 2 and 3; without one, SAM expects a padding point labelled -1.
+    """
+    if box is None:
+        corners, codes = np.zeros((1, 2), np.float32), np.array([-1], np.float32)
+    else:
+        corners, codes = box.reshape(2, 2).astype(np.float32), np.array([2, 3], np.float32)
+    height, width = scaled_size(embedding.height, embedding.width)
+    scale = np.array([width / embedding.width, height / embedding.height], np.float32)
+    coordinates = np.concatenate((points.reshape(-1, 2), corners)).astype(np.float32) * scale
+    return coordinates[None], np.concatenate((labels.ravel(), codes)).astype(np.float32)[None]
+
+
+def upsample(logits: Floats, height: int, width: int) -> Floats:
+    """Low-res logits (256, 256) at the size of the image (height, width)."""
+    used_height, used_width = scaled_size(height, width)
+    step = LOW_RES_SIDE / MODEL_SIDE
+    rows, columns = np.ceil([used_height * step, used_width * step]).astype(int)
+    # Given as factors: the used part ends between two low-res pixels, which sizes cannot say.
+    big = cv2.resize(
+        logits[:rows, :columns],
+        None,
+        fx=width / (used_width * step),
+        fy=height / (used_height * step),
+        interpolation=cv2.INTER_LINEAR,
+    )
+    return np.ascontiguousarray(big[:height, :width], dtype=np.float32)

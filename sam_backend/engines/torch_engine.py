@@ -1,0 +1,198 @@
+"""SAM and MobileSAM in PyTorch, without a predictor that remembers the last image."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pickle
+import threading
+import warnings
+from collections import defaultdict
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from sam_backend.engines.protocol import Embedding, Floats, model_input, prompt_points
+from sam_backend.engines.weights import published, sha256
+from sam_backend.errors import SettingsError
+from sam_backend.formats.pictures import Pixels
+
+# Our name of a model: the package that defines it, and its name there.
+ARCHITECTURES = {
+    "MobileSAM": ("mobile_sam", "vit_t"),
+    "SAM-B": ("segment_anything", "vit_b"),
+    "SAM-L": ("segment_anything", "vit_l"),
+    "SAM-H": ("segment_anything", "vit_h"),
+}
+PYPI = {"mobile_sam": "mobilesam-mirror", "segment_anything": "segment-anything"}
+
+_BOX_CODES = (2, 3)  # labels of a box's corners among an engine's prompt points
+_PATCHES = "image_encoder.patch_embed.proj.weight"
+_WIDTHS = {768: "SAM-B", 1024: "SAM-L", 1280: "SAM-H"}
+
+_encoding: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+
+class TorchSam:
+    """SAM's modules, called directly: all that depends on an image is in its Embedding."""
+
+    def __init__(self, checkpoint: Path, model: str, device: str = "auto") -> None:
+        self.name = model
+        # Names weights and preprocessing: embeddings on disk are kept under it.
+        self.fingerprint = f"torch-1:{sha256(checkpoint)}"
+        self.device = torch.device(choose_device(device))
+        self.sam = load(checkpoint, model).to(self.device)
+        self._one_at_a_time = encoding_lock(self.device)
+
+    def encode(self, image: Pixels) -> Embedding:
+        pixels = torch.from_numpy(model_input(image))
+        with self._one_at_a_time, torch.inference_mode():
+            features = self.sam.image_encoder(pixels.to(self.device)).float().cpu()
+        return Embedding(features.numpy(), height=image.shape[0], width=image.shape[1])
+
+    def decode(
+        self,
+        embedding: Embedding,
+        points: Floats,
+        labels: Floats,
+        box: Floats | None = None,
+        mask_input: Floats | None = None,
+    ) -> tuple[Floats, Floats]:
+        coordinates, codes = prompt_points(embedding, points, labels, box)
+        # The prompt encoder takes a box apart from the points, and adds the padding by itself.
+        is_point = np.isin(codes[0], (*_BOX_CODES, -1), invert=True)
+        corners = coordinates[:, np.isin(codes[0], _BOX_CODES)]
+        with torch.inference_mode():
+            sparse, dense = self.sam.prompt_encoder(
+                points=(self._on(coordinates[:, is_point]), self._on(codes[:, is_point]))
+                if box is None or is_point.any()
+                else None,
+                boxes=None if box is None else self._on(corners.reshape(1, 4)),
+                masks=None if mask_input is None else self._on(mask_input[None, None]),
+            )
+            logits, scores = self.sam.mask_decoder.predict_masks(
+                image_embeddings=self._on(embedding.features),
+                image_pe=self.sam.prompt_encoder.get_dense_pe(),
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
+            )
+            return logits[0].float().cpu().numpy(), scores[0].float().cpu().numpy()
+
+    def _on(self, array: Floats) -> Any:
+        return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.device)
+
+
+def encoding_lock(device: torch.device) -> threading.Lock:
+    """Held while encoding on a device: activations take gigabytes (ViT-H), and one fills it."""
+    return _encoding[str(device)]
+
+
+def choose_device(wanted: str) -> str:
+    """What `DEVICE` stands for on this machine; SettingsError if it is not there."""
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if wanted == "auto":
+        return "cuda" if cuda else "mps" if mps else "cpu"
+    if (wanted.startswith("cuda") and not cuda) or (wanted == "mps" and not mps):
+        raise SettingsError(f"DEVICE={wanted!r}: PyTorch {torch.__version__} finds no such device")
+    return wanted
+
+
+def check_file(checkpoint: Path, model: str) -> None:
+    """SettingsError if the checkpoint is missing, damaged or of another model. Loads no weights."""
+    _package(model)
+    if checkpoint.is_file():
+        published(checkpoint)
+    _expect(model, checkpoint, read(checkpoint, "meta"))
+
+
+def load(checkpoint: Path, model: str) -> Any:
+    """The `Sam` module of the package that defines it, on the CPU, ready to infer."""
+    weights = read(checkpoint, "cpu")
+    _expect(model, checkpoint, weights)
+    build = _package(model).sam_model_registry[ARCHITECTURES[model][1]]
+    # Skips drawing 640 million random weights only to overwrite them. TinyViT has tables that
+    # are computed when it is built, and no checkpoint holds those.
+    with torch.device("cpu" if model == "MobileSAM" else "meta"):
+        sam = build()
+    try:
+        sam.load_state_dict(weights, assign=True)
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())[:200]
+        raise SettingsError(f"{checkpoint} does not fit {model}: {problem}") from None
+    del sam.pixel_mean, sam.pixel_std  # not in a checkpoint, and model_input() knows them
+    return sam.eval().requires_grad_(requires_grad=False)
+
+
+def identify(weights: dict[str, Any]) -> str:
+    """The model that a checkpoint's tensors belong to, in words; "" if they are none of SAM's."""
+    if "mask_decoder.hf_token.weight" in weights:
+        return "SAM-HQ"
+    if "image_encoder.patch_embed.seq.0.c.weight" in weights:
+        return "MobileSAM"
+    if _PATCHES in weights:
+        return _WIDTHS.get(weights[_PATCHES].shape[0], "a SAM of unknown size")
+    if any(name.startswith(("image_encoder.trunk", "sam_mask_decoder")) for name in weights):
+        return "SAM 2"
+    return ""
+
+
+def _expect(model: str, checkpoint: Path, weights: dict[str, Any]) -> None:
+    found = identify(weights)
+    if not found:
+        raise SettingsError(f"{checkpoint} is not a checkpoint of SAM")
+    if found != model:
+        raise SettingsError(f"{checkpoint} is a checkpoint of {found}, not of {model}")
+
+
+def read(checkpoint: Path, device: str) -> dict[str, Any]:
+    """The tensors by name. Pickles can run code, so nothing but tensors is read."""
+    try:
+        weights = torch.load(checkpoint, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise SettingsError(f"{checkpoint} does not exist: ./download_models.sh --help") from None
+    except (pickle.UnpicklingError, OSError, EOFError, RuntimeError, KeyError, ValueError):
+        raise SettingsError(f"{checkpoint} is not a readable PyTorch checkpoint") from None
+    if isinstance(weights, dict) and isinstance(weights.get("model"), dict):
+        weights = weights["model"]  # as training scripts save them, beside the optimizer
+    return weights if isinstance(weights, dict) else {}
+
+
+def _package(model: str) -> ModuleType:
+    package = ARCHITECTURES[model][0]
+    for needed in (package, "torchvision"):
+        if importlib.util.find_spec(needed) is None:
+            raise SettingsError(
+                f"{model} in PyTorch needs the package {PYPI.get(needed, needed)}: "
+                "pip install -r requirements-torch.txt"
+            )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of timm, about its own old names
+        import_torchvision()
+        return importlib.import_module(package)
+
+
+def import_torchvision() -> None:
+    """Makes `import torchvision` work where its operators cannot be loaded.
+
+    A torchvision built for CUDA beside a CPU build of PyTorch (what `pip install` makes easily)
+    fails with "operator torchvision::nms does not exist". Only its resizing is used here, by the
+    packages' predictors at that, so that it is enough if the operators are declared.
+    """
+    if importlib.util.find_spec("torchvision") is None:
+        return
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error):
+            raise
+        library = torch.library.Library("torchvision", "DEF")
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _kept.append(library)  # the declarations last as long as it does
+        importlib.import_module("torchvision")
+
+
+_kept: list[Any] = []

@@ -1,0 +1,90 @@
+"""Runs an image encoder on the part of the square that holds image."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from sam_backend.engines.graph.any_size_encoder import STRIDE, AnySizeEncoder, any_size, used
+from sam_backend.engines.protocol import MODEL_SIDE, Floats, model_input, scaled_size
+from sam_backend.formats.pictures import Pixels
+
+logger = logging.getLogger("sam_backend")
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Named:
+    """An input or an output of a model."""
+
+    name: str
+
+
+class Session(Protocol):
+    """An encoder that was read: what ONNX Runtime and OpenVINO have in common here."""
+
+    def get_inputs(self) -> Sequence[Named]: ...
+
+    def get_outputs(self) -> Sequence[Named]: ...
+
+    def run(self, outputs: Sequence[str] | None, inputs: Mapping[str, Array]) -> list[Array]: ...
+
+
+OpenSession = Callable[[onnx.ModelProto], Session]
+
+
+class TrimmedEncoder:
+    """Encodes the rows and columns that hold image; the rest is an empty image's embedding.
+
+    Empty at the same place: the decoder knows padding by how it looks there, and with a constant
+    in its stead some second clicks go wrong.
+    """
+
+    def __init__(self, encoder: AnySizeEncoder, open_session: OpenSession) -> None:
+        self._any_size = encoder
+        self.session = open_session(encoder.model)
+        self._input = self.session.get_inputs()[0].name
+        # Takes as long as an image, so nothing waits for it but the first image.
+        ahead = ThreadPoolExecutor(1, thread_name_prefix="empty-image")
+        self._empty = ahead.submit(
+            lambda: self._run(np.zeros((1, 3, MODEL_SIDE, MODEL_SIDE), np.float32))
+        )
+        ahead.shutdown(wait=False)
+
+    def encode(self, image: Pixels) -> Floats:
+        """Features (1, C, 64, 64) of an RGB image (H, W, 3)."""
+        height, width = (used(size) for size in scaled_size(*image.shape[:2]))
+        features = self._run(model_input(image, height, width))
+        if features.shape[2:] == self._empty.result().shape[2:]:
+            return features
+        whole: Floats = self._empty.result().copy()
+        whole[:, :, : height // STRIDE, : width // STRIDE] = features
+        return whole
+
+    def _run(self, pixels: Floats) -> Floats:
+        sizes = self._any_size.inputs(*pixels.shape[2:])
+        features: Floats = self.session.run(None, {self._input: pixels, **sizes})[0]
+        return features
+
+
+def open_trimmed(model: onnx.ModelProto, open_session: OpenSession) -> TrimmedEncoder | None:
+    """An encoder without padding if the graph is a known one."""
+    try:
+        return TrimmedEncoder(any_size(model), open_session)
+    except ValueError as error:
+        logger.info("the encoder takes whole squares: %s", error)
+        return None
+
+
+def used_tokens(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of the embedding that hold an image of this size."""
+    rows, columns = (-(-size // STRIDE) for size in scaled_size(height, width))
+    return rows, columns

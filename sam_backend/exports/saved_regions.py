@@ -1,0 +1,137 @@
+"""The masks of a task: each once, although Label Studio saves it for every control. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sam_backend.clicks.drafts import mappings
+from sam_backend.formats import mask_reader
+from sam_backend.formats.mask import Mask
+
+UNLABELED = "unlabeled"
+
+Result = Mapping[str, Any]
+
+_SHAPES = ("brushlabels", "brush", "bitmasklabels", "bitmask", "polygonlabels", "polygon")
+_PART = re.compile(r"\.\d+$")  # parts of one object are named a, a.2, a.3, …
+
+
+@dataclass(frozen=True)
+class Page:
+    """A picture of a task: the `<Image>` that shows it, which of several it is, and its size."""
+
+    to_name: str
+    item_index: int | None
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Region:
+    """An object that was masked: a region of Label Studio's, or those of its parts."""
+
+    id: str
+    page: Page
+    labels: tuple[str, ...]  # at least one
+    rotation: float  # of the picture in the editor, degrees
+    shapes: tuple[Mapping[str, Any], ...]  # the value of each part
+
+    def mask(self) -> Mask:
+        """The mask of all parts (H, W). ValueError if one of them cannot be read."""
+        page = self.page
+        found = mask_reader.read(self.shapes[0], page.height, page.width)
+        for shape in self.shapes[1:]:
+            found = found | mask_reader.read(shape, page.height, page.width)
+        return found
+
+
+def finished(task: Mapping[str, Any], *, latest: bool) -> list[Mapping[str, Any]]:
+    """A task's annotations without skipped ones; or of these the one that was saved last."""
+    done = [a for a in mappings(task.get("annotations")) if not a.get("was_cancelled")]
+    if latest:
+        done = sorted(done, key=lambda a: str(a.get("updated_at") or a.get("created_at")))[-1:]
+    return done
+
+
+def pages(found: Sequence[Mapping[str, Any]]) -> dict[Page, dict[str, list[Region]]]:
+    """The masks by picture, then by the annotation's id, in the order in which they were saved.
+
+    A picture without masks is there as well if another region tells its size.
+    """
+    by_page: dict[Page, dict[str, list[Region]]] = {}
+    for annotation in found:
+        name = str(annotation.get("id"))
+        for result in mappings(annotation.get("result")):
+            page = _page(result)
+            if page.height and page.width:
+                by_page.setdefault(page, {}).setdefault(name, [])
+        for region in _regions(annotation):
+            by_page.setdefault(region.page, {}).setdefault(name, []).append(region)
+    return by_page
+
+
+def _regions(annotation: Mapping[str, Any]) -> list[Region]:
+    """Those of one annotation; parts of an object with the same labels are one."""
+    by_id: dict[str, list[Result]] = {}
+    for number, result in enumerate(mappings(annotation.get("result"))):
+        by_id.setdefault(str(result.get("id") or f"result-{number}"), []).append(result)
+    objects: dict[tuple[str, Page, tuple[str, ...]], list[Result]] = {}
+    for region_id, results in by_id.items():
+        shape = _shape(results)
+        if shape is not None:
+            key = (_PART.sub("", region_id), _page(shape), _labels(shape, results))
+            objects.setdefault(key, []).append(shape)
+    return [
+        Region(
+            id=region_id,
+            page=page,
+            labels=labels,
+            rotation=_number(shapes[0].get("image_rotation")),
+            shapes=tuple(_value(shape) for shape in shapes),
+        )
+        for (region_id, page, labels), shapes in objects.items()
+    ]
+
+
+def _shape(results: Sequence[Result]) -> Result | None:
+    """Of the results of one id, the one to take the mask from.
+
+    A brush mask that was accepted is also saved under its prompt's control, with a prompt's type.
+    """
+    own = (result for result in results if result.get("type") in _SHAPES)
+    return next(own, next((result for result in results if "rle" in _value(result)), None))
+
+
+def _labels(shape: Result, results: Sequence[Result]) -> tuple[str, ...]:
+    """The labels of the mask's own control, else of a shared one, else of any other."""
+    shared = [result for result in results if result.get("type") == "labels"]
+    for result in (shape, *shared, *results):
+        kind = str(result.get("type"))
+        labels = _value(result).get(kind) if kind.endswith("labels") else None
+        if isinstance(labels, list) and labels:
+            return tuple(dict.fromkeys(map(str, labels)))
+    return (UNLABELED,)
+
+
+def _page(result: Result) -> Page:
+    index = result.get("item_index")
+    return Page(
+        to_name=str(result.get("to_name")),
+        item_index=index if isinstance(index, int) else None,
+        height=int(_number(result.get("original_height"))),
+        width=int(_number(result.get("original_width"))),
+    )
+
+
+def _value(result: Result) -> Mapping[str, Any]:
+    value = result.get("value")
+    return value if isinstance(value, Mapping) else {}
+
+
+def _number(value: object) -> float:
+    """A finite number, else 0: what cannot be true is told where the mask is read."""
+    is_number = isinstance(value, (int, float)) and abs(value) < 1e9
+    return float(value) if is_number else 0.0  # type: ignore[arg-type]

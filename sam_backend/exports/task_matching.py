@@ -1,0 +1,41 @@
+"""Which task's data belongs to a picture's file name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sam_backend.clicks.label_config import LabelConfig
+from sam_backend.exports import names, task_file
+from sam_backend.exports.saved_regions import Page
+
+# Label Studio puts this before the names of uploads.
+_UPLOAD = re.compile(r"^[0-9a-f]{8}-")
+
+
+def below(prefix: str, config: LabelConfig) -> Callable[[str], Mapping[str, Any]]:
+    """New tasks, whose pictures lie below an address or path."""
+    key = config.images[0].data_key
+    return lambda file_name: {key: prefix + quote(file_name)}
+
+
+def of_tasks(path: Path, config: LabelConfig) -> Callable[[str], Mapping[str, Any]]:
+    """The data of an export's tasks: by the picture's whole path, else by its name alone."""
+    page = Page(config.images[0].name, None, 1, 1)
+    by_name: dict[str, list[Mapping[str, Any]]] = {}
+    for task in task_file.read(path, lambda _line: None, needs_annotations=False):
+        whole = names.picture(task, page, config)
+        last = whole.rpartition("/")[2]
+        for name in {whole, last, _UPLOAD.sub("", last)}:
+            by_name.setdefault(name, []).append(task["data"])
+
+    def data(file_name: str) -> Mapping[str, Any]:
+        found = by_name.get(file_name) or by_name.get(file_name.rpartition("/")[2]) or []
+        if len(found) != 1:
+            raise ValueError("several tasks show it" if found else "no task shows it")
+        return found[0]
+
+    return data

@@ -1,0 +1,159 @@
+"""A region's value, as Label Studio saves it, to its mask. Pure; ValueError where it is none."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from sam_backend.errors import Refusal
+from sam_backend.formats import pictures, rle
+from sam_backend.formats.mask import Mask
+from sam_backend.formats.pictures import MOST_PIXELS
+
+Points = npt.NDArray[np.float64]  # (N, 2) x, y in pixels, (0, 0) the picture's top left corner
+Middles = npt.NDArray[np.floating]  # of rows or columns, in pixels
+Indices = npt.NDArray[np.intp]
+
+# A polygon's edges cross so many rows at most; the outline of a mask crosses some ten thousand.
+MOST_CROSSINGS = 1 << 23
+# The parts of one mask look at the picture's pixels so many times at most. They lie side by side.
+MOST_LAYERS = 10
+_PIXELS_A_CROSSING = 16  # takes as long as so many pixels
+# What browsers save, 8 bits for each of four channels, cannot hold more pixels a byte than 258.
+_MOST_PIXELS_A_BYTE = 300
+# Pixels, or crossings, that are worked on at once.
+_AT_ONCE = 1 << 20
+
+_UNREADABLE = (ValueError, TypeError, KeyError)
+
+
+def read(value: Mapping[str, Any], height: int, width: int) -> Mask:
+    """The mask (height, width) of a brush, bitmask or polygon."""
+    _check_size(height, width)
+    if "rle" in value:
+        return rle.decode(value["rle"], height, width)
+    if "points" in value:
+        return polygon(_in_pixels(value, height, width), height, width)
+    return _bitmask(value, height, width)
+
+
+def sample(
+    value: Mapping[str, Any], height: int, width: int, rows: Indices, columns: Indices
+) -> Mask:
+    """The mask at some rows and columns, in ascending order, for a fraction of the work."""
+    _check_size(height, width)
+    if "rle" in value:
+        return rle.sample(value["rle"], height, width, rows, columns)
+    if "points" in value:
+        return _inside(_in_pixels(value, height, width), rows + 0.5, columns + 0.5)
+    return _bitmask(value, height, width)[rows[:, None], columns]
+
+
+def union(values: Sequence[Mapping[str, Any]], height: int, width: int) -> Mask:
+    """The mask of all parts together. What cannot be read is not there.
+
+    ValueError if the parts lie so often above each other that nobody drew them.
+    """
+    mask = np.zeros((height, width), bool)
+    left = MOST_LAYERS * height * width
+    for value in values:
+        with contextlib.suppress(*_UNREADABLE):
+            left -= _work(value, height, width)
+            if left >= 0:
+                mask |= read(value, height, width)
+    if left < 0:
+        raise ValueError("its parts lie above each other too often")
+    return mask
+
+
+def places(points: object) -> Points:
+    """A polygon's points from a list of pairs, or of numbers in turn."""
+    try:
+        found = np.array(points, np.float64).reshape(-1, 2)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("a polygon's points are not pairs of numbers") from None
+    if len(found) < 3:
+        raise ValueError("a polygon has fewer than three points")
+    if not np.isfinite(found).all():
+        raise ValueError("a polygon's points are not all numbers")
+    return found
+
+
+def polygon(points: Points, height: int, width: int) -> Mask:
+    """The pixels whose middles lie inside a polygon, as browsers fill it: the non-zero rule."""
+    return _inside(points, np.arange(height) + 0.5, np.arange(width) + 0.5)
+
+
+@np.errstate(divide="ignore", over="ignore", invalid="ignore")  # of level edges, never crossed
+def _inside(points: Points, middle_y: Middles, middle_x: Middles) -> Mask:
+    """Which places of a grid lie inside a polygon: rows at `middle_y`, columns at `middle_x`."""
+    x, y = points[:, 0], points[:, 1]
+    x_next, y_next = np.roll(x, -1), np.roll(y, -1)
+    # An edge crosses the rows from `first` to before `last`.
+    first, last = np.sort(np.searchsorted(middle_y, np.stack([y, y_next])), axis=0)
+    if (last - first).sum() > MOST_CROSSINGS:
+        raise ValueError("the polygon goes up and down too often")
+    slope = (x_next - x) / (y_next - y)
+    down = np.where(y_next > y, 1, -1)
+    left, right = np.searchsorted(middle_x, [x.min(), x.max()])
+    inside = np.zeros((len(middle_y), len(middle_x)), bool)
+    step = max(1, _AT_ONCE // max(len(points), right - left + 1))
+    for top in range(first.min(), last.max(), step):
+        bottom = min(top + step, last.max())
+        begin, end = np.clip(first, top, bottom), np.clip(last, top, bottom)
+        counts = end - begin
+        edge = np.repeat(np.arange(len(x)), counts)
+        row = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - end, counts)
+        crossing = x[edge] + (middle_y[row] - y[edge]) * slope[edge]
+        column = np.clip(np.searchsorted(middle_x, crossing), left, right)
+        # How often the outline winds around each pixel: what lies left of it, added up.
+        turns = np.zeros((bottom - top, right - left + 1), np.int32)
+        np.add.at(turns, (row - top, column - left), down[edge])
+        inside[top:bottom, left:right] = np.cumsum(turns, axis=1, out=turns)[:, :-1] != 0
+    return inside
+
+
+def _check_size(height: int, width: int) -> None:
+    if not 0 < height * width <= MOST_PIXELS:
+        raise ValueError(f"a picture of {width}x{height} pixels is none")
+
+
+def _in_pixels(value: Mapping[str, Any], height: int, width: int) -> Points:
+    return places(value["points"]) / 100 * [width, height]
+
+
+def _work(value: Mapping[str, Any], height: int, width: int) -> int:
+    """What reading it costs, as a number of pixels that are looked at."""
+    if "rle" in value or "points" not in value:
+        return height * width
+    corners = np.clip(_in_pixels(value, height, width), 0, [width, height])
+    crossings = np.abs(np.diff(corners[:, 1], append=corners[:1, 1])).sum()
+    return int(np.prod(np.ptp(corners, axis=0)) + _PIXELS_A_CROSSING * crossings)
+
+
+def _bitmask(value: Mapping[str, Any], height: int, width: int) -> Mask:
+    if "imageDataURL" not in value:
+        raise ValueError("it has neither a brush mask, a bitmask nor points")
+    try:
+        content = base64.b64decode(str(value["imageDataURL"]).partition(",")[2], validate=True)
+        with pictures.opened(content, formats=("PNG",)) as image:
+            fits = image.size == (width, height)
+            plausible = height * width <= _MOST_PIXELS_A_BYTE * len(content)
+            alpha = _alpha(image) if fits and plausible else None
+    except (binascii.Error, Refusal):
+        raise ValueError("the bitmask is not a picture") from None
+    if alpha is None:
+        raise ValueError(f"the bitmask is not one of {width}x{height} pixels")
+    return alpha
+
+
+def _alpha(image: Image.Image) -> Mask:
+    has_alpha = "A" in image.getbands()
+    return np.asarray((image if has_alpha else image.convert("RGBA")).getchannel("A")) > 0

@@ -1,0 +1,107 @@
+"""A mask in each form that Label Studio has for one. Pure; no labels, no ids."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+
+from sam_backend.formats import rle
+from sam_backend.formats.mask import Mask, tight_box
+
+logger = logging.getLogger("sam_backend")
+
+Value = dict[str, Any]  # the geometry in a result's `value`
+
+# Contours run through the middles of pixels. In a picture of twice the size that is a quarter of
+# a pixel inside the mask's edge instead of half a one.
+_FINER = 2
+# A mask is long runs of one number, and of nothing at all less the pixel before: a third of the
+# time, and of the size, that the encoder takes by itself.
+_PNG = (
+    *(cv2.IMWRITE_PNG_COMPRESSION, 1),
+    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB),
+    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
+)
+
+
+def brush(mask: Mask) -> list[Value]:
+    return [{"format": "rle", "rle": rle.encode(mask)}]
+
+
+def bitmask(mask: Mask) -> list[Value]:
+    """A PNG, black where the mask is, transparent elsewhere."""
+    pixels = np.zeros((*mask.shape, 4), np.uint8)
+    pixels[..., 3] = mask * np.uint8(255)
+    encoded, png = cv2.imencode(".png", pixels, _PNG)
+    if not encoded:
+        raise MemoryError("the mask cannot be written as PNG")
+    return [{"imageDataURL": "data:image/png;base64," + base64.b64encode(png.tobytes()).decode()}]
+
+
+def rectangle(mask: Mask) -> list[Value]:
+    """The tight box around the mask, in percent."""
+    height, width = mask.shape
+    left, top, right, bottom = tight_box(mask) or (0, 0, 0, 0)
+    return [
+        {
+            "x": 100 * left / width,
+            "y": 100 * top / height,
+            "width": 100 * (right - left) / width,
+            "height": 100 * (bottom - top) / height,
+            "rotation": 0,
+        }
+    ]
+
+
+def polygons(mask: Mask, tolerance: float) -> list[Value]:
+    """The outlines of the mask's parts, the largest first, at most `tolerance` pixels off.
+
+    Label Studio's polygons have no holes: what lies in one is filled, and that is said once.
+    """
+    pixels = mask.astype(np.uint8)
+    left, top, width, height = cv2.boundingRect(pixels)
+    finer = cv2.resize(
+        pixels[top : top + height, left : left + width],
+        None,
+        fx=_FINER,
+        fy=_FINER,
+        interpolation=cv2.INTER_NEAREST,
+    )
+    contours, hierarchy = cv2.findContours(
+        finer, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(left * _FINER, top * _FINER)
+    )
+    is_outer = hierarchy[0, :, 3] < 0
+    if not is_outer.all():
+        _say_once("polygons have no holes: those of a mask are filled")
+    outer = [c for c, keep in zip(contours, is_outer, strict=True) if keep]
+    size = np.array([mask.shape[1], mask.shape[0]])
+    found = []
+    for contour in sorted(outer, key=cv2.contourArea, reverse=True):
+        line = cv2.approxPolyDP(contour, tolerance * _FINER, closed=True)
+        if len(line) < 3 or cv2.contourArea(line) == 0:
+            line = cv2.convexHull(contour)  # a part so thin that its outline became a line
+        points = (line.reshape(-1, 2) + 0.5) / _FINER / size * 100
+        found.append({"points": points.tolist(), "closed": True})
+    return found
+
+
+def in_form_of(tag: str, tolerance: float) -> Callable[[Mask], list[Value]]:
+    """How a control's tag wants its masks, e.g. `BrushLabels` or `Brush`: as a brush."""
+    forms: dict[str, Callable[[Mask], list[Value]]] = {
+        "Brush": brush,
+        "Bitmask": bitmask,
+        "Polygon": lambda mask: polygons(mask, tolerance),
+        "Rectangle": rectangle,
+    }
+    return forms[tag.removesuffix("Labels")]
+
+
+@cache
+def _say_once(message: str) -> None:
+    logger.warning(message)

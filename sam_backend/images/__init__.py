@@ -1,0 +1,1 @@
+"""From a task to the pixels of its image."""

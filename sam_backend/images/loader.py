@@ -1,0 +1,104 @@
+"""From the place of an image to its embedding: for a click at once, for a task opened ahead."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from sam_backend import metrics
+from sam_backend.embeddings.cache import Embeddings
+from sam_backend.embeddings.content_index import ContentIndex
+from sam_backend.embeddings.prefetch import Prefetcher
+from sam_backend.embeddings.store import EmbeddingStore
+from sam_backend.engines.protocol import Embedding
+from sam_backend.formats import pictures
+from sam_backend.formats.pictures import Pixels
+from sam_backend.images.download_slots import Places
+from sam_backend.images.fetching import Fetcher
+from sam_backend.images.sources import Source
+from sam_backend.net.downloaded import Download
+from sam_backend.settings import Settings
+from sam_backend.shared.scheduling import Schedule, ScheduledEngine
+
+# Tasks opened and not yet encoded: who opens so many skips through them.
+MOST_PREFETCHES = 16
+# A click trusts that an address still holds what it held. When a task is opened, that is checked,
+# unless it was a moment ago.
+RECHECK_S = 60.0
+# Above, images are decoded one at a time: 200 megapixels take over a gigabyte while they are.
+LARGE_PIXELS = 50_000_000
+
+
+class Images:
+    """The images that annotators look at, by where they are."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        fetcher: Fetcher,
+        schedule: Schedule,
+        engine: Callable[[], ScheduledEngine],
+    ) -> None:
+        disk_bytes = settings.cache_disk_mb << 20
+        folder = settings.cache_dir
+        self.embeddings = Embeddings(
+            settings.cache_mb << 20,
+            EmbeddingStore(folder / "embeddings", disk_bytes) if disk_bytes else None,
+            ContentIndex(folder / "sources.sqlite3" if disk_bytes else None),
+        )
+        self.prefetcher = Prefetcher(MOST_PREFETCHES)
+        self._places = Places(settings.threads)
+        self._most_pixels = settings.max_image_megapixels * 1_000_000
+        self._large_image = threading.Lock()
+        self.fetcher = fetcher
+        self._schedule = schedule
+        self._engine = engine
+
+    def embedding(self, source: Source) -> Embedding:
+        """For a click: from the cache, or else made before any other image."""
+        return self.embeddings.get(
+            source.key,
+            self._engine().fingerprint,
+            lambda: self._download(source),
+            lambda content: self._encode(content, self._schedule.encode()),
+            self._places.take(source.host) if source.host else nullcontext(),
+        )
+
+    def pixels(self, source: Source) -> Pixels:
+        """The picture itself, RGB (H, W, 3): not kept."""
+        return pictures.decode(self._download(source).content, self._most_pixels)
+
+    def prefetch(self, source: Source, *, behind: bool = False) -> None:
+        """For a click to come; `behind` all others, if nobody opened it yet. Returns at once."""
+        self.prefetcher.ask(source.key, lambda: self._make_ready(source), behind=behind)
+
+    def _make_ready(self, source: Source) -> None:
+        model = self._engine().fingerprint
+        self._schedule.wait_for_a_gap()
+
+        def encode(content: bytes) -> Embedding:
+            return self._encode(content, nullcontext())
+
+        known = self.embeddings.known(source.key)
+        # A time in the future is a clock's that was put back since.
+        if known is not None and not 0 <= time.time() - known.checked <= RECHECK_S:
+            changed = self.fetcher.fetch_if_changed(source, known.validator)
+            if changed is not None:
+                self.embeddings.refresh(source.key, model, lambda: changed, encode)
+                return
+            self.embeddings.confirm(source.key, known)
+        self.embeddings.get(source.key, model, lambda: self._download(source), encode)
+
+    def _download(self, source: Source) -> Download:
+        with metrics.STAGE.labels("fetch").time():
+            return self.fetcher.fetch(source)
+
+    def _encode(self, content: bytes, slot: AbstractContextManager[None]) -> Embedding:
+        is_large = pictures.count(content) > LARGE_PIXELS
+        with self._large_image if is_large else nullcontext():
+            with metrics.STAGE.labels("picture").time():
+                pixels = pictures.decode(content, self._most_pixels)
+            with slot, metrics.STAGE.labels("encode").time():
+                return self._engine().encode(pixels)

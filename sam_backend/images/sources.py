@@ -1,0 +1,163 @@
+"""From a value in a task's data to the place where the image can be had. Pure."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from sam_backend.errors import Refusal
+from sam_backend.net import urls
+from sam_backend.shared.state import Connection
+
+CLOUD_SCHEMES = ("s3", "gs", "azure-blob", "azure_blob", "azure_spi", "dbfs")
+LOCAL_FILES_PATH = "/data/local-files/"
+_MOST_BYTES_OF_A_PATH = 4096  # on Linux
+_MOST_ENCODINGS = 4
+_LEADS_ELSEWHERE = re.compile(r"[/\\]([/\\]|\.\.?([/\\;]|$))")
+
+# Where Label Studio serves files. The operator's token opens much more, and a task's image is
+# whatever somebody wrote into it.
+_IMAGE_PATHS = re.compile(
+    r"/data/upload/.+|/data/local-files/?|/static/.+|/storage-data/uploaded/?"
+    r"|/(tasks|projects)/[0-9]+/(resolve|presign)/?"
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file, an address (with the Label Studio whose token opens it, if any), or the bytes."""
+
+    key: str  # names the image in caches
+    path: Path | None = None
+    root: Path | None = None  # the folder that the path must not lead out of
+    url: str | None = None
+    label_studio: Connection | None = None
+    content: bytes | None = None
+
+    @property
+    def host(self) -> str:
+        """Who sends the image; empty for files and inline images."""
+        return urlsplit(self.url).netloc.rpartition("@")[2] if self.url else ""
+
+
+def resolve(
+    value: str, task_id: str, label_studio: Connection | None, local_files_root: Path | None
+) -> Source:
+    """Where the image of a task is: Label Studio stores uploads, local files and cloud links."""
+    if value.startswith("data:"):
+        return Source(key=value, content=_inline(value))
+    if len(value) > urls.MOST_CHARACTERS:
+        raise Refusal(
+            "image",
+            f"the task's image {shown(value)} is an address of over "
+            f"{urls.MOST_CHARACTERS} characters",
+        )
+    try:
+        encoded, parts = value.encode(), urlsplit(value)
+    except ValueError:  # brackets without an address in them, say, or half a character
+        raise _no_address(value) from None
+    if parts.path.endswith(LOCAL_FILES_PATH) and local_files_root is not None:
+        path = _below(local_files_root, parse_qs(parts.query).get("d", [""])[0])
+        if path is not None:
+            stat = path.stat()
+            key = f"{path}:{stat.st_mtime_ns}:{stat.st_size}"
+            return Source(key=key, path=path, root=local_files_root)
+    if parts.scheme in ("http", "https"):
+        return _at(value, value, label_studio)
+    if parts.scheme in CLOUD_SCHEMES:
+        uri = base64.urlsafe_b64encode(encoded).decode()
+        return _inside(f"/tasks/{task_id}/resolve/?fileuri={uri}", value, label_studio)
+    if value.startswith("/"):
+        return _inside(value, value, label_studio)
+    raise _no_address(value)
+
+
+def serves(label_studio: Connection, address: str) -> bool:
+    """Whether an address is one of this Label Studio's for files. There, its token may go."""
+    url, own = urls.parse(address), urls.parse(label_studio.url)
+    if url is None or own is None or url.origin != own.origin:
+        return False
+    prefix, path = own.path.rstrip("/"), url.path
+    if not path.startswith(prefix + "/") or not _IMAGE_PATHS.fullmatch(path[len(prefix) :]):
+        return False
+    # A server on the way may decode the path, and then leave the folder that it names.
+    for _ in range(_MOST_ENCODINGS):
+        path, encoded = unquote(path), path
+        if path == encoded:
+            return not _LEADS_ELSEWHERE.search(path)
+    return False
+
+
+def _at(address: str, key: str, label_studio: Connection | None) -> Source:
+    """An address on the web. Label Studio is asked as such where it serves files, and only there.
+
+    Other addresses of its host are like those of any other: no token, no private addresses.
+    """
+    url = urls.parse(address)
+    if url is None:
+        raise _no_address(key)
+    inside = label_studio is not None and serves(label_studio, url.text)
+    return Source(key=key, url=url.text, label_studio=label_studio if inside else None)
+
+
+def _no_address(value: str) -> Refusal:
+    return Refusal(
+        "image",
+        f"the task's image {shown(value)} is neither an address (http, https, "
+        "a cloud storage's) nor a path on Label Studio",
+    )
+
+
+def shown(value: str) -> str:
+    """A value for messages: not too long, and without what opens it: a signature, a password."""
+    if value.startswith("data:"):
+        return repr(value[:32] + "…")
+    path = value if value.startswith(LOCAL_FILES_PATH) else re.split("[?#]", value, maxsplit=1)[0]
+    path = re.sub(r"^(\w+:)?[/\\]+[^/\\]*@", r"\1//", path)
+    return repr(path if len(path) <= 120 else path[:117] + "…")
+
+
+def _inside(path: str, value: str, label_studio: Connection | None) -> Source:
+    """A path on Label Studio itself; where that runs below a prefix, paths may carry it."""
+    if label_studio is None:
+        raise Refusal(
+            "image",
+            f"the image {shown(value)} is served by Label Studio, but its address is not known: "
+            "reload the project in Label Studio, or set LABEL_STUDIO_URL",
+        )
+    prefix = urlsplit(label_studio.url).path
+    if prefix and path.startswith(prefix + "/"):
+        path = path[len(prefix) :]
+    url = label_studio.url + path
+    if not serves(label_studio, url):
+        raise Refusal(
+            "image",
+            f"the image {shown(value)} is at a path where Label Studio keeps no images: "
+            "if another server has it, write its whole address",
+        )
+    return _at(url, url, label_studio)
+
+
+def _below(root: Path, name: str) -> Path | None:
+    """The file `name` below root, links resolved; None if it is elsewhere or not there."""
+    name = unquote(name)
+    if len(name.encode(errors="replace")) > _MOST_BYTES_OF_A_PATH:  # each step of it is looked up
+        return None
+    try:
+        path = (root / name.lstrip("/")).resolve()
+        return path if path.is_relative_to(root) and path.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, a loop of links
+        return None
+
+
+def _inline(value: str) -> bytes:
+    head, _, body = value.partition(",")
+    try:
+        if head.endswith(";base64"):
+            return base64.b64decode(body, validate=True)
+    except ValueError:
+        pass
+    raise Refusal("image", f"the image {shown(value)} is not base64-encoded data")

@@ -1,0 +1,45 @@
+"""The tasks that an annotator will open next: where Label Studio lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+
+from sam_backend.images.sources import Source
+from sam_backend.shared.state import Connection
+
+
+def listing(label_studio: Connection, project: str, task_id: int, count: int) -> Source:
+    """The answer that holds the tasks after this one, in the order in which they were imported.
+
+    Label Studio names a project by its number and the time it was made: `7.1732182000`.
+    """
+    later = {
+        "filter": "filter:tasks:id",
+        "operator": "greater",
+        "type": "Number",
+        "value": task_id,
+    }
+    query = {"filters": {"conjunction": "and", "items": [later]}, "ordering": ["tasks:id"]}
+    parameters = {
+        "project": project.partition(".")[0],
+        "page": 1,
+        "page_size": count,
+        "fields": "task_only",
+        "query": orjson.dumps(query).decode(),
+    }
+    url = f"{label_studio.url}/api/tasks?{urlencode(parameters)}"
+    return Source(key=url, url=url, label_studio=label_studio)
+
+
+def read(content: bytes) -> list[Mapping[str, Any]]:
+    """The tasks in Label Studio's answer; none, if that is something else."""
+    try:
+        answer = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return []
+    tasks = answer.get("tasks") if isinstance(answer, dict) else None
+    return [task for task in tasks if isinstance(task, dict)] if isinstance(tasks, list) else []

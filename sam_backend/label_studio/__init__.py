@@ -1,0 +1,1 @@
+"""Access to Label Studio: which one is trusted, tokens, its API."""

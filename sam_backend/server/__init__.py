@@ -1,0 +1,1 @@
+"""The HTTP server: the app, its routes, admission, the status page."""

@@ -1,0 +1,111 @@
+"""Label Studio's protocol over HTTP: the app, who is let in, and what errors look like."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import sys
+from time import perf_counter
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import Forbidden, HTTPException, UnsupportedMediaType
+
+from sam_backend import lines, metrics
+from sam_backend.server.admission import body_limit
+from sam_backend.server.openapi import OPEN_ROUTES
+from sam_backend.server.routes import Protocol, answer
+from sam_backend.server.startup import open_services
+from sam_backend.services import Services
+from sam_backend.settings import Settings
+
+logger = logging.getLogger("sam_backend")
+
+
+def open_app() -> Flask:
+    """The app of one worker. Its settings were checked before the port was opened."""
+    settings = Settings.from_environment()
+    handler = logging.StreamHandler(sys.stdout)
+    handler.addFilter(lines.readable)
+    logging.basicConfig(
+        level=settings.log_level,
+        format="%(asctime)s %(levelname)s %(message)s",
+        handlers=[handler],
+    )
+    return create_app(settings, open_services(settings))
+
+
+def create_app(settings: Settings, services: Services) -> Flask:
+    """The app of one server process."""
+    app = Flask("sam_backend")
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_mb << 20
+    for rule, (methods, handler) in Protocol(services).routes().items():
+        app.add_url_rule(rule, endpoint=rule, view_func=handler, methods=methods)
+
+    @app.before_request
+    def let_in() -> Response | None:
+        g.started = perf_counter()
+        request.max_content_length = body_limit(request.path, app.config["MAX_CONTENT_LENGTH"])
+        if request.path not in OPEN_ROUTES and not _is_let_in(settings.basic_auth):
+            return _unauthorized()
+        _refuse_browsers()
+        return None
+
+    @app.after_request
+    def count(response: Response) -> Response:
+        route = request.url_rule.rule if request.url_rule else "unknown"
+        metrics.REQUEST.labels(route).observe(perf_counter() - g.started)
+        return response
+
+    @app.errorhandler(HTTPException)
+    def refuse(error: HTTPException) -> Response:
+        response = answer({"error": lines.shown(error.description)}, error.code or 500)
+        for name in ("Allow", "Retry-After"):
+            if name in (headers := dict(error.get_headers())):
+                response.headers[name] = headers[name]
+        return response
+
+    @app.errorhandler(RecursionError)
+    def refuse_depth(_error: RecursionError) -> Response:
+        return answer({"error": "the request is nested too deeply"}, 400)
+
+    @app.errorhandler(Exception)
+    def fail(error: Exception) -> Response:
+        logger.error("%s %s", request.method, request.path, exc_info=error)
+        return answer({"error": "the back end failed; its log says where"}, 500)
+
+    return app
+
+
+def _refuse_browsers() -> None:
+    """A page that an annotator visits may not speak to this server in the annotator's network.
+
+    A browser says where such a request comes from. An old one does not always, but it sends JSON
+    to another site only after asking, which gets no permission here.
+    """
+    if request.method != "POST":
+        return
+    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
+    is_foreign = origin is not None and origin.partition("://")[2] != request.host
+    if is_foreign or site not in (None, "none", "same-origin"):
+        raise Forbidden("requests from pages of other sites are refused")
+    if request.content_length and request.mimetype != "application/json":
+        raise UnsupportedMediaType("the request's Content-Type is not application/json")
+
+
+def _is_let_in(basic_auth: tuple[str, str] | None) -> bool:
+    if basic_auth is None:
+        return True
+    given = request.authorization
+    user, password = (given.username, given.password) if given else (None, None)
+    # Both are compared, in constant time, so that an answer's delay tells nothing.
+    matches = [
+        hmac.compare_digest((part or "").encode(), wanted.encode())
+        for part, wanted in zip((user, password), basic_auth, strict=True)
+    ]
+    return all(matches)
+
+
+def _unauthorized() -> Response:
+    response = answer({"error": "user name or password is missing or wrong"}, 401)
+    response.headers["WWW-Authenticate"] = 'Basic realm="sam-backend"'
+    return response

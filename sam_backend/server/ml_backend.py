@@ -1,0 +1,187 @@
+"""Label Studio's words in, Label Studio's words out: smart prompts become brush regions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from sam_backend import metrics
+from sam_backend.clicks import extra_params, label_config, prompts
+from sam_backend.clicks.label_config import LabelConfig
+from sam_backend.clicks.output import Output, Result
+from sam_backend.engines.protocol import Embedding
+from sam_backend.errors import Refusal
+from sam_backend.services import Services
+from sam_backend.shared import click_budget, stale
+from sam_backend.shared.stale import Stale
+
+try:
+    from label_studio_ml.model import LabelStudioMLBase
+except ImportError:
+    from sam_backend.server.without_sdk import LabelStudioMLBase
+
+logger = logging.getLogger("sam_backend")
+
+# Nobody needs so many clicks for an object; each one costs a decode.
+MAX_PROMPTS = 200
+# The SDK's parser takes time by the square of what it is given.
+MAX_LENGTH_FOR_SDK = 100_000
+
+Task = Mapping[str, Any]
+Prediction = dict[str, Any]
+
+
+class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
+    """One project's back end. Holds its label config and nothing of any request.
+
+    Can be constructed as label-studio-ml 1.0.9 does it (label_config, train_output, …) and as the
+    2.x line does (project_id, label_config).
+    """
+
+    def __init__(
+        self,
+        project_id: str | None = None,
+        label_config: str | None = None,
+        services: Services | None = None,
+        **_of_other_versions: object,
+    ) -> None:
+        self._services = services or services_from_environment()
+        # The SDK parses with entities expanded: it gets to see what our parser accepted.
+        accepted = label_config if _is_readable(label_config) else None
+        try:
+            super().__init__(project_id=project_id, label_config=accepted)
+        except Exception as error:  # noqa: BLE001 (what it makes of the config is not used here)
+            logger.info("the SDK cannot read the label config: %s", error)
+            super().__init__(project_id=project_id)
+        self._project = project_id or ""
+        self._label_config = label_config or "<View/>"
+
+    @property
+    def size(self) -> int:
+        """Roughly, in characters, for a cache that has a bound."""
+        return 10_000 + len(self._project) + len(self._label_config)
+
+    def setup(self) -> None:
+        """Called by the 2.x line, which keeps the model version in a store of its own."""
+        self.set("model_version", self._services.model_version)
+
+    def predict(
+        self, tasks: Sequence[Task], context: Mapping[str, Any] | None = None, **_: object
+    ) -> list[Any]:
+        """A prediction for a click; without a context, an empty list for each task.
+
+        Label Studio stores nothing for an empty list. An empty prediction would hide the task
+        from later runs; an answer to a click that is no prediction would show nothing at all.
+        """
+        results = context.get("result") if isinstance(context, Mapping) else None
+        if not isinstance(results, list):
+            return [[] for _ in tasks]
+        with click_budget.shared():
+            return [self._answer(task, results) for task in tasks]
+
+    def _answer(self, task: Task, results: list[Any]) -> Prediction:
+        task_id = str(task.get("id"))
+        regions: list[Result] = []
+        try:
+            regions = self._regions(task, results)
+        except Stale:
+            metrics.STALE.inc()
+        except Refusal as refusal:
+            self._services.report(f"task {task_id}", refusal)
+        except RecursionError:
+            deep = Refusal("limit", "the request is nested too deeply")
+            self._services.report(f"task {task_id}", deep)
+        except Exception as error:  # a fault of ours must not show a traceback or harm the next
+            logger.exception("task %s", task_id)
+            fault = Refusal("fault", f"the back end failed, its log says where: {error!r}")
+            self._services.report(f"task {task_id}", fault)
+        scores = [region["score"] for region in regions]
+        return {
+            "result": regions,
+            "score": sum(scores) / len(scores) if scores else 0.0,
+            "model_version": self._services.model_version,
+        }
+
+    def _regions(self, task: Task, results: list[Any]) -> list[Result]:
+        stale.check()  # it may have waited for its turn
+        found = prompts.of_click(results)
+        count = sum(map(len, found.values()))
+        if count > MAX_PROMPTS:
+            raise Refusal(
+                "prompt",
+                f"{count} prompts in one click, {MAX_PROMPTS} are the most: accept the masks that "
+                "are done, which removes their prompts",
+            )
+        if not found:  # sent when an annotation is saved with prompts still in it
+            self._services.ended(str(task.get("id")))
+        config = label_config.parse(self._label_config)
+        extra = self._services.state.extra_params(self._project) or {}
+        regions: list[Result] = []
+        for target, context in found.items():
+            fitting = extra_params.usable(extra, config, target.to_name)
+            output = Output.of(config, target, config.wishes(context[-1].control, fitting))
+            with self._services.turn(self._project, task, config, target, context):
+                regions += self._masks(task, config, output, context)
+        return regions
+
+    def _masks(
+        self,
+        task: Task,
+        config: LabelConfig,
+        output: Output,
+        context: tuple[prompts.Prompt, ...],
+    ) -> list[Result]:
+        """The masks of all objects that prompts of one label on one image point at."""
+        target, regions = output.target, list[Result]()
+        joined = self._services.join(self._project, task, config, target, context)
+        sent = frozenset(prompt.id for prompt in context)
+        embedding = self._services.embedding(self._project, task, config, target)
+        for group in prompts.objects(joined):
+            try:
+                regions += self._object(task, output, embedding, group, sent)
+            except click_budget.OutOfBudget as refusal:  # the other objects keep their masks
+                self._services.report(f"task {task.get('id')}", refusal)
+                break
+        return regions
+
+    def _object(
+        self,
+        task: Task,
+        output: Output,
+        embedding: Embedding,
+        group: tuple[prompts.Prompt, ...],
+        sent: frozenset[str],
+    ) -> list[Result]:
+        """The masks of one object."""
+        target, regions = output.target, list[Result]()
+        with metrics.STAGE.labels("decode").time():
+            found = self._services.objects.segment(
+                self._services.engine(), embedding, task, target, group, sent, output.candidates
+            )
+        for region_id, segmentation in found:
+            if not segmentation.mask.any():
+                raise Refusal("prompt", "the model sees no object there: click another spot")
+            with metrics.STAGE.labels("rle").time():
+                tolerance = self._services.settings.polygon_tolerance
+                regions += output.results(region_id, segmentation, tolerance)
+        return regions
+
+
+def _is_readable(xml: str | None) -> bool:
+    if len(xml or "") > MAX_LENGTH_FOR_SDK:
+        return False
+    try:
+        label_config.parse(xml or "")
+    except Refusal:
+        return False
+    return True
+
+
+@cache
+def services_from_environment() -> Services:
+    """For servers other than ours, which construct the model without telling it more."""
+    from sam_backend.server.startup import checked_settings, open_services  # noqa: PLC0415 (no cycle)
+
+    return open_services(checked_settings())

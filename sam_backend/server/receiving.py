@@ -1,0 +1,124 @@
+"""A request as it arrives: its head, then its body, in whatever pieces the network brings them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from io import BytesIO
+from typing import Any
+
+from gunicorn.config import Config
+from gunicorn.http import errors
+from gunicorn.http.body import ChunkedReader, LengthReader
+from gunicorn.http.message import Request
+from gunicorn.http.unreader import IterUnreader
+
+from sam_backend.server.chunks import BadChunk, Chunks
+
+LONGEST_HEAD = 32768
+_END = b"\r\n\r\n"
+_LONGEST_SAID = 200
+
+_STATUS: dict[type[Exception], HTTPStatus] = {
+    errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
+    errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    errors.UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
+    errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
+}
+
+
+class Unusable(Exception):
+    """What arrived is no request that can be answered."""
+
+    def __init__(self, status: HTTPStatus, message: str) -> None:
+        super().__init__(message[:_LONGEST_SAID])
+        self.status = status
+
+
+class Incoming:
+    """One request. Gunicorn's parser reads its head, so the two cannot disagree about it.
+
+    A body over its limit is not read: the request is complete with an empty body, and with the
+    length that tells the app to refuse it.
+    """
+
+    def __init__(self, config: Config, client: object, limit: Callable[[str], int]) -> None:
+        self._config = config
+        self._client = client
+        self._limit_of = limit
+        self._buffer = bytearray()
+        self._chunks: Chunks | None = None
+        self._length = 0
+        self._limit = 0
+        self.request: Any = None
+        self.is_complete = False
+        self.held = 0  # bytes in memory
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Takes the next bytes; Unusable if they cannot belong to a request."""
+        if self.request is None:
+            self._read_head(data)
+        elif self._chunks:
+            self._read_chunks(self._chunks, data)
+        else:
+            self._buffer += data
+        self.held = len(self._buffer)
+        if self.request is not None:
+            self._end_if_complete()
+
+    def wants_100_continue(self) -> bool:
+        """Whether the client waits for a go-ahead before it sends the body; true once."""
+        if self.request is None or self.is_complete:
+            return False
+        wanted: bool = self.request._expected_100_continue  # noqa: SLF001 (told nowhere else)
+        self.request._expected_100_continue = False  # noqa: SLF001
+        return wanted
+
+    def _read_head(self, data: bytes | memoryview) -> None:
+        searched = max(0, len(self._buffer) - len(_END) + 1)
+        self._buffer += data
+        end = self._buffer.find(_END, searched)
+        if end > LONGEST_HEAD or (end < 0 and len(self._buffer) > LONGEST_HEAD):
+            raise Unusable(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                f"the request's headers are over {LONGEST_HEAD} bytes",
+            )
+        if end < 0:
+            return
+        head, rest = bytes(self._buffer[: end + len(_END)]), bytes(self._buffer[end + len(_END) :])
+        self._buffer.clear()
+        try:
+            self.request = Request(self._config, IterUnreader([head]), self._client)
+        except (errors.ParseException, OSError, StopIteration) as error:
+            status = _STATUS.get(type(error), HTTPStatus.BAD_REQUEST)
+            raise Unusable(status, f"the request is malformed: {error}") from None
+        self._limit = self._limit_of(self.request.path)
+        reader = self.request.body.reader
+        if isinstance(reader, ChunkedReader):
+            self._chunks = Chunks()
+            self._read_chunks(self._chunks, rest)
+        else:
+            self._length = reader.length if isinstance(reader, LengthReader) else 0
+            self._buffer += rest
+
+    def _read_chunks(self, chunks: Chunks, data: bytes | memoryview) -> None:
+        try:
+            self._buffer += chunks.feed(data)
+        except BadChunk as error:
+            raise Unusable(HTTPStatus.BAD_REQUEST, f"the request is malformed: {error}") from None
+        self._length = len(self._buffer)
+
+    def _end_if_complete(self) -> None:
+        if self._length > self._limit:
+            self._buffer.clear()
+            self.held = 0
+        elif len(self._buffer) < self._length or (self._chunks and not self._chunks.is_complete):
+            return
+        self.is_complete = True
+        with memoryview(self._buffer) as view:
+            self.request.body = BytesIO(bytes(view[: self._length]))
+        self._buffer.clear()
+        # The app gets a body of a known length, however it came.
+        framing = ("CONTENT-LENGTH", "TRANSFER-ENCODING")
+        kept = [(name, value) for name, value in self.request.headers if name not in framing]
+        self.request.headers = [*kept, ("CONTENT-LENGTH", str(self._length))]

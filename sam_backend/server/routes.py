@@ -1,0 +1,223 @@
+"""What Label Studio asks, and what it is answered: one method a route."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from threading import Lock
+from typing import Any
+
+import orjson
+from cachetools import LRUCache, cached
+from flask import Response, request
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from werkzeug.exceptions import (
+    BadRequest,
+    ClientDisconnected,
+    RequestEntityTooLarge,
+    RequestTimeout,
+)
+
+from sam_backend import lines
+from sam_backend.bulk.answers import Proposals, batch_predictions
+from sam_backend.clicks import extra_params, label_config
+from sam_backend.clicks.label_config import LabelConfig
+from sam_backend.errors import Refusal
+from sam_backend.formats import bodies
+from sam_backend.label_studio import trust
+from sam_backend.server import openapi, status_page
+from sam_backend.server.admission import WEBHOOKS_AT_ONCE, Admission
+from sam_backend.server.ml_backend import SamMLBackend
+from sam_backend.services import Services
+from sam_backend.shared import stale
+
+# Label Studio waits 100 s for a batch; what is begun by then may take as long as a task takes.
+BATCH_SECONDS = 60.0
+
+# "Retrieve predictions" sends all tasks that are selected in one request; a click is in one task.
+MAX_TASKS = 100_000
+MAX_TASKS_CLICKED = 16
+
+_MODELS_SIZE = 4_000_000  # characters of the models that are kept
+
+Handler = Callable[[], Response]
+
+
+class Protocol:
+    """The routes that Label Studio 1.23 calls, and those for people: status, metrics, openapi."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._clicks = Admission("clicks", services.settings.threads, services.report)
+        self._webhooks = Admission("webhooks", WEBHOOKS_AT_ONCE, services.report)
+        # Constructing a model parses its label config; the clicks of a project share one.
+        models: LRUCache[Any, SamMLBackend] = LRUCache(_MODELS_SIZE, getsizeof=attrgetter("size"))
+        self._model = cached(models, lock=Lock())(self._construct)
+
+    def routes(self) -> dict[str, tuple[list[str], Handler]]:
+        return {
+            "/": (["GET"], self.status),
+            "/health": (["GET"], self.health),
+            "/metrics": (["GET"], self.metrics),
+            "/openapi.json": (["GET"], self.openapi),
+            "/setup": (["POST"], self.setup),
+            "/predict": (["POST"], self.predict),
+            "/webhook": (["POST"], self.webhook),
+            "/validate": (["POST"], self.validate),
+            "/versions": (["GET", "POST"], self.versions),
+            "/job_status": (["POST"], self.job_status),
+            "/train": (["POST"], self.nothing_to_do),
+            "/delete": (["POST"], self.nothing_to_do),
+            "/duplicate_model": (["POST"], self.nothing_to_do),
+        }
+
+    def status(self) -> Response:
+        offered = ["application/json", "text/html"]
+        if request.accept_mimetypes.best_match(offered) == "text/html":
+            return Response(status_page.page(self._services), mimetype="text/html")
+        return answer(status_page.report(self._services))
+
+    def health(self) -> Response:
+        return answer({"status": "UP", "model_class": SamMLBackend.__name__})
+
+    def metrics(self) -> Response:
+        registry = REGISTRY
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:  # several workers: add them up
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    def openapi(self) -> Response:
+        return answer(openapi.description(guarded=self._services.settings.basic_auth is not None))
+
+    def setup(self) -> Response:
+        body = _body()
+        project = str(body.get("project") or "")
+        told = trust.told(body.get("hostname"), body.get("access_token"))
+        doubt = self._services.access.doubt(told) if told else None
+        if doubt:
+            self._services.report(f"project {project}", Refusal("config", doubt))
+        extra, problem = extra_params.read(body.get("extra_params"), _config(body.get("schema")))
+        if problem:
+            self._services.report(f"project {project}", Refusal("config", problem))
+        self._services.state.remember_setup(project, None if doubt else told, extra)
+        for problem in _problems(body.get("schema")):
+            self._services.report(f"project {project}", Refusal("config", problem))
+        return answer({"model_version": self._services.model_version})
+
+    def predict(self) -> Response:
+        try:
+            with self._clicks.admitted(), stale.asked_on(request.environ.get("gunicorn.socket")):
+                return self._predict()
+        except RequestEntityTooLarge as error:
+            self._services.report("clicks", Refusal("limit", str(error.description)))
+            raise
+
+    def _predict(self) -> Response:
+        body = _body()
+        tasks, params = body.get("tasks"), body.get("params")
+        if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+            raise BadRequest("'tasks' is not a list of tasks")
+        if not all(isinstance(task.get("id"), int | str | None) for task in tasks):
+            raise BadRequest("a task's 'id' is not a number")
+        context = params.get("context") if isinstance(params, dict) else None
+        most = MAX_TASKS_CLICKED if isinstance(context, dict) else MAX_TASKS
+        if len(tasks) > most:
+            raise RequestEntityTooLarge(f"{len(tasks)} tasks in one request, {most} are the most")
+        project, config = str(body.get("project") or ""), str(body.get("label_config") or "")
+        if isinstance(context, dict):
+            return answer({"results": self._model(project, config).predict(tasks, context)})
+        return answer({"results": self._without_clicks(project, tasks, config)})
+
+    def _without_clicks(self, project: str, tasks: list[Any], config: str) -> list[Any]:
+        """One task was opened by an annotator; several are to get predictions."""
+        proposals = Proposals() if self._services.settings.proposals else None
+        if len(tasks) == 1:
+            self._services.opened(project, tasks[0], config)
+            if proposals is None:
+                return [[]]
+        until = time.monotonic() + BATCH_SECONDS
+        return batch_predictions(self._services, project, config, tasks, until, proposals)
+
+    def webhook(self) -> Response:
+        """Sent by anybody, for Label Studio cannot sign it.
+
+        At most it makes us forget which prompts of one kind came before those of the other. Those
+        that the editor shows come again with every click.
+        """
+        with self._webhooks.admitted():
+            body = _body()
+        task = body.get("task")
+        if str(body.get("action")).startswith("ANNOTATION") and isinstance(task, dict):
+            self._services.ended(str(task.get("id")))
+        return answer({"status": "ok"})
+
+    def validate(self) -> Response:
+        problems = _problems(_body().get("config"))
+        return answer({"status": "failed" if problems else "ok", "problems": problems})
+
+    def versions(self) -> Response:
+        return answer({"versions": [self._services.model_version]})
+
+    def job_status(self) -> Response:
+        return answer({"job_status": "finished", "error": None})
+
+    def nothing_to_do(self) -> Response:
+        """For calls about training and copies of models, of which there are none here."""
+        return answer({"status": "ok"})
+
+    def _construct(self, project: str, config: str) -> SamMLBackend:
+        return SamMLBackend(project_id=project, label_config=config, services=self._services)
+
+
+def answer(value: object, status_code: int = 200) -> Response:
+    return Response(orjson.dumps(value), status=status_code, mimetype="application/json")
+
+
+def _body() -> Mapping[str, Any]:
+    """The request's JSON object; its brush masks are left unread."""
+    try:
+        body = bodies.parse(_content())
+    except RequestEntityTooLarge:
+        limit = (request.max_content_length or 0) >> 20
+        advice = ": MAX_BODY_MB sets the limit" if request.path == "/predict" else ""
+        raise RequestEntityTooLarge(f"the request is over {limit} MB{advice}") from None
+    except ClientDisconnected:
+        raise RequestTimeout("the rest of the request did not come") from None
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise BadRequest("the body is not a JSON object")
+    return body
+
+
+def _content() -> bytes:
+    """The request's body.
+
+    Of a known length, it is taken as a whole: Flask reads in small pieces, which takes as long as
+    a mask when the body has a hundred of them.
+    """
+    length = request.content_length
+    if length is None or length > (request.max_content_length or 0):
+        return request.get_data()  # it counts, or says that this is too much
+    body: bytes = request.environ["wsgi.input"].read(length)
+    if len(body) < length:
+        raise ClientDisconnected
+    return body
+
+
+def _config(schema: object) -> LabelConfig | None:
+    try:
+        return label_config.parse(str(schema or ""))
+    except Refusal:
+        return None
+
+
+def _problems(schema: object) -> list[str]:
+    try:
+        return [lines.shown(p) for p in label_config.parse(str(schema or "")).problems()]
+    except Refusal as refusal:
+        return [str(refusal)]

@@ -1,0 +1,74 @@
+"""From the environment to a running server, or to one line that says why not."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+from sam_backend.engines import choice
+from sam_backend.errors import SettingsError
+from sam_backend.installation import FILES, IMPORTS, INSTALLED, START
+from sam_backend.services import Services
+from sam_backend.settings import Settings
+
+UNUSABLE = 2  # exit status: nothing was started, and a line says what to change
+
+
+def checked_settings() -> Settings:
+    """The settings, with model files that exist and can be read; exits with status 2 if not."""
+    try:
+        settings = Settings.from_environment()
+        choice.check(choice.plan(settings))
+    except SettingsError as error:
+        sys.exit(_unusable(str(error)))
+    return settings
+
+
+def open_services(settings: Settings) -> Services:
+    chosen = choice.plan(settings)
+    return Services(settings, chosen.model_version, lambda: choice.open_engine(chosen))
+
+
+def serve() -> NoReturn:
+    """Becomes gunicorn; gunicorn.conf.py tells it the rest."""
+    config = FILES / "gunicorn.conf.py"
+    arguments = [
+        "-c",
+        str(config),
+        "--pythonpath",
+        str(IMPORTS),
+        "sam_backend.server.app:open_app()",
+    ]
+    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *arguments])  # noqa: S606
+
+
+_IMAGES_ADVICE = f"""
+  Images that were uploaded to Label Studio need a token: Account & Settings > Personal Access
+  Token, then  LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=<token> {START}
+"""
+
+_STUDIO_ADVICE = """
+  No Label Studio at hand? `make studio` starts one with a sample project.
+"""
+
+
+def welcome(settings: Settings) -> str:
+    """What to do in Label Studio, for whoever started the server in a terminal."""
+    config = FILES / "label_configs" / "brush.xml" if INSTALLED else "label_configs/brush.xml"
+    return f"""
+SAM for Label Studio is up: http://localhost:{settings.port}
+
+  1. Label Studio 1.23 and newer refuse local addresses; start it with
+       ML_BLOCK_LOCAL_IP=false USE_DEFAULT_BANNED_SUBNETS=false label-studio start
+  2. In a project: Settings > Labeling Interface > Code, paste {config}
+  3. Settings > Model > Connect Model: http://localhost:{settings.port}
+     and switch on "Interactive preannotations"
+  4. Open a task, switch on Auto-Annotation, choose a label and the smart tool, click an object
+{_IMAGES_ADVICE if settings.label_studio_token is None else ""}\
+{"" if INSTALLED else _STUDIO_ADVICE}"""
+
+
+def _unusable(message: str) -> int:
+    print(f"sam-backend cannot start: {message}", file=sys.stderr)
+    return UNUSABLE

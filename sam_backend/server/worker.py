@@ -1,0 +1,274 @@
+"""Gunicorn's worker here: a thread gets a request that is there, and never waits for a client.
+
+One thread reads all requests and sends what is left of the answers, as far as each client goes
+along, within deadlines. A connection carries one request, so none can hide behind another.
+"""
+
+from __future__ import annotations
+
+import errno
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from gunicorn.workers.gthread import ThreadWorker
+
+from sam_backend import metrics
+from sam_backend.server.admission import RETRY_AFTER_S, body_limit
+from sam_backend.server.receiving import Incoming, Unusable
+
+# Clients that a worker waits for. The one that it has waited for longest makes room for a new one.
+MOST_WAITING = 512
+_AT_ONCE = 1 << 18  # bytes
+_LISTENING_ERRORS = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED)
+
+
+class Outbox:
+    """A client's connection as the app may use it: it collects the answer, and never waits."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._unsent = bytearray()
+
+    def recv(self, size: int, flags: int) -> bytes:
+        return self._connection.recv(size, flags)
+
+    def sendall(self, data: bytes) -> None:
+        self._unsent += data
+
+    def put(self, data: bytes) -> None:
+        """This instead of what was collected."""
+        self._unsent[:] = data
+
+    def is_sent(self) -> bool:
+        """Sends what the client takes now; whether that was all. OSError if it is gone."""
+        while self._unsent:
+            try:
+                del self._unsent[: self._connection.send(self._unsent)]
+            except BlockingIOError:
+                return False
+        return True
+
+
+class Connection:
+    """A client: its request as it arrives, and its answer as it leaves."""
+
+    def __init__(self, connection: socket.socket, client: Any, server: Any, incoming: Incoming):
+        self.connection = connection
+        self.sock = Outbox(connection)  # what gunicorn calls the socket
+        self.client = client
+        self.server = server
+        self.incoming = incoming
+        self.is_answered = False
+        self.charged = 0  # bytes of the request that count against the worker's limit
+        self.begun = self.heard = time.monotonic()
+
+
+_Step = Callable[[Connection], None]
+_IsLate = Callable[[Connection, float], bool]
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """Reads requests, hands those that are complete to threads, and sends the answers."""
+
+    head_s = 10.0  # for all headers
+    body_s = 60.0  # for the whole body
+    answer_s = 60.0  # to read the whole answer
+    silence_s = 10.0  # without a byte
+    silence_at_stop_s = 1.0
+    linger_s = 2.0  # for the client to close first: its last bytes must not cut the answer off
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        super().check_config(cfg, log)
+        if cfg.is_ssl:
+            raise SystemExit("sam-backend cannot start: it speaks no TLS, put a proxy in front")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._waiting: dict[Connection, tuple[_Step, _IsLate]] = {}  # oldest first
+        self._held = 0
+        self._scratch = bytearray(_AT_ONCE)
+
+    @property
+    def _largest(self) -> int:
+        limit: int = self.wsgi.config["MAX_CONTENT_LENGTH"]
+        return limit
+
+    def accept(self, listener: Any) -> None:
+        """Takes a connection."""
+        try:
+            connection, client = listener.accept()
+        except OSError as error:
+            if error.errno not in _LISTENING_ERRORS:  # out of files, say
+                self.log.warning("a connection could not be accepted: %s", error)
+                self._make_room()
+            return
+        connection.setblocking(False)
+        incoming = Incoming(self.cfg, client, partial(body_limit, largest=self._largest))
+        conn = Connection(connection, client, listener.getsockname(), incoming)
+        self.nr_conns += 1
+        if len(self._waiting) >= MOST_WAITING:
+            self._make_room()
+        self._wait(conn, selectors.EVENT_READ, self._receive, self._is_request_late)
+
+    def murder_pending(self) -> None:
+        """Called once a second: lets go of clients that take too long."""
+        now = time.monotonic()
+        for conn, (_, is_late) in list(self._waiting.items()):
+            if is_late(conn, now):
+                self._give_up(conn)
+
+    def _wait(self, conn: Connection, event: int, step: _Step, is_late: _IsLate) -> None:
+        self._waiting[conn] = step, is_late
+        self.poller.register(conn.connection, event, lambda _: self._go_on(conn, step))
+
+    def _go_on(self, conn: Connection, step: _Step) -> None:
+        # Another client may have pushed this one out, in the same round.
+        if conn in self._waiting and self._waiting[conn][0] == step:
+            self._attempt(step, conn)
+
+    def _wait_no_more(self, conn: Connection) -> None:
+        self.poller.unregister(conn.connection)
+        del self._waiting[conn]
+
+    def _attempt(self, step: _Step, conn: Connection) -> None:
+        """One client's fault must not be another's."""
+        try:
+            step(conn)
+        except OSError:
+            self._close(conn)
+        except Exception:
+            self.log.exception("a connection is closed for a fault")
+            self._close(conn)
+
+    def _receive(self, conn: Connection) -> None:
+        try:
+            count = conn.connection.recv_into(self._scratch)
+        except BlockingIOError:
+            return
+        if not count:
+            self._close(conn)
+            return
+        conn.heard = time.monotonic()
+        was_head = conn.incoming.request is None
+        try:
+            conn.incoming.feed(memoryview(self._scratch)[:count])
+        except Unusable as error:
+            self.log.warning("Invalid request from %s: %r", conn.client[0], str(error))
+            self._refuse(conn, error.status, str(error), "malformed")
+            return
+        if was_head and conn.incoming.request is not None:
+            conn.begun = conn.heard  # of the body
+        if conn.incoming.wants_100_continue():
+            conn.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            conn.sock.is_sent()
+        self._charge(conn, conn.incoming.held)
+        if self._has_room_for(conn) and conn.incoming.is_complete:
+            self._wait_no_more(conn)
+            self.enqueue_req(conn)
+
+    def _charge(self, conn: Connection, held: int) -> None:
+        self._held += held - conn.charged
+        conn.charged = held
+
+    def _has_room_for(self, conn: Connection) -> bool:
+        """Room for what it sent, made by refusing those that have been sending for longest."""
+        while self._held > 2 * self._largest:
+            oldest = next(other for other in self._waiting if other.charged)
+            self._refuse(oldest, HTTPStatus.SERVICE_UNAVAILABLE, "too many bytes at once", "busy")
+            if oldest is conn:
+                return False
+        return True
+
+    def _make_room(self) -> None:
+        if self._waiting:
+            oldest = next(iter(self._waiting))
+            self._give_up(oldest)
+            if oldest in self._waiting:  # for what it is told
+                self._close(oldest)
+
+    def _is_request_late(self, conn: Connection, now: float) -> bool:
+        silence_s = self.silence_s if self.alive else self.silence_at_stop_s
+        whole_s = self.head_s if conn.incoming.request is None else self.body_s
+        return now - conn.heard > silence_s or now - conn.begun > whole_s
+
+    def _give_up(self, conn: Connection) -> None:
+        if conn.is_answered or (conn.incoming.request is None and not conn.incoming.held):
+            self._close(conn)
+            return
+        message = "the rest of the request did not come in time"
+        self._refuse(conn, HTTPStatus.REQUEST_TIMEOUT, message, "slow")
+
+    def _refuse(self, conn: Connection, status: HTTPStatus, message: str, cause: str) -> None:
+        """Answers in place of the app, without a thread."""
+        metrics.REFUSALS.labels(cause).inc()
+        body = orjson.dumps({"error": message})
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        )
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            head += f"Retry-After: {RETRY_AFTER_S}\r\n"
+        self._wait_no_more(conn)
+        conn.sock.put(head.encode() + b"\r\n" + body)
+        self._attempt(self._send, conn)
+
+    def handle(self, conn: Connection) -> None:
+        """Runs in a thread: has the app answer, and sends what the client takes at once."""
+        try:
+            self.handle_request(conn.incoming.request, conn)
+        except Exception:
+            self.log.exception("a request could not be answered")
+            conn.sock.put(b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\n\r\n")
+        try:
+            conn.sock.is_sent()
+        except OSError:
+            conn.sock.put(b"")
+
+    def finish_request(self, conn: Connection, _done: Future[None]) -> None:
+        """Runs where requests are read, after the thread is done."""
+        conn.incoming.request.body.close()
+        self._attempt(self._send, conn)
+
+    def _send(self, conn: Connection) -> None:
+        self._charge(conn, 0)
+        conn.is_answered = True
+        conn.begun = time.monotonic()
+        if conn.sock.is_sent():
+            self._linger(conn)
+        else:
+            self._wait(conn, selectors.EVENT_WRITE, self._send_rest, self._is_reader_late)
+
+    def _send_rest(self, conn: Connection) -> None:
+        if conn.sock.is_sent():
+            self._wait_no_more(conn)
+            self._linger(conn)
+
+    def _linger(self, conn: Connection) -> None:
+        conn.connection.shutdown(socket.SHUT_WR)
+        conn.begun = time.monotonic()
+        self._wait(conn, selectors.EVENT_READ, self._discard, self._is_lingering_over)
+
+    def _discard(self, conn: Connection) -> None:
+        if not conn.connection.recv_into(self._scratch):
+            self._close(conn)
+
+    def _is_reader_late(self, conn: Connection, now: float) -> bool:
+        return now - conn.begun > self.answer_s
+
+    def _is_lingering_over(self, conn: Connection, now: float) -> bool:
+        return now - conn.begun > self.linger_s
+
+    def _close(self, conn: Connection) -> None:
+        if conn in self._waiting:
+            self._wait_no_more(conn)
+        self._charge(conn, 0)
+        self.nr_conns -= 1
+        conn.connection.close()

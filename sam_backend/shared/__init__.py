@@ -1,0 +1,1 @@
+"""What workers share and what orders their work: state, schedule, overtaken clicks."""

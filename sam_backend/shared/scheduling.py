@@ -1,0 +1,109 @@
+"""Who may use the model next: clicks in the order in which they came, prefetches when none does."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+from sam_backend import metrics
+from sam_backend.engines.protocol import Embedding, Engine, Floats
+from sam_backend.formats.pictures import Pixels
+from sam_backend.shared import click_budget, stale
+
+
+class Schedule:
+    """Slots for the encodes and decodes of clicks, and the gaps between them for prefetches.
+
+    More runs at once than there are slots would only make each other slower. No click waits for
+    a prefetch to end, except one that wants the very image which that one already works on.
+    """
+
+    def __init__(self, encodes: int, decodes: int) -> None:
+        self._changed = threading.Condition()
+        self._encodes = _Queue("encode", encodes, deque())
+        self._decodes = _Queue("decode", decodes, deque())
+
+    def encode(self) -> AbstractContextManager[None]:
+        """A click's slot to encode, first come, first served."""
+        return self._slot(self._encodes)
+
+    def decode(self) -> AbstractContextManager[None]:
+        """A click's slot to decode, first come, first served."""
+        return self._slot(self._decodes)
+
+    @property
+    def clicks(self) -> int:
+        """How many clicks encode, decode or wait to."""
+        with self._changed:
+            return sum(len(queue.waiting) + queue.busy for queue in (self._encodes, self._decodes))
+
+    def wait_for_a_gap(self, timeout: float | None = None) -> None:
+        """Returns when no click encodes, decodes or waits to, or when so many seconds are over."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._encodes.is_idle and self._decodes.is_idle, timeout)
+
+    @contextmanager
+    def _slot(self, queue: _Queue) -> Iterator[None]:
+        ticket = object()
+        with self._changed:
+            queue.waiting.append(ticket)
+            queue.report()
+            self._changed.wait_for(lambda: queue.busy < queue.slots and queue.waiting[0] is ticket)
+            queue.waiting.popleft()
+            queue.busy += 1
+            self._changed.notify_all()  # there may be a slot for the next one too
+        try:
+            yield
+        finally:
+            with self._changed:
+                queue.busy -= 1
+                queue.report()
+                self._changed.notify_all()
+
+
+@dataclass
+class _Queue:
+    name: str
+    slots: int
+    waiting: deque[object]
+    busy: int = 0
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.waiting and not self.busy
+
+    def report(self) -> None:
+        metrics.QUEUE.labels(self.name).set(len(self.waiting) + self.busy)
+
+
+class ScheduledEngine:
+    """An engine whose decodes take turns; a click that is of no more use by then raises Stale."""
+
+    def __init__(self, engine: Engine, schedule: Schedule) -> None:
+        self.name = engine.name
+        # What the engine says of its weights and preprocessing. Embeddings of one that says
+        # nothing could be another model's after a restart, so they stay in memory.
+        self.fingerprint: str | None = getattr(engine, "fingerprint", None)
+        self._engine = engine
+        self._schedule = schedule
+
+    def encode(self, image: Pixels) -> Embedding:
+        # A click that was overtaken goes on: the newer one is of the same image, and waits for it.
+        stale.check_connection()
+        return self._engine.encode(image)
+
+    def decode(
+        self,
+        embedding: Embedding,
+        points: Floats,
+        labels: Floats,
+        box: Floats | None = None,
+        mask_input: Floats | None = None,
+    ) -> tuple[Floats, Floats]:
+        with self._schedule.decode():
+            stale.check()
+            click_budget.spend()
+            return self._engine.decode(embedding, points, labels, box, mask_input)

@@ -1,0 +1,261 @@
+"""What the workers of one server share: a small SQLite file in the model folder.
+
+It holds the prompts seen a moment ago, how to reach each project's Label Studio, and the last
+refusals. All of it may be lost without harm.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import orjson
+
+from sam_backend.clicks.joining import Memory
+from sam_backend.clicks.prompts import Prompt, Target
+from sam_backend.shared.database import Database
+
+logger = logging.getLogger("sam_backend")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Rows that are kept of each table; whoever may ask decides how many come.
+LAST_MEMORIES = 500
+LAST_SETUPS = 1_000
+LAST_REFUSALS = 50
+MEMORY_S = 3600.0
+MEMORY_BYTES = 1 << 16  # a memory of 200 prompts has 35 kB
+EXTRA_BYTES = 4_000
+
+# A row with a longer value is not kept. Requests choose most of these texts.
+_SCHEMA = f"""
+create table if not exists memory (
+    project text check (length(project) <= 200), task text check (length(task) <= 200),
+    target text check (length(target) <= 2000), seen real,
+    value blob check (length(value) <= {MEMORY_BYTES}), primary key (project, task, target)
+);
+create table if not exists setups (
+    project text primary key check (length(project) <= 200), url text check (length(url) <= 2000),
+    token text check (length(token) <= 4000), extra blob check (length(extra) <= {EXTRA_BYTES})
+);
+create table if not exists believed (
+    one integer primary key check (one = 1), url text check (length(url) <= 2000)
+);
+create table if not exists refusals (
+    time real, place text check (length(place) <= 2000), cause text check (length(cause) <= 200),
+    message text check (length(message) <= 8000)
+);
+"""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A Label Studio and a token for it, as a `/setup` request told them."""
+
+    url: str
+    token: str | None
+
+
+@dataclass(frozen=True)
+class RefusalRecord:
+    """One refusal, for the status page."""
+
+    time: float
+    where: str
+    cause: str
+    message: str
+
+
+def _if_possible(
+    method: Callable[Concatenate[State, P], R],
+) -> Callable[Concatenate[State, P], R | None]:
+    """A file that cannot be used (a full disk, say) must not cost anyone a mask."""
+
+    @wraps(method)
+    def attempt(state: State, /, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        try:
+            return method(state, *args, **kwargs)
+        except sqlite3.IntegrityError as error:
+            logger.debug("not kept: %s", error)
+            return None
+        except (OSError, sqlite3.Error, orjson.JSONDecodeError) as error:
+            state.warn(error)
+            return None
+
+    return attempt
+
+
+class State:
+    """Reads and writes the shared file; each call is one transaction."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._database = Database(path, _SCHEMA)
+        self._warned = False
+
+    def warn(self, error: Exception) -> None:
+        """Once: what is wrong with the file stays wrong for many requests."""
+        level = logging.DEBUG if self._warned else logging.WARNING
+        self._warned = True
+        logger.log(
+            level,
+            "%s is out of use (%s): prompts are joined and errors shown within one request only",
+            self.path,
+            error,
+        )
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> State:
+        """The state in a folder, or in a temporary one where that cannot be written."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return cls(folder / "state.sqlite3")
+        except (OSError, sqlite3.Error):
+            path = Path(tempfile.mkdtemp(prefix="sam-backend-")) / "state.sqlite3"
+            logger.warning("%s cannot be written: what workers share is in %s", folder, path)
+            return cls(path)
+
+    @_if_possible
+    def update_memory(
+        self,
+        project: str,
+        task: str,
+        target: Target,
+        change: Callable[[Memory], Memory],
+        image: str = "",
+    ) -> None:
+        """Replaces the memory of one task, target and image, with no request in between."""
+        key = (project, task, orjson.dumps([asdict(target), image]).decode())
+        with self._database.transaction() as db:
+            now = time.time()  # a later time is a clock's that was put back since
+            db.execute(
+                "delete from memory where seen not between ? and ?",
+                (now - MEMORY_S, now + MEMORY_S),
+            )
+            row = db.execute(
+                "select value from memory where project = ? and task = ? and target = ?", key
+            ).fetchone()
+            memory = change(_memory(row[0]) if row else Memory())
+            value = orjson.dumps(asdict(memory))
+            if len(value) > MEMORY_BYTES:  # an older memory must not stay either
+                value = orjson.dumps(asdict(Memory(seen=memory.seen, trust=memory.trust)))
+            db.execute(
+                "insert or replace into memory values (?, ?, ?, ?, ?)", (*key, memory.seen, value)
+            )
+            _keep_last(db, "memory", LAST_MEMORIES)
+
+    @_if_possible
+    def change_memories(self, task: str, change: Callable[[Memory], Memory]) -> None:
+        """Changes the memories of all targets of a task."""
+        with self._database.transaction() as db:
+            rows = db.execute("select rowid, value from memory where task = ?", (task,)).fetchall()
+            for row, value in rows:
+                changed = orjson.dumps(asdict(change(_memory(value))))
+                db.execute("update memory set value = ? where rowid = ?", (changed, row))
+
+    @_if_possible
+    def remember_setup(
+        self, project: str, connection: Connection | None, extra_params: Mapping[str, Any]
+    ) -> None:
+        """What a `/setup` request told: it comes often, and predictions do not repeat it.
+
+        Without a connection, the one that was told before stays.
+        """
+        extra = orjson.dumps(extra_params)
+        if len(extra) > EXTRA_BYTES:
+            logger.warning(
+                "the model's extra params are left out: %d bytes are too many", len(extra)
+            )
+            extra = b"{}"
+        with self._database.transaction() as db:
+            if connection:
+                url, token = connection.url, connection.token
+            else:
+                known = db.execute("select url, token from setups where project = ?", (project,))
+                url, token = known.fetchone() or ("", None)
+            db.execute(
+                "insert or replace into setups values (?, ?, ?, ?)", (project, url, token, extra)
+            )
+            _keep_last(db, "setups", LAST_SETUPS)
+
+    @_if_possible
+    def believe(self, url: str) -> str:
+        """Notes the Label Studio that proved itself; the one that did so first is the answer."""
+        with self._database.transaction() as db:
+            db.execute("insert into believed values (1, ?) on conflict do nothing", (url,))
+            return str(db.execute("select url from believed").fetchone()[0])
+
+    @_if_possible
+    def believed(self) -> str | None:
+        """The Label Studio that proved itself, if one did."""
+        with self._database.opened() as db:
+            row = db.execute("select url from believed").fetchone()
+        return str(row[0]) if row else None
+
+    @_if_possible
+    def extra_params(self, project: str) -> Mapping[str, Any]:
+        """The extra params of a project's model in Label Studio."""
+        with self._database.opened() as db:
+            row = db.execute("select extra from setups where project = ?", (project,)).fetchone()
+        extra = orjson.loads(row[0]) if row else {}
+        return extra if isinstance(extra, dict) else {}
+
+    @_if_possible
+    def connection(self, project: str) -> Connection | None:
+        with self._database.opened() as db:
+            row = db.execute(
+                "select url, token from setups where project = ? and url != ''", (project,)
+            ).fetchone()
+        return Connection(*row) if row else None
+
+    @_if_possible
+    def add_refusal(self, refusal: RefusalRecord) -> None:
+        with self._database.transaction() as db:
+            db.execute(  # what happens again and again is one line, with its last time
+                "delete from refusals where place = ? and message = ?",
+                (refusal.where, refusal.message),
+            )
+            db.execute(
+                "insert into refusals values (?, ?, ?, ?)",
+                (refusal.time, refusal.where, refusal.cause, refusal.message),
+            )
+            _keep_last(db, "refusals", LAST_REFUSALS)
+
+    @_if_possible
+    def refusals(self) -> list[RefusalRecord]:
+        """The last refusals, newest first."""
+        with self._database.opened() as db:
+            rows = db.execute(
+                "select time, place, cause, message from refusals order by rowid desc"
+            ).fetchall()
+        return [RefusalRecord(*row) for row in rows]
+
+
+def _keep_last(db: sqlite3.Connection, table: str, count: int) -> None:
+    """Removes all rows but those that were written last; to replace a row is to write it."""
+    db.execute(
+        f"delete from {table} where rowid <= "  # noqa: S608 (a name of ours)
+        f"(select rowid from {table} order by rowid desc limit 1 offset ?)",
+        (count,),
+    )
+
+
+def _memory(value: bytes) -> Memory:
+    try:
+        fields = orjson.loads(value)
+        return Memory(
+            prompts=tuple(Prompt(**prompt) for prompt in fields["prompts"]),
+            draft=fields["draft"],
+            seen=fields["seen"],
+            trust=fields["trust"],
+        )
+    except (ValueError, KeyError, TypeError):  # written by another version
+        return Memory()

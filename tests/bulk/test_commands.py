@@ -1,0 +1,279 @@
+"""The commands for whole data sets as they are run: real weights, real processes, files."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import orjson
+import pytest
+from PIL import Image
+
+from sam_backend.bulk.overlay import mask_of
+from sam_backend.formats import rle
+from tests.conftest import REPOSITORY, WEIGHTS
+from tests.e2e.pictures import HEIGHT, WIDTH, Shape, draw, iou
+from tests.fakes import inline
+
+pytestmark = pytest.mark.skipif(
+    not (WEIGHTS / "encoder.onnx").exists(), reason="./download_models.sh fetches the weights"
+)
+
+LABELS = '<Label value="Car"/><Label value="Bike"/>'
+CONFIG = f"""<View><Image name="image" value="$image"/>
+  <RectangleLabels name="box" toName="image">{LABELS}</RectangleLabels>
+  <KeyPointLabels name="point" toName="image">{LABELS}</KeyPointLabels>
+  <BrushLabels name="tag" toName="image">{LABELS}</BrushLabels></View>"""
+LIMIT_S = 300
+
+
+def drawn(shapes: Sequence[Shape], folder: Path) -> str:
+    path = folder / "drawn.png"
+    draw(list(shapes)).save(path)
+    return inline(path.read_bytes())
+
+
+def box_of(shape: Shape, id_: str, label: str = "Car") -> dict[str, Any]:
+    """As a detector predicts it: without the image's size."""
+    left, top, right, bottom = (100 * side for side in shape.box)
+    value = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+    return {
+        "id": id_,
+        "type": "rectanglelabels",
+        "from_name": "box",
+        "to_name": "image",
+        "value": {**value, "rotation": 0, "rectanglelabels": [label]},
+    }
+
+
+class Desk:
+    """A folder with tasks and a label config, and the commands run on them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.output = folder / "out.json"
+        (folder / "config.xml").write_text(CONFIG)
+
+    def write(self, tasks: list[dict[str, Any]]) -> None:
+        (self.folder / "tasks.json").write_bytes(orjson.dumps(tasks))
+
+    def start(self, command: str, *options: str) -> subprocess.Popen[str]:
+        environ = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+        environ |= {"MODEL_DIR": str(self.folder / "models"), "MOBILESAM_CHECKPOINT": str(WEIGHTS)}
+        files = ["--tasks", "tasks.json", "--config", "config.xml", "--output", self.output.name]
+        return subprocess.Popen(
+            [sys.executable, "-m", "sam_backend", command, *files, *options],
+            cwd=self.folder,
+            env={**environ, "PYTHONPATH": str(REPOSITORY)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, command: str, *options: str) -> tuple[int, str, str]:
+        """Exit status, standard output and standard error."""
+        process = self.start(command, *options)
+        said, complained = process.communicate(timeout=LIMIT_S)
+        return process.returncode, said, complained
+
+    def written(self) -> list[dict[str, Any]]:
+        tasks: list[dict[str, Any]] = orjson.loads(self.output.read_bytes())
+        return tasks
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def many_tasks(count: int, folder: Path) -> list[dict[str, Any]]:
+    """Tasks that each show another picture."""
+    tasks = []
+    for number in range(count):
+        picture = np.asarray(draw([Shape.DISC, Shape.PLATE])).copy()
+        picture[:8, : 8 * (number + 1)] = 0
+        path = folder / "picture.png"
+        Image.fromarray(picture).save(path)
+        boxes = [box_of(Shape.DISC, f"d{number}"), box_of(Shape.PLATE, f"p{number}", "Bike")]
+        tasks.append(
+            {
+                "id": number + 1,
+                "data": {"image": inline(path.read_bytes())},
+                "predictions": [{"model_version": "detector", "result": boxes}],
+            }
+        )
+    return tasks
+
+
+def test_a_detectors_boxes_become_masks(desk: Desk) -> None:
+    shapes = [Shape.DISC, Shape.PLATE, Shape.BAR]
+    boxes = [box_of(shape, shape.name) for shape in shapes]
+    earlier = {"model_version": "detector", "result": boxes, "score": 0.5}
+    image = drawn(shapes, desk.folder)
+    desk.write([{"id": 3, "data": {"image": image}, "predictions": [earlier]}])
+    status, said, _ = desk.run("segment_with_prompts", "--preview", "pictures")
+    assert (status, said) == (0, "1 tasks: 1 with masks; 3 regions\n")
+
+    [task] = desk.written()
+    assert task["data"] == {"image": image}
+    assert task["predictions"][0] == earlier
+    prediction = task["predictions"][1]
+    assert prediction["model_version"] == "MobileSAM"
+    assert 0.5 < prediction["score"] <= 1
+    for shape, region in zip(shapes, prediction["result"], strict=True):
+        assert region["id"] == f"m-{shape.name}"
+        assert (region["type"], region["from_name"]) == ("brushlabels", "tag")
+        assert region["value"]["brushlabels"] == ["Car"]
+        mask = rle.decode(region["value"]["rle"], HEIGHT, WIDTH)
+        assert iou(mask, shape.mask()) > 0.95
+
+    preview = cv2.imread(str(desk.folder / "pictures" / "3.jpg"))
+    assert preview is not None
+    assert preview.shape[:2] == (HEIGHT, WIDTH)
+    assert (desk.folder / "pictures" / "contact-sheet.jpg").is_file()
+
+
+def test_predictions_for_tasks_that_label_studio_has(desk: Desk) -> None:
+    desk.write(many_tasks(2, desk.folder))
+    assert desk.run("segment_with_prompts", "--predictions-only", "--label", "Bike")[0] == 0
+    assert [entry["task"] for entry in desk.written()] == [1, 2]
+    assert [[r["id"] for r in entry["result"]] for entry in desk.written()] == [["m-p0"], ["m-p1"]]
+
+
+def test_killed_and_run_again_nothing_is_missing_or_twice(desk: Desk) -> None:
+    tasks = many_tasks(5, desk.folder)
+    desk.write(tasks)
+    journal = desk.folder / "out.json.part"
+    process = desk.start("segment_with_prompts")
+    deadline = time.monotonic() + LIMIT_S
+    while not journal.exists() or journal.read_bytes().count(b"\n") < 3:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not desk.output.exists()
+    journal.write_bytes(journal.read_bytes() + b'["9",true,{"resu')  # killed within a line
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline, "workers stay after the run was killed"
+        time.sleep(0.02)
+
+    status, said, _ = desk.run("segment_with_prompts", "--workers", "2")
+    assert status == 0
+    assert "done before" in said
+    assert not journal.exists()
+    ids = [[r["id"] for r in task["predictions"][1]["result"]] for task in desk.written()]
+    assert ids == [[f"m-d{n}", f"m-p{n}"] for n in range(5)]
+
+
+def test_what_failed_is_said_and_tried_again(desk: Desk) -> None:
+    tasks = many_tasks(3, desk.folder)
+    good = tasks[1]["data"]["image"]
+    picture = desk.folder / "files" / "late.png"
+    picture.parent.mkdir()
+    tasks[1]["data"]["image"] = "/data/local-files/?d=late.png"
+    tasks[2]["predictions"][0]["result"][0]["value"]["rectanglelabels"] = ["Boat"]
+    desk.write(tasks)
+    status, said, _ = desk.run("segment_with_prompts")
+    assert status == 1
+    assert said.startswith("3 tasks: 1 with masks, 2 failed, at least in part; 3 regions\n")
+    assert "its address is not known" in said
+    assert "label 'Boat' of the prompt is missing" in said
+    assert [len(task["predictions"]) for task in desk.written()] == [2, 1, 2]
+
+    tasks[1]["data"]["image"] = good
+    desk.write(tasks)
+    status, _, complained = desk.run("segment_with_prompts")
+    assert status == 2
+    assert "was not finished: delete it, or name another --output" in complained
+
+
+def test_a_dry_run_only_tells(desk: Desk) -> None:
+    desk.write(many_tasks(2, desk.folder))
+    status, said, _ = desk.run("segment_with_prompts", "--dry-run", "--label", "Car")
+    assert (status, said) == (0, "2 tasks: 2 would get masks; 2 regions\n")
+    assert not desk.output.exists()
+    assert not (desk.folder / "models").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"{", "is not JSON"),
+        (b'[{"image": "x"}]', "export the project as JSON"),
+        (None, "cannot be read: No such file"),
+    ],
+)
+def test_it_says_why_it_cannot_begin(desk: Desk, content: bytes | None, complaint: str) -> None:
+    if content is not None:
+        (desk.folder / "tasks.json").write_bytes(content)
+    status, said, complained = desk.run("segment_with_prompts")
+    assert (status, said) == (2, "")
+    assert complained.startswith("segment_with_prompts: ")
+    assert complaint in complained
+    assert len(complained.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "complaint"),
+    [
+        ("--workers", "0", "'0' is not a whole number from 1 to 1000"),
+        ("--min-iou", "2", "'2' is not a number from 0 to 1"),
+        ("--devices", "tpu", "DEVICE='tpu' is not one of"),
+    ],
+)
+def test_options_are_checked_before_anything_is_done(
+    desk: Desk, option: str, value: str, complaint: str
+) -> None:
+    status, _, complained = desk.run("segment_everything", option, value)
+    assert status == 2
+    assert complaint in complained
+
+
+def test_a_worker_that_dies_costs_one_task(desk: Desk) -> None:
+    tasks = many_tasks(3, desk.folder)
+    desk.write(tasks)
+    journal = desk.folder / "out.json.part"
+    process = desk.start("segment_with_prompts")
+    deadline = time.monotonic() + LIMIT_S
+    while not journal.exists() or journal.read_bytes().count(b"\n") < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for child in children:
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+            os.kill(int(child), signal.SIGKILL)
+    said, _ = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 1
+    assert "1 failed, at least in part" in said
+    assert "the worker ended with signal 9" in said
+    status, said, _ = desk.run("segment_with_prompts")
+    assert status == 0
+    assert [len(task["predictions"]) for task in desk.written()] == [2, 2, 2]
+
+
+def test_everything_is_proposed(desk: Desk) -> None:
+    desk.write([{"data": {"image": drawn(list(Shape), desk.folder)}}])
+    options = "--label", "Bike", "--grid", "8", "--preview", "pictures"
+    status, said, _ = desk.run("segment_everything", *options)
+    assert status == 0
+    assert said.startswith("1 tasks: 1 with masks; ")
+    [task] = desk.written()
+    [prediction] = task["predictions"]
+    regions = prediction["result"]
+    scores = [region["score"] for region in regions]
+    assert scores == sorted(scores, reverse=True)
+    assert {region["value"]["brushlabels"][0] for region in regions} == {"Bike"}
+    masks = [mask_of(region, HEIGHT, WIDTH) for region in regions]
+    for shape in Shape:
+        assert max(iou(mask, shape.mask()) for mask in masks) > 0.85
+    assert (desk.folder / "pictures" / "1.jpg").is_file()

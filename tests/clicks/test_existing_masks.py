@@ -1,0 +1,231 @@
+"""Finishing masks that are there already, instead of drawing them again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+
+from sam_backend.clicks.objects import Objects
+from sam_backend.clicks.prompts import Prompt, Target
+from sam_backend.engines.protocol import Engine
+from sam_backend.formats import mask_writer, rle
+from sam_backend.formats.mask import Mask
+from sam_backend.server.app import create_app
+from sam_backend.services import Services
+from tests.clicks.test_masks import iou, scene
+from tests.fakes import DiscEngine, keypoint, rectangle, request_body
+from tests.server.test_routes import click, mask_of, post
+
+
+def disc(x: float, y: float, radius: float) -> Mask:
+    rows, columns = np.mgrid[:300, :400]
+    inside: Mask = np.hypot(columns - x, rows - y) < radius
+    return inside
+
+
+def region(
+    id_: str, value: dict[str, Any], kind: str = "brushlabels", **more: Any
+) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "type": kind,
+        "from_name": "tag",
+        "to_name": "image",
+        "original_width": 400,
+        "original_height": 300,
+        "value": {**value, kind: ["Car"]},
+        **more,
+    }
+
+
+def brush(id_: str, mask: Mask, **more: Any) -> dict[str, Any]:
+    return region(id_, {"format": "rle", "rle": rle.encode(mask)}, **more)
+
+
+def draft(*regions: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"id": 1, "updated_at": "2026-11-21T01:42:54Z", "result": list(regions)}]
+
+
+LARGE = disc(100, 150, 60)
+SMALL = disc(300, 150, 8)
+
+
+def test_a_negative_keypoint_inside_cuts_the_mask_and_takes_its_place(client: FlaskClient) -> None:
+    cut = keypoint("k", 25, 50, positive=False)
+    (result,) = click(client, cut, drafts=draft(brush("old", LARGE)))["result"]
+    assert result["id"] == "old"
+    mask = mask_of(result)
+    assert not mask[150, 100]
+    assert mask[150, 55]
+    assert iou(mask, LARGE & ~disc(100, 150, 16)) > 0.9
+
+
+def test_a_keypoint_beside_it_on_the_same_object_grows_the_mask(client: FlaskClient) -> None:
+    (result,) = click(client, keypoint("k", 72.5, 50), drafts=draft(brush("old", SMALL)))["result"]
+    assert result["id"] == "old"
+    mask = mask_of(result)
+    assert mask[150, 300]
+    assert mask[150, 280]
+
+
+def test_further_clicks_stay_with_the_mask(client: FlaskClient) -> None:
+    there = draft(brush("old", LARGE))
+    first = keypoint("a", 25, 50, positive=False)
+    click(client, first, drafts=there)
+    (result,) = click(client, first, keypoint("b", 80, 50), drafts=there)["result"]
+    assert result["id"] == "old"
+    mask = mask_of(result)
+    assert mask[150, 320]
+    assert mask[150, 55]
+    assert not mask[150, 100]
+
+
+def test_a_mask_in_the_annotation_is_finished_as_well(client: FlaskClient) -> None:
+    body = request_body([keypoint("k", 25, 50, positive=False)])
+    body["tasks"][0]["annotations"] = [{"id": 1, "result": [brush("old", LARGE)]}]
+    (answer,) = post(client, "/predict", body)["results"]
+    assert answer["result"][0]["id"] == "old"
+    body["tasks"][0]["annotations"] *= 2  # whose of them is being worked on?
+    assert post(client, "/predict", body)["results"][0]["result"] == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "there"),
+    [
+        pytest.param(keypoint("k", 80, 50), brush("old", LARGE), id="elsewhere"),
+        pytest.param(keypoint("k", 25, 50), brush("old", LARGE), id="positive, inside of it"),
+        pytest.param(
+            keypoint("k", 72.5, 50, label="Bike"), brush("old", SMALL), id="with another label"
+        ),
+        pytest.param(keypoint("k", 72.5, 50), brush("old", SMALL, item_index=1), id="another page"),
+        pytest.param(rectangle("k", 60, 40, 20, 20), brush("old", SMALL), id="a rectangle"),
+        pytest.param(
+            keypoint("k", 72.5, 50), {**brush("old", SMALL), "value": {"rle": [1, 2]}}, id="damaged"
+        ),
+        pytest.param(
+            keypoint("k", 72.5, 50), region("old", {"points": "?"}, "polygonlabels"), id="no shape"
+        ),
+    ],
+)
+def test_other_prompts_start_a_new_object(
+    client: FlaskClient, prompt: dict[str, Any], there: dict[str, Any]
+) -> None:
+    (result,) = click(client, prompt, drafts=draft(there))["result"]
+    assert result["id"] == "m-k"
+    assert not mask_of(result)[150, 45]
+
+
+@pytest.mark.parametrize(
+    "regions",
+    [
+        [region("old", value, "bitmasklabels") for value in mask_writer.bitmask(LARGE)],
+        [region("old", value, "polygonlabels") for value in mask_writer.polygons(LARGE, 1.0)],
+    ],
+    ids=["bitmask", "polygon"],
+)
+def test_a_mask_may_have_any_form(client: FlaskClient, regions: list[dict[str, Any]]) -> None:
+    cut = keypoint("k", 25, 50, positive=False)
+    (result,) = click(client, cut, drafts=draft(*regions))["result"]
+    assert result["id"] == "old"
+    assert mask_of(result)[150, 55]
+
+
+def test_the_parts_of_an_object_are_one_mask(client: FlaskClient) -> None:
+    values = mask_writer.polygons(LARGE | disc(300, 150, 30), 1.0)
+    parts = [
+        region(id_, v, "polygonlabels") for id_, v in zip(("old", "old.2"), values, strict=True)
+    ]
+    cut = keypoint("k", 25, 50, positive=False)
+    (result,) = click(client, cut, drafts=draft(*parts))["result"]
+    assert result["id"] == "old"
+    assert mask_of(result)[150, 300]
+
+
+def test_a_mask_saved_once_per_control_is_one_mask(client: FlaskClient) -> None:
+    twin = {**brush("old", LARGE), "type": "keypointlabels", "from_name": "tag2"}
+    cut = keypoint("k", 25, 50, positive=False)
+    (result,) = click(client, cut, drafts=draft(brush("old", LARGE), twin))["result"]
+    assert result["id"] == "old"
+
+
+def test_half_of_a_real_object_is_completed(engine: Engine) -> None:
+    pixels, ball, _ = scene()
+    left = ball & (np.arange(640) < 180)
+    target = Target("image", None, ("Car",), 640, 480, 0.0)
+    there = {
+        **brush("old", left),
+        "original_width": 640,
+        "original_height": 480,
+        "value": {"format": "rle", "rle": rle.encode(left), "brushlabels": ["Car"]},
+    }
+    task = {"id": 1, "drafts": draft(there)}
+    right = Prompt("k", 100 * 230 / 640, 100 * 200 / 480)
+    embedding = engine.encode(pixels)
+    [(id_, grown)] = Objects().segment(engine, embedding, task, target, [right], {"k"})
+    assert id_ == "old"
+    assert iou(grown.mask, ball) > 0.9
+
+
+def test_what_was_painted_by_hand_stays_to_the_pixel_where_nobody_clicked(
+    client: FlaskClient,
+) -> None:
+    painted = LARGE.copy()
+    painted[110:112, 60:140] = False  # a scratch finer than the model sees
+    cut = keypoint("k", 25, 60, positive=False)
+    (result,) = click(client, cut, drafts=draft(brush("old", painted)))["result"]
+    mask = mask_of(result)
+    assert not mask[180, 100]
+    assert np.array_equal(mask[:140], painted[:140])
+
+
+def test_the_masks_of_a_task_are_read_when_it_is_opened(services: Callable[..., Services]) -> None:
+    made = services()
+    client = create_app(made.settings, made).test_client()
+    body = request_body(None)
+    body["tasks"][0]["annotations"] = [{"id": 1, "result": [brush("old", LARGE)]}]
+    post(client, "/predict", body)
+    deadline = time.monotonic() + 30
+    while not len(made.objects._masks) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(made.objects._masks) == 1
+    body["params"]["context"] = {"result": [keypoint("k", 25, 50, positive=False)]}
+    (answer,) = post(client, "/predict", body)["results"]
+    assert answer["result"][0]["id"] == "old"
+    assert len(made.objects._masks) == 1, "the click found it read"
+
+
+def test_a_later_click_beside_a_mask_costs_one_decode(services: Callable[..., Services]) -> None:
+    class Counting(DiscEngine):
+        decoded = 0
+
+        def decode(self, *args: Any, **kwargs: Any) -> Any:
+            self.decoded += 1
+            return super().decode(*args, **kwargs)
+
+    engine = Counting()
+    made = services(engine)
+    client = create_app(made.settings, made).test_client()
+    there = draft(brush("old", LARGE))
+    points = [keypoint(f"k{i}", 70 + 4 * i, 50) for i in range(4)]
+    for count in range(1, 5):
+        click(client, *points[:count], drafts=there)
+        assert engine.decoded == count
+
+
+def test_what_a_mask_was_when_it_is_finished_counts_not_what_was_remembered(
+    client: FlaskClient,
+) -> None:
+    cut = keypoint("k", 25, 50, positive=False)
+    click(client, cut, drafts=draft(brush("old", LARGE)))
+    painted = LARGE | disc(200, 150, 30)
+    (result,) = click(client, cut, drafts=draft(brush("old", painted)))["result"]
+    assert mask_of(result)[150, 210]
+    (more,) = click(client, cut, keypoint("l", 80, 80), drafts=draft(brush("old", painted)))[
+        "result"
+    ]
+    assert mask_of(more)[150, 210]

@@ -1,0 +1,390 @@
+"""Where images may be fetched from: what a hostile task, redirect or name server cannot reach."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sam_backend.errors import Refusal, SettingsError
+from sam_backend.images.fetching import Fetcher
+from sam_backend.images.sources import resolve
+from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.net.addresses import AllowedHosts, is_public, may_be_label_studio
+from sam_backend.settings import Settings
+from sam_backend.shared.state import Connection
+from tests.loopback import Site, always, certificate, site
+
+SettingsOf = Callable[..., Settings]
+
+
+@pytest.fixture
+def bucket() -> Iterator[Site]:
+    with site() as served:
+        served.routes["/data/upload/1/a.jpg"] = always(200, b"cat")
+        yield served
+
+
+def fetch(settings: Settings, url: str, label_studio: Connection | None = None) -> bytes:
+    access = LabelStudioAccess(settings, lambda _: None)
+    return Fetcher(settings, access).fetch(resolve(url, "1", label_studio, None)).content
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["8.8.8.8", "1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1", "64:ff9b::808:808"],
+)
+def test_public_addresses(address: str) -> None:
+    assert is_public(ip_address(address))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "0.0.0.0",
+        "10.1.2.3",
+        "100.64.0.1",
+        "100.100.100.200",
+        "127.0.0.1",
+        "127.255.255.254",
+        "168.63.129.16",
+        "169.254.169.254",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.0.0.192",
+        "192.168.1.1",
+        "198.18.0.1",
+        "224.0.0.251",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "::10.0.0.1",  # compatible
+        "::ffff:127.0.0.1",  # mapped
+        "::ffff:169.254.169.254",
+        "64:ff9b::a9fe:a9fe",  # NAT64 of 169.254.169.254
+        "64:ff9b:1::a00:1",
+        "2002:7f00:1::",  # 6to4 of 127.0.0.1
+        "2001:0:4136:e378:8000:63bf:3fff:fdd2",  # Teredo
+        "2001:db8::1",
+        "fc00::1",
+        "fd00:ec2::254",
+        "fe80::1",
+        "fec0::1",
+        "ff02::1",
+    ],
+)
+def test_all_others_are_not(address: str) -> None:
+    assert not is_public(ip_address(address))
+
+
+@pytest.mark.parametrize(
+    ("entry", "host", "address", "expected"),
+    [
+        ("minio", "minio", "172.18.0.3", True),
+        ("MinIO.", "minio", "172.18.0.3", True),
+        ("minio", "minio.example", "172.18.0.3", False),
+        ("*.corp.example", "s3.corp.example", "10.0.0.5", True),
+        ("*.corp.example", "a.b.corp.example", "10.0.0.5", True),
+        ("*.corp.example", "corp.example", "10.0.0.5", False),
+        ("*.corp.example", "evilcorp.example", "10.0.0.5", False),
+        ("10.0.0.5", "anything", "10.0.0.5", True),
+        ("10.0.0.5", "anything", "10.0.0.6", False),
+        ("10.0.0.0/8", "anything", "10.255.0.1", True),
+        ("10.0.0.0/8", "anything", "::ffff:10.255.0.1", True),
+        ("fd00::/8", "anything", "fd12::1", True),
+        ("[::1]", "[::1]", "::1", True),
+        ("minio, 10.0.0.0/8", "other", "10.1.1.1", True),
+        ("bücher.example", "xn--bcher-kva.example", "10.1.1.1", True),
+        ("", "minio", "172.18.0.3", False),
+        ("minio", "elsewhere", "8.8.8.8", True),  # what is public needs no permission
+    ],
+)
+def test_what_the_operator_allows(entry: str, host: str, address: str, expected: bool) -> None:
+    assert AllowedHosts.parse(entry).permits(host, ip_address(address)) is expected
+
+
+METADATA = [
+    "169.254.169.254",
+    "169.254.0.23",
+    "100.100.100.200",
+    "168.63.129.16",
+    "192.0.0.192",
+    "fe80::a9fe:a9fe",
+    "fd00:ec2::254",
+    "fd20:ce::254",
+    "fd00:c1::a9fe:a9fe",
+    "fd00:42::42",
+    "::ffff:169.254.169.254",  # mapped
+    "::169.254.169.254",  # compatible
+    "::ffff:0:169.254.169.254",  # translated
+    "64:ff9b::a9fe:a9fe",  # NAT64
+    "64:ff9b::6464:64c8",
+    "64:ff9b:1::a9fe:a9fe",
+    "2002:a9fe:a9fe::1",  # 6to4
+    "2001:0:a9fe:a9fe:8000:63bf:3fff:fdd2",  # Teredo, the server
+    "2001:0:4136:e378:8000:63bf:5601:5601",  # Teredo, the client
+    "fd00::5efe:a9fe:a9fe",  # ISATAP
+    "2600::200:5efe:a9fe:a9fe",
+]
+
+
+@pytest.mark.parametrize("address", METADATA)
+def test_a_clouds_metadata_is_reached_by_no_name_and_no_wide_network(address: str) -> None:
+    """Whoever owns an allowed name may let it resolve to anything."""
+    wide = "minio, *.corp.example, 0.0.0.0/0, 100.64.0.0/10, ::/0, fd00::/8, 2002::/16, 2001::/23"
+    for host in ("minio", "s3.corp.example", "anything"):
+        assert not AllowedHosts.parse(wide).permits(host, ip_address(address))
+    assert not is_public(ip_address(address))
+    assert not may_be_label_studio("anything", ip_address(address))
+
+
+@pytest.mark.parametrize(
+    ("entry", "address"),
+    [
+        ("169.254.169.254", "169.254.169.254"),
+        ("169.254.0.0/16", "::ffff:169.254.169.254"),
+        ("100.100.100.200", "100.100.100.200"),
+        ("fd00:ec2::254", "fd00:ec2::254"),
+    ],
+)
+def test_metadata_that_the_operator_names_is_reached(entry: str, address: str) -> None:
+    assert AllowedHosts.parse(entry).permits("anything", ip_address(address))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "::1", "fd12::1", "8.8.8.8"])
+def test_a_label_studio_may_be_anywhere_inside(address: str) -> None:
+    assert may_be_label_studio("anything", ip_address(address))
+
+
+@pytest.mark.parametrize(
+    "entry", ["*", "http://minio", "minio:9000", "10.0.0.0/33", "10.0.0.5/8", "300.1.1.1", "a b"]
+)
+def test_a_bad_entry_is_named(entry: str, settings: SettingsOf) -> None:
+    with pytest.raises(SettingsError, match=r"ALLOWED_IMAGE_HOSTS=.* is not a host name"):
+        settings(ALLOWED_IMAGE_HOSTS=f"fine.example, {entry}")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "0",
+        "[::ffff:127.0.0.1]",
+    ],
+)
+def test_loopback_is_refused_however_it_is_written(
+    host: str, bucket: Site, settings: SettingsOf
+) -> None:
+    port = bucket.url.rsplit(":", 1)[1]
+    with pytest.raises(Refusal, match=r"private address .*ALLOWED_IMAGE_HOSTS"):
+        fetch(settings(), f"http://{host}:{port}/a.jpg")
+    assert bucket.requests == []
+
+
+def test_what_is_allowed_is_fetched(bucket: Site, settings: SettingsOf) -> None:
+    assert (
+        fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.0/8"), bucket.url + "/data/upload/1/a.jpg")
+        == b"cat"
+    )
+    by_name = bucket.url.replace("127.0.0.1", "localhost") + "/data/upload/1/a.jpg"
+    assert fetch(settings(ALLOWED_IMAGE_HOSTS="localhost"), by_name) == b"cat"
+
+
+def test_label_studio_itself_needs_no_permission(bucket: Site, settings: SettingsOf) -> None:
+    own = Connection(bucket.url, None)
+    assert fetch(settings(LABEL_STUDIO_URL=bucket.url), "/data/upload/1/a.jpg", own) == b"cat"
+
+
+def test_redirects_are_checked_at_each_hop(bucket: Site, settings: SettingsOf) -> None:
+    """Also those of Label Studio: its cloud storage may be in the same network, or pretend so."""
+    allowed = settings(ALLOWED_IMAGE_HOSTS="127.0.0.1")
+    studio = settings(LABEL_STUDIO_URL=bucket.url)
+    for target in ("http://169.254.169.254/latest/", "http://[::1]:1/", "http://10.0.0.5/x"):
+        bucket.routes["/data/upload/1/r"] = always(302, Location=target)
+        with pytest.raises(Refusal, match="private address"):
+            fetch(allowed, bucket.url + "/data/upload/1/r")
+        with pytest.raises(Refusal, match="private address"):
+            fetch(studio, "/data/upload/1/r", Connection(bucket.url, "f00d"))
+
+
+def test_a_bucket_beside_label_studio_is_named_as_it_must_be_allowed(
+    bucket: Site, settings: SettingsOf
+) -> None:
+    with site() as studio:
+        link = "/tasks/1/resolve/?fileuri=czM6Ly9iL2EuanBn"
+        studio.routes[link] = always(
+            303, Location=bucket.url + "/data/upload/1/a.jpg?X-Amz-Signature=s3cret"
+        )
+        bucket.routes["/data/upload/1/a.jpg?X-Amz-Signature=s3cret"] = always(200, b"cat")
+        own = Connection(studio.url, "f00d")
+        with pytest.raises(Refusal, match=r"\(127\.0\.0\.1\): add 127\.0\.0\.1 to ALLOWED_IMAGE"):
+            fetch(settings(LABEL_STUDIO_URL=studio.url), "s3://b/a.jpg", own)
+        allowed = settings(LABEL_STUDIO_URL=studio.url, ALLOWED_IMAGE_HOSTS="127.0.0.1")
+        assert fetch(allowed, "s3://b/a.jpg", own) == b"cat"
+        assert bucket.requests[0][2] is None  # the token stays at Label Studio
+
+
+@pytest.mark.parametrize(
+    "target", ["file:///etc/passwd", "ftp://127.0.0.1/a", "gopher://127.0.0.1/", "http://[x", ""]
+)
+def test_redirects_lead_to_the_web_alone(target: str, bucket: Site, settings: SettingsOf) -> None:
+    bucket.routes["/data/upload/1/r"] = always(302, Location=target)
+    with pytest.raises(Refusal, match=r"no web address|over 5 times"):
+        fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.1"), bucket.url + "/data/upload/1/r")
+
+
+def test_redirects_end(bucket: Site, settings: SettingsOf) -> None:
+    bucket.routes["/data/upload/1/r"] = always(302, Location="/data/upload/1/r")
+    with pytest.raises(Refusal, match="redirects over 5 times"):
+        fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.1"), bucket.url + "/data/upload/1/r")
+    assert len(bucket.requests) == 6
+
+
+def test_label_studio_moved_to_https(bucket: Site, settings: SettingsOf) -> None:
+    bucket.routes["/data/upload/1/a.jpg"] = always(
+        301, Location=bucket.url.replace("http:", "https:") + "/data/upload/1/a.jpg"
+    )
+    with pytest.raises(Refusal, match="redirects to https: set LABEL_STUDIO_URL"):
+        fetch(
+            settings(LABEL_STUDIO_URL=bucket.url),
+            "/data/upload/1/a.jpg",
+            Connection(bucket.url, "f00d"),
+        )
+
+
+def names(monkeypatch: pytest.MonkeyPatch, answers: Callable[[], list[str]]) -> None:
+    """A name server that knows `pictures.example`; everything else is as before."""
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: str, port: int, *args: Any, **kwargs: Any) -> list[Any]:
+        if host != "pictures.example":
+            return real(host, port, *args, **kwargs)
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in answers()
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+def test_a_name_that_resolves_to_another_address_each_time(
+    bucket: Site, settings: SettingsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is connected to is what was checked: nobody asks the name server again in between."""
+    asked: list[None] = []
+
+    def answers() -> list[str]:
+        asked.append(None)
+        return ["127.0.0.2"] if len(asked) == 1 else ["127.0.0.1"]
+
+    names(monkeypatch, answers)
+    url = bucket.url.replace("127.0.0.1", "pictures.example") + "/data/upload/1/a.jpg"
+    with pytest.raises(Refusal, match="cannot be fetched"):  # nobody listens on 127.0.0.2
+        fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.2"), url)
+    assert len(asked) == 1
+    with pytest.raises(Refusal, match=r"\(pictures\.example, 127\.0\.0\.1\)"):
+        fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.2"), url)
+    assert bucket.requests == []
+
+
+def test_of_several_addresses_only_those_that_are_allowed(
+    bucket: Site, settings: SettingsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names(monkeypatch, lambda: ["10.255.255.1", "127.0.0.2", "127.0.0.1"])
+    url = bucket.url.replace("127.0.0.1", "pictures.example") + "/data/upload/1/a.jpg"
+    assert fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.0/8"), url) == b"cat"
+
+
+def test_a_name_that_nobody_knows(settings: SettingsOf) -> None:
+    for host in ("no-such-host.invalid", "a" * 64 + ".example", "a..b", "." * 3):
+        with pytest.raises(Refusal):
+            fetch(settings(), f"http://{host}/a.jpg")
+
+
+def test_a_proxy_connects_where_names_are_its_own(
+    bucket: Site, settings: SettingsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.routes["http://pictures.invalid/a.jpg"] = always(200, b"cat")
+    bucket.routes["http://10.0.0.5/a.jpg"] = always(200, b"secret")
+    monkeypatch.setenv("HTTP_PROXY", bucket.url)
+    monkeypatch.setenv("http_proxy", bucket.url)
+    assert fetch(settings(), "http://pictures.invalid/a.jpg") == b"cat"
+    with pytest.raises(Refusal, match="private address"):
+        fetch(settings(), "http://10.0.0.5/a.jpg")
+
+
+def test_a_certificate_that_nobody_here_knows(
+    settings: SettingsOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    cert, context = certificate(tmp_path, "localhost")
+    with site(context) as studio:
+        studio.routes["/data/upload/1/a.jpg"] = always(200, b"cat")
+        url = studio.url.replace("127.0.0.1", "localhost")
+        ours, own = settings(LABEL_STUDIO_URL=url), Connection(url, "f00d")
+        with pytest.raises(Refusal, match=r"certificate is not trusted here.*REQUESTS_CA_BUNDLE"):
+            fetch(ours, "/data/upload/1/a.jpg", own)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(cert))
+        assert fetch(ours, "/data/upload/1/a.jpg", own) == b"cat"
+        by_number = settings(LABEL_STUDIO_URL=studio.url)
+        with pytest.raises(Refusal, match="certificate"):  # it is for the name alone
+            fetch(by_number, "/data/upload/1/a.jpg", Connection(studio.url, "f00d"))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "gone.pem"))
+        with pytest.raises(Refusal, match=r"gone\.pem"):
+            fetch(ours, "/data/upload/1/a.jpg", own)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://",
+        "http:///a.jpg",
+        "http://[",
+        "http://[::1",
+        "http://host:port/a.jpg",
+        "http://host:99999/a.jpg",
+        "http://ho st/a.jpg",
+        "http://\u0000/a.jpg",
+        "http://\ud800/a.jpg",
+        "http://xn--/a.jpg",
+        "//[",
+        "gopher://127.0.0.1/a",
+        "file:///etc/passwd",
+        "dict://127.0.0.1:11211/stats",
+        "\\\\server\\share\\a.jpg",
+    ],
+)
+def test_strange_addresses_are_refused(value: str, settings: SettingsOf) -> None:
+    with pytest.raises(Refusal) as refused:
+        fetch(settings(), value)
+    assert "\n" not in str(refused.value)
+
+
+def test_messages_hold_no_password(settings: SettingsOf) -> None:
+    with pytest.raises(Refusal) as refused:
+        fetch(settings(), "http://ann:s3cret@127.0.0.1:1/a.jpg?sig=s3cret")
+    assert "s3cret" not in str(refused.value)
+    assert "127.0.0.1:1/a.jpg" in str(refused.value)
+
+
+def test_a_password_in_the_address_goes_to_that_host_alone(
+    bucket: Site, settings: SettingsOf
+) -> None:
+    with site() as other:
+        other.routes["/data/upload/1/b.jpg"] = always(200, b"dog")
+        bucket.routes["/data/upload/1/r"] = always(302, Location=other.url + "/data/upload/1/b.jpg")
+        allowed = settings(ALLOWED_IMAGE_HOSTS="127.0.0.1")
+        url = bucket.url.replace("//", "//ann:sesame@")
+        assert fetch(allowed, url + "/data/upload/1/a.jpg") == b"cat"
+        assert fetch(allowed, url + "/data/upload/1/r") == b"dog"
+        assert [auth for _, _, auth in bucket.requests] == ["Basic YW5uOnNlc2FtZQ=="] * 2
+        assert [auth for _, _, auth in other.requests] == [None]

@@ -1,0 +1,82 @@
+"""A request has so many decodes, however many tasks, objects and prompts it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from sam_backend.server.app import create_app
+from sam_backend.services import Services
+from sam_backend.shared.click_budget import DECODES_A_REQUEST
+from tests.fakes import DiscEngine, keypoint, rectangle, request_body
+
+
+class CountingEngine(DiscEngine):
+    """Counts its decodes."""
+
+    decoded = 0
+
+    def decode(self, *args: Any, **kwargs: Any) -> Any:
+        self.decoded += 1
+        return super().decode(*args, **kwargs)
+
+
+@pytest.fixture
+def engine() -> CountingEngine:
+    return CountingEngine()
+
+
+@pytest.fixture
+def client(services: Callable[..., Services], engine: CountingEngine) -> FlaskClient:
+    made = services(engine)
+    return create_app(made.settings, made).test_client()
+
+
+def points(count: int) -> list[dict[str, Any]]:
+    return [keypoint(f"k{n}", 20 + n / 2, 50) for n in range(count)]
+
+
+def boxes(count: int) -> list[dict[str, Any]]:
+    return [rectangle(f"r{n}", n / 3, n / 3, 20, 20) for n in range(count)]
+
+
+@pytest.mark.parametrize("prompts", [points, boxes])
+def test_all_tasks_and_objects_of_a_request_share_one_budget(
+    client: FlaskClient,
+    engine: CountingEngine,
+    prompts: Callable[[int], list[dict[str, Any]]],
+) -> None:
+    body = request_body(prompts(100))
+    body["tasks"] = [
+        {**body["tasks"][0], "id": number, "data": {"image": body["tasks"][0]["data"]["image"]}}
+        for number in range(16)
+    ]
+    assert client.post("/predict", json=body).status_code == 200
+    assert engine.decoded == DECODES_A_REQUEST
+    (error, *_) = client.get("/").get_json()["last_errors"]
+    assert error["message"].startswith("the prompts of this click need more than 24 new masks")
+
+
+def test_the_objects_that_are_done_are_answered(client: FlaskClient) -> None:
+    ask = partial(client.post, "/predict", json=request_body(boxes(60)))
+    found = [len(ask().get_json()["results"][0]["result"]) for _ in range(4)]
+    assert found == [24, 48, 60, 60]
+
+
+def test_the_clicks_that_are_done_are_kept_for_the_next_request(
+    client: FlaskClient, engine: CountingEngine
+) -> None:
+    ask = partial(client.post, "/predict", json=request_body(points(60)))
+    found = [len(ask().get_json()["results"][0]["result"]) for _ in range(3)]
+    assert found == [0, 0, 1]
+    assert engine.decoded == 60
+
+
+def test_the_next_request_has_its_own(client: FlaskClient) -> None:
+    client.post("/predict", json=request_body(points(100)))
+    answer = client.post("/predict", json=request_body(boxes(3))).get_json()
+    assert len(answer["results"][0]["result"]) == 3

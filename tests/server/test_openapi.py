@@ -1,0 +1,125 @@
+"""What /openapi.json says, beside what the service does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jsonschema
+import orjson
+import pytest
+from flask.testing import FlaskClient
+
+from sam_backend.server.app import create_app
+from sam_backend.server.routes import Protocol
+from sam_backend.services import Services
+from tests.fakes import SHARED_LABELS, inline, keypoint, picture, request_body, shared_pair
+
+ServicesOf = Callable[..., Services]
+Payload = Callable[[str], dict[str, Any]]
+
+
+@pytest.fixture
+def described(client: FlaskClient) -> dict[str, Any]:
+    description: dict[str, Any] = client.get("/openapi.json").get_json()
+    return description
+
+
+def check(described: dict[str, Any], schema: dict[str, Any], value: object) -> None:
+    whole = {**schema, "components": described["components"]}
+    jsonschema.Draft202012Validator(whole).validate(value)
+
+
+def asked(described: dict[str, Any], route: str, body: object) -> None:
+    """The body of a request is as the description has it."""
+    content = described["paths"][route]["post"]["requestBody"]["content"]["application/json"]
+    check(described, content["schema"], body)
+
+
+def answered(described: dict[str, Any], route: str, method: str, response: Any) -> None:
+    """The answer is one that the description has."""
+    answer = described["paths"][route][method]["responses"][str(response.status_code)]
+    content = answer["content"]["application/json"]
+    check(described, content["schema"], orjson.loads(response.data))
+
+
+def test_every_route_is_described_and_every_description_is_of_a_route(
+    described: dict[str, Any], services: ServicesOf
+) -> None:
+    routes = Protocol(services()).routes().items()
+    served = {(path, method.lower()) for path, (methods, _) in routes for method in methods}
+    named = {(path, method) for path, calls in described["paths"].items() for method in calls}
+    assert named == served
+
+
+def test_schemas_are_schemas(described: dict[str, Any]) -> None:
+    assert described["openapi"].startswith("3.1")
+    for schema in described["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_a_password_is_asked_for_where_one_is_set(
+    described: dict[str, Any], services: ServicesOf
+) -> None:
+    assert "securitySchemes" not in described["components"]
+    made = services(BASIC_AUTH_USER="ann", BASIC_AUTH_PASS="s3cret")
+    client = create_app(made.settings, made).test_client()
+    guarded = client.get("/openapi.json", auth=("ann", "s3cret")).get_json()
+    unguarded = {
+        path
+        for path, calls in guarded["paths"].items()
+        for call in calls.values()
+        if "security" not in call
+    }
+    assert unguarded == {"/health", "/webhook"}
+    for path, calls in guarded["paths"].items():
+        for method in calls:
+            status = client.open(
+                path, method=method.upper(), data=b"{}", content_type="application/json"
+            ).status_code
+            assert (status == 401) == (path not in unguarded)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "predict_keypoint",
+        "predict_keypoint_and_alt_negative",
+        "predict_keypoint_from_draft_lacks_is_positive",
+        "predict_rectangle",
+        "predict_task_opened_no_context",
+        "predict_task_with_annotation_no_context",
+        "predict_three_keypoints_with_draft",
+        "setup",
+        "webhook_annotation_created",
+    ],
+)
+def test_what_a_real_label_studio_sent(
+    client: FlaskClient, described: dict[str, Any], payload: Payload, name: str
+) -> None:
+    body, route = payload(name), "/" + name.partition("_")[0]
+    asked(described, route, body)
+    if "context" in body.get("params", {}) and body["params"]["context"]:
+        body["tasks"][0]["data"]["image"] = inline(picture(2241, 1500))
+    answered(described, route, "post", client.post(route, json=body))
+
+
+def test_answers_are_as_described(client: FlaskClient, described: dict[str, Any]) -> None:
+    pair = shared_pair(keypoint("a", 50, 50))
+    clicked = client.post("/predict", json=request_body(pair, config=SHARED_LABELS))
+    answered(described, "/predict", "post", clicked)
+    answered(
+        described,
+        "/predict",
+        "post",
+        client.post("/predict", data=b"{", content_type="application/json"),
+    )
+    client.post("/predict", json=request_body([keypoint("a", 50, 50, label="Boat")]))
+    answered(described, "/", "get", client.get("/"))
+    for path, calls in described["paths"].items():
+        for method in calls:
+            response = client.open(
+                path, method=method.upper(), data=b"{}", content_type="application/json"
+            )
+            if response.mimetype == "application/json":
+                answered(described, path, method, response)

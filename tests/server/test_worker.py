@@ -1,0 +1,210 @@
+"""The worker's deadlines and limits, each with a short time, over loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask, Response, request
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+
+from sam_backend.server import worker as worker_module
+from sam_backend.server.worker import Worker
+
+ANSWER = b"x" * 100
+
+
+class InThread(Worker):
+    """The worker in a thread of the test's, where signals cannot be had."""
+
+    def init_signals(self) -> None:
+        pass
+
+    def load_wsgi(self) -> None:
+        self.wsgi = self.app
+
+
+class Served:
+    def __init__(self, worker: Worker, port: int, stack: contextlib.ExitStack) -> None:
+        self.worker = worker
+        self._stack = stack
+        self._port = port
+        self.seen = 0
+
+    def connect(self, data: bytes = b"") -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self._port), timeout=20)
+        self._stack.enter_context(connection)
+        connection.sendall(data)
+        return connection
+
+    def ask(self, data: bytes) -> bytes:
+        connection = self.connect(data)
+        with connection, connection.makefile("rb") as answer:
+            return answer.read()
+
+    def health(self) -> bytes:
+        return self.ask(b"GET /health HTTP/1.1\r\nHost: s\r\n\r\n")[:12]
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Served]]:
+    """A worker in a thread, with two threads for requests, and times of a test's own."""
+    with contextlib.ExitStack() as stack:
+
+        def start(answer: bytes = ANSWER, **times: float) -> Served:
+            app = Flask("small")
+            app.config["MAX_CONTENT_LENGTH"] = 1 << 20
+
+            def view() -> Response:
+                made.seen += 1
+                return Response(answer + b"%d" % len(request.get_data()))
+
+            app.add_url_rule("/predict", "predict", view, methods=["POST"])
+            app.add_url_rule("/health", "health", view)
+            config = Config()
+            for name, value in {"threads": 2, "keepalive": 0, "worker_connections": 2000}.items():
+                config.set(name, value)
+            for name, seconds in times.items():
+                monkeypatch.setattr(Worker, name, seconds)
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1000))
+            log: Any = Logger(config)
+            worker = InThread(1, os.getppid(), [listener], app, 30, config, log)
+            made = Served(worker, listener.getsockname()[1], stack)
+            thread = threading.Thread(target=worker.init_process)
+            thread.start()
+
+            def stop() -> None:
+                worker.handle_exit(None, None)
+                thread.join(20)
+                worker.tmp.close()
+                assert not thread.is_alive()
+
+            stack.callback(stop)
+            return made
+
+        yield start
+
+
+HEAD = b"POST /predict HTTP/1.1\r\nHost: s\r\nContent-Length: 1000\r\n\r\n"
+
+
+def drip(connection: socket.socket, drop: bytes, seconds: float = 15) -> bytes:
+    """Sends a drop now and then until there is an answer, and gives the answer."""
+    connection.settimeout(0.2)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            return connection.recv(1000)
+        except TimeoutError:
+            connection.sendall(drop)
+    raise AssertionError("it may drip for ever")
+
+
+def test_headers_that_never_end(served: Callable[..., Served]) -> None:
+    server = served(head_s=0.5)
+    assert b" 408 " in drip(server.connect(b"GET / HTTP/1.1\r\nX: "), b"a")
+
+
+def test_a_body_that_never_ends(served: Callable[..., Served]) -> None:
+    server = served(body_s=0.5)
+    answer = drip(server.connect(HEAD), b" ")
+    assert b" 408 " in answer
+    assert b"did not come in time" in answer
+    assert server.seen == 0, "the app never heard of it"
+
+
+def test_a_client_that_falls_silent(served: Callable[..., Served]) -> None:
+    server = served(silence_s=0.5)
+    assert b" 408 " in server.ask(HEAD + b"{")
+    assert server.ask(b"") == b"", "it said nothing, and hears nothing"
+
+
+def test_a_client_that_does_not_read_takes_no_thread(served: Callable[..., Served]) -> None:
+    server = served(answer=b"x" * (32 << 20), answer_s=1.0)
+    post = b"POST /predict HTTP/1.1\r\nHost: s\r\n\r\n"
+    for _ in range(6):
+        server.connect(post)
+    started = time.monotonic()
+    while server.seen < 6:
+        assert time.monotonic() - started < 20
+        time.sleep(0.01)
+    assert server.health() == b"HTTP/1.1 200"
+    while server.worker.nr_conns:
+        assert time.monotonic() - started < 30, "and it is let go"
+        time.sleep(0.05)
+
+
+def test_the_oldest_of_too_many_clients_makes_room(
+    served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "MOST_WAITING", 5)
+    server = served()
+    for _ in range(20):
+        server.connect(HEAD)
+    assert server.health() == b"HTTP/1.1 200"
+    assert server.worker.nr_conns <= 6
+
+
+def test_a_client_that_was_pushed_out_in_the_same_round_is_closed_once(
+    served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "MOST_WAITING", 5)
+    server = served(linger_s=0.1)
+    for _ in range(30):
+        for connection in [server.connect(HEAD) for _ in range(8)]:
+            with contextlib.suppress(OSError):
+                connection.sendall(b" " * 10)
+    assert server.health() == b"HTTP/1.1 200"
+    assert 0 <= server.worker.nr_conns <= 6
+
+
+def test_all_bodies_together_are_limited_and_the_oldest_goes(
+    served: Callable[..., Served],
+) -> None:
+    server = served()
+    megabyte = b"POST /predict HTTP/1.1\r\nHost: s\r\nContent-Length: 1048576\r\n\r\n"
+    slow = [server.connect(megabyte + b" " * 1_000_000) for _ in range(4)]
+    assert b" 200 " in server.ask(megabyte + b" " * (1 << 20))[:20]
+    assert b" 503 " in slow[0].recv(1000)
+
+
+def test_a_connection_carries_one_request(served: Callable[..., Served]) -> None:
+    server = served()
+    hidden = b"GET /health HTTP/1.1\r\nHost: s\r\n\r\n"
+    for first in (
+        hidden,
+        b"POST /predict HTTP/1.1\r\nHost: s\r\nContent-Length: 9999999\r\n\r\n",
+        b"POST /nowhere HTTP/1.1\r\nHost: s\r\nContent-Length: 2\r\n\r\n{}",
+        b"POST /predict HTTP/1.1\r\nHost: s\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ):
+        answer = server.ask(first + hidden)
+        assert answer.count(b"HTTP/1.1") == 1
+        assert b"Connection: close" in answer
+
+
+def test_a_go_ahead_and_then_the_answer(served: Callable[..., Served]) -> None:
+    server = served()
+    connection = server.connect(HEAD.replace(b"Host", b"Expect: 100-continue\r\nHost"))
+    assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    connection.sendall(b" " * 1000)
+    assert b" 200 " in connection.recv(1000)
+
+
+def test_a_client_that_is_not_ready_does_not_delay_the_stop(
+    served: Callable[..., Served],
+) -> None:
+    server = served(silence_at_stop_s=0.1)
+    server.connect(HEAD)
+    server.health()
+    started = time.monotonic()
+    server.worker.handle_exit(None, None)
+    while server.worker.nr_conns:
+        assert time.monotonic() - started < 6
+        time.sleep(0.05)
