@@ -7,10 +7,11 @@ nearest positive keypoint.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from sam_backend.clicks import prompts
 from sam_backend.clicks.label_config import Control, LabelConfig
@@ -18,6 +19,7 @@ from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.errors import Refusal
 
 ANNOTATIONS, PREDICTIONS = "annotations", "predictions"
+MOST_PROMPTS = 10_000  # of one label on one image
 
 Result = Mapping[str, Any]
 Task = Mapping[str, Any]
@@ -133,21 +135,28 @@ def _is_prompt(result: Result) -> bool:
 
 
 def _groups(members: Sequence[Prompt]) -> Iterator[tuple[Prompt, ...]]:
+    if len(members) > MOST_PROMPTS:  # each keypoint is compared with each rectangle
+        raise Refusal(
+            "prompt",
+            f"{len(members)} prompts of one label on one image, {MOST_PROMPTS} are the most",
+        )
     rectangles = [prompt for prompt in members if prompt.is_rectangle]
+    places = prompts.rectangle_places(rectangles)
     groups = {prompt.id: [prompt] for prompt in rectangles}
     free = []
     for keypoint in (prompt for prompt in members if not prompt.is_rectangle):
-        around = [r for r in rectangles if prompts.distance(keypoint, r) == 0]
-        if around:
-            groups[min(around, key=lambda r: r.width * r.height).id].append(keypoint)
+        index, distance = prompts.nearest_rectangle(keypoint, places) if rectangles else (0, 1.0)
+        if distance == 0:
+            groups[rectangles[index].id].append(keypoint)
         else:
             free.append(keypoint)
     positive = [keypoint for keypoint in free if keypoint.is_positive]
+    where = np.array([(keypoint.x, keypoint.y) for keypoint in positive]).reshape(-1, 2)
     groups |= {keypoint.id: [keypoint] for keypoint in positive}
     for keypoint in free:
         if not keypoint.is_positive and positive:
-            nearest = min(positive, key=lambda p: math.hypot(p.x - keypoint.x, p.y - keypoint.y))
-            groups[nearest.id].append(keypoint)
+            nearest = np.hypot(*(where - (keypoint.x, keypoint.y)).T).argmin()
+            groups[positive[nearest].id].append(keypoint)
     return (tuple(group) for group in groups.values())
 
 

@@ -15,7 +15,13 @@ from typing import Any
 
 from sam_backend.clicks import drafts as drafts_of_task
 from sam_backend.clicks.drafts import name
-from sam_backend.clicks.prompts import PROMPT_TYPES, Prompt, distance, mask_id
+from sam_backend.clicks.prompts import (
+    PROMPT_TYPES,
+    Prompt,
+    mask_id,
+    nearest_rectangle,
+    rectangle_places,
+)
 
 # The editor saves a draft 5 s after the last change, at worst 10 s after it. Until then nothing
 # but the memory knows a prompt; from then on a prompt that lives is in the draft.
@@ -125,8 +131,9 @@ def _touch(context: Sequence[Prompt], others: Sequence[Prompt]) -> bool:
     """Whether prompts of two kinds can mean the same objects: positive points lie in a box."""
     rectangles = [p for p in (*context, *others) if p.is_rectangle]
     points = [p for p in (*context, *others) if not p.is_rectangle and p.is_positive]
+    places = rectangle_places(rectangles)
     return bool(rectangles) and all(
-        min(distance(point, rectangle) for rectangle in rectangles) <= MARGIN for point in points
+        nearest_rectangle(point, places)[1] <= MARGIN for point in points
     )
 
 

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sam_backend.clicks.segmenter import ObjectPrompt
 from sam_backend.engines.protocol import Floats
 from sam_backend.errors import Refusal
+
+Places = npt.NDArray[np.float64]
 
 KEYPOINT_TYPES = ("keypointlabels", "keypoint")
 RECTANGLE_TYPES = ("rectanglelabels", "rectangle")
@@ -102,8 +105,9 @@ def objects(prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
     rectangles = [prompt for prompt in prompts if prompt.is_rectangle]
     if len(rectangles) <= 1:
         return [tuple(prompts)] if prompts else []
+    places = rectangle_places(rectangles)
     owner = {
-        prompt.id: min(rectangles, key=lambda r: (distance(prompt, r), r.width * r.height)).id
+        prompt.id: rectangles[nearest_rectangle(prompt, places)[0]].id
         for prompt in prompts
         if not prompt.is_rectangle
     }
@@ -113,15 +117,28 @@ def objects(prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
     ]
 
 
-def distance(keypoint: Prompt, rectangle: Prompt) -> float:
-    """How far a keypoint lies outside of a rectangle, in percent; 0 within it."""
+def rectangle_places(rectangles: Sequence[Prompt]) -> Places:
+    """The place of each rectangle (N, 5): x, y, width and height in percent, angle in radians."""
+    rows = [(r.x, r.y, r.width, r.height, math.radians(r.angle)) for r in rectangles]
+    return np.array(rows, np.float64).reshape(-1, 5)
+
+
+def nearest_rectangle(keypoint: Prompt, places: Places) -> tuple[int, float]:
+    """The nearest rectangle's index, the smallest of equally near ones, and its distance.
+
+    A distance is in percent, and 0 within the rectangle.
+    """
     # Rotation turns the rectangle about its top-left corner; turn the point back instead.
     # (Exact for square images; the membership test does not need more.)
-    turn = -math.radians(rectangle.angle)
-    dx, dy = keypoint.x - rectangle.x, keypoint.y - rectangle.y
-    x = dx * math.cos(turn) - dy * math.sin(turn)
-    y = dx * math.sin(turn) + dy * math.cos(turn)
-    return math.hypot(max(-x, 0.0, x - rectangle.width), max(-y, 0.0, y - rectangle.height))
+    left, top, width, height, angle = places.T
+    dx, dy = keypoint.x - left, keypoint.y - top
+    x = dx * np.cos(angle) + dy * np.sin(angle)
+    y = dy * np.cos(angle) - dx * np.sin(angle)
+    across = np.maximum(np.maximum(-x, 0), x - width)
+    down = np.maximum(np.maximum(-y, 0), y - height)
+    distances = np.hypot(across, down)
+    best = int(np.lexsort((width * height, distances))[0])
+    return best, float(distances[best])
 
 
 def object_prompt(prompts: Sequence[Prompt], target: Target) -> ObjectPrompt:

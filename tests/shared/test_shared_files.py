@@ -183,7 +183,7 @@ def test_killed_while_writing_what_is_shared(tmp_path: Path) -> None:
             from pathlib import Path
             from tests.shared.test_shared_files import fill
             from sam_backend.shared.state import State
-            from sam_backend.content_index import ContentIndex
+            from sam_backend.embeddings.content_index import ContentIndex
             state = State.in_folder(Path(sys.argv[1]))
             index = ContentIndex(Path(sys.argv[1]) / "sources.sqlite3")
             number = 0
