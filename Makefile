@@ -32,10 +32,11 @@ compat:  ## the tests without a browser on another Python: make compat PYTHON=py
 	./download_models.sh --model mobile_sam
 	.venv-compat/bin/python -m pytest --ignore tests/e2e
 
-check: .venv-test/ready  ## formatting, lint and types
+check: .venv-test/ready  ## formatting, lint, types, and which package imports which
 	.venv-test/bin/ruff format --check .
 	.venv-test/bin/ruff check .
 	.venv-test/bin/mypy
+	PYTHONPATH=. .venv-test/bin/lint-imports
 	.venv-test/bin/shellcheck download_models.sh .ci/run
 	.venv-test/bin/hadolint --failure-threshold warning Dockerfile
 
