@@ -21,6 +21,7 @@ from sam_backend.clicks.output import Output, Result
 from sam_backend.clicks.prompts import Target
 from sam_backend.clicks.segmenter import segment
 from sam_backend.errors import Refusal
+from sam_backend.formats.results import Result as SavedResult
 from sam_backend.services import Services
 
 logger = logging.getLogger("sam_backend")
@@ -152,7 +153,7 @@ def _masks(
 ) -> Answer:
     """The masks of the objects that a task's own prompts point at."""
     found = stored_prompts.results(task, wanted, config, services.model_version)
-    by_image: dict[tuple[str, int | None], list[stored_prompts.Result]] = {}
+    by_image: dict[tuple[str, int | None], list[SavedResult]] = {}
     for result in found:
         by_image.setdefault((str(result.get("to_name")), result.get("item_index")), []).append(
             result
@@ -175,7 +176,7 @@ def _masks(
 
 
 def _missing(
-    found: Sequence[stored_prompts.Result], task: Task, wanted: Wanted, model_version: str
+    found: Sequence[SavedResult], task: Task, wanted: Wanted, model_version: str
 ) -> list[StoredObject]:
     """The objects that have no mask yet."""
     there = stored_prompts.masked(task, model_version)

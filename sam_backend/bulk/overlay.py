@@ -12,7 +12,7 @@ import numpy as np
 
 from sam_backend.clicks.output import Result
 from sam_backend.errors import Refusal
-from sam_backend.formats import mask_reader
+from sam_backend.formats import mask_reader, results
 from sam_backend.formats.mask import Mask
 from sam_backend.formats.pictures import Pixels
 from sam_backend.whole_files import replacing
@@ -27,13 +27,13 @@ _COLOURS = (
 )  # fmt: skip
 
 
-def drawn(pixels: Pixels, results: Sequence[Result]) -> Pixels:
+def drawn(pixels: Pixels, regions: Sequence[Result]) -> Pixels:
     """The picture with its regions in colours, each with outline, label and score."""
     scale = min(1.0, LONGEST_SIDE / max(pixels.shape[:2]))
     size = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
     canvas = _resized(pixels, size)
     parts: dict[str, list[Result]] = {}
-    for result in results:
+    for result in regions:
         parts.setdefault(str(result["id"]), []).append(result)
     covered = {
         id_: cv2.resize(
@@ -100,10 +100,7 @@ def _resized(picture: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def _caption(group: Sequence[Result]) -> str:
-    labels: list[str] = []
-    for result in group:
-        value = result["value"]
-        labels += value.get(result["type"]) or value.get("labels") or []
+    labels = [word for result in group for word in results.labels(result) or []]
     return " ".join([*dict.fromkeys(labels), f"{group[0]['score']:.2f}"])
 
 

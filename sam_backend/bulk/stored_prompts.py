@@ -17,11 +17,11 @@ from sam_backend.clicks import prompts
 from sam_backend.clicks.label_config import Control, LabelConfig
 from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.errors import Refusal
+from sam_backend.formats.results import SHARED_LABELS, Result, is_prompt, mappings
 
 ANNOTATIONS, PREDICTIONS = "annotations", "predictions"
 MOST_PROMPTS = 10_000  # of one label on one image
 
-Result = Mapping[str, Any]
 Task = Mapping[str, Any]
 
 
@@ -66,7 +66,7 @@ def results(task: Task, wanted: Wanted, config: LabelConfig, own_version: str) -
     return [
         result
         for (id_, kind), result in found.items()
-        if id_ in prompt_ids and (kind == "labels" or _is_prompt(result))
+        if id_ in prompt_ids and (kind == SHARED_LABELS or _is_prompt(result))
     ]
 
 
@@ -75,8 +75,8 @@ def masked(task: Task, own_version: str) -> frozenset[str]:
 
     Parts of one mask are named a, a.2, a.3, …: the first one stands for all.
     """
-    own = [p for p in _dicts(task.get("predictions")) if p.get("model_version") == own_version]
-    holders = [*own, *_dicts(task.get("annotations"))]
+    own = [p for p in mappings(task.get("predictions")) if p.get("model_version") == own_version]
+    holders = [*own, *mappings(task.get("annotations"))]
     return frozenset(str(result.get("id")) for holder in holders for result in _results(holder))
 
 
@@ -127,11 +127,8 @@ def output_control(config: LabelConfig, target: Target, prompt_control: str) -> 
 
 
 def _is_prompt(result: Result) -> bool:
-    """An accepted mask is saved under its prompt's type too, with its own geometry."""
-    value = result.get("value")
-    if result.get("type") not in prompts.PROMPT_TYPES or not isinstance(value, Mapping):
-        return False
-    return "pixels" in result or ("x" in value and "rle" not in value)
+    """A saved prompt, or one of a data field that gives its place in pixels."""
+    return "pixels" in result or is_prompt(result)
 
 
 def _groups(members: Sequence[Prompt]) -> Iterator[tuple[Prompt, ...]]:
@@ -161,7 +158,7 @@ def _groups(members: Sequence[Prompt]) -> Iterator[tuple[Prompt, ...]]:
 
 
 def _annotation(task: Task) -> Mapping[str, Any]:
-    usable = [a for a in _dicts(task.get(ANNOTATIONS)) if not a.get("was_cancelled")]
+    usable = [a for a in mappings(task.get(ANNOTATIONS)) if not a.get("was_cancelled")]
     return max(usable, key=_standing, default={})
 
 
@@ -177,7 +174,7 @@ def _standing(annotation: Mapping[str, Any]) -> tuple[bool, str, float]:
 def _prediction(task: Task, version: str | None, own_version: str) -> Mapping[str, Any]:
     usable = [
         prediction
-        for prediction in _dicts(task.get(PREDICTIONS))
+        for prediction in mappings(task.get(PREDICTIONS))
         if prediction.get("model_version") != own_version
         and version in (None, prediction.get("model_version"))
     ]
@@ -185,12 +182,7 @@ def _prediction(task: Task, version: str | None, own_version: str) -> Mapping[st
 
 
 def _results(holder: Mapping[str, Any]) -> list[Result]:
-    return _dicts(holder.get("result"))
-
-
-def _dicts(value: object) -> list[Mapping[str, Any]]:
-    # An export without details lists predictions by their numbers.
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+    return mappings(holder.get("result"))
 
 
 def _field_results(task: Task, field: str, config: LabelConfig) -> list[Result]:

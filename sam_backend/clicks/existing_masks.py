@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -18,35 +17,32 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sam_backend.clicks import drafts
-from sam_backend.clicks.drafts import name
 from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.clicks.segmenter import ObjectPrompt, Segmentation
 from sam_backend.engines.protocol import LOW_RES_SIDE, MODEL_SIDE, Floats, scaled_size, upsample
 from sam_backend.errors import Refusal
-from sam_backend.formats import mask_reader
+from sam_backend.formats import mask_reader, results
 from sam_backend.formats.mask import Mask
+from sam_backend.formats.results import Result, is_mask, name, object_id
 
 Packed = npt.NDArray[np.uint8]  # a low-res mask (256, 256), eight pixels a byte
-Parts = list[Mapping[str, Any]]
+Parts = list[Result]
 
 # Of a bitmask that is read ahead: its image is not known yet, only what a task says of it.
 MOST_PIXELS_AHEAD = 32_000_000
 SAME_OBJECT = 0.6  # of a mask lies in what the model sees where the click is
 _CERTAIN = 8.0  # the logit of a pixel that is all in, or all out
 
-_TYPES = ("brushlabels", "brush", "bitmasklabels", "bitmask", "polygonlabels", "polygon")
 _UNREADABLE = (ValueError, TypeError, OSError, KeyError)
-_PART = re.compile(r"\.\d+$")  # parts of one object are named a, a.2, a.3, …
 
 
 @dataclass(frozen=True)
-class Region:
+class ExistingMask:
     """A mask of the prompt's label in the annotation that is being worked on."""
 
     id: str
     packed: Packed
-    parts: tuple[Mapping[str, Any], ...]  # the results that it is made of
+    parts: tuple[Result, ...]  # the results that it is made of
 
     @property
     def low_res(self) -> Mask:
@@ -77,43 +73,41 @@ class Cache(Protocol):
     def put(self, key: Hashable, value: Packed) -> None: ...
 
 
-def regions(task: Mapping[str, Any], target: Target, cache: Cache) -> list[Region]:
+def on_target(task: Mapping[str, Any], target: Target, cache: Cache) -> list[ExistingMask]:
     """The masks with the target's label, image and page."""
-    results = _results(task)
+    there = _results(task)
     wanted = set(target.labels)
-    ids = {id_ for id_, labels in _labels_by_id(results).items() if labels == wanted}
-    on_target = [result for result in results if _is_on(result, target)]
+    ids = {id_ for id_, labels in _labels_by_id(there).items() if labels == wanted}
+    masks = [result for result in there if is_mask(result) and results.page(result) == target.page]
     found = []
-    for region_id, parts in _objects(on_target).items():
+    for region_id, parts in _objects(masks).items():
         if all(name(part.get("id")) in ids for part in parts):
             packed = _read(task, region_id, parts, cache)
-            found.append(Region(region_id, packed, tuple(parts)))
+            found.append(ExistingMask(region_id, packed, tuple(parts)))
     return found
 
 
 def has_masks(task: Mapping[str, Any]) -> bool:
     """Whether a click in this task would have masks to look at."""
-    return any(result.get("type") in _TYPES for result in _results(task))
+    return any(map(is_mask, _results(task)))
 
 
 def read_ahead(task: Mapping[str, Any], cache: Cache) -> None:
     """Fills the cache with a task's masks: a hundred of them would keep the first click waiting."""
-    by_image: dict[Hashable, Parts] = {}
+    by_page: dict[results.Page, Parts] = {}
     for result in _results(task):
-        size = result.get("original_width"), result.get("original_height")
-        place = *size, result.get("to_name"), result.get("item_index")
-        is_known = all(isinstance(value, int | str | None) for value in place)
-        if is_known and all(isinstance(side, int) and side > 0 for side in size):
-            by_image.setdefault(place, []).append(result)
-    for results in by_image.values():
-        for region_id, parts in _objects(results).items():
+        page = results.page(result)
+        if page.height > 0 and page.width > 0:
+            by_page.setdefault(page, []).append(result)
+    for members in by_page.values():
+        for region_id, parts in _objects(members).items():
             if not any(_is_large_bitmask(part) for part in parts):
                 _read(task, region_id, parts, cache)
 
 
 def meant(
-    keypoint: Prompt, target: Target, known: Sequence[Region], seen: Callable[[], Mask]
-) -> Region | None:
+    keypoint: Prompt, target: Target, known: Sequence[ExistingMask], seen: Callable[[], Mask]
+) -> ExistingMask | None:
     """The mask that an object's first keypoint means, if any.
 
     `seen` tells the low-res mask (256, 256) of what the model sees at a positive keypoint.
@@ -129,7 +123,7 @@ def meant(
 
 
 def changed_where_clicked(
-    region: Region, answer: Segmentation, prompt: ObjectPrompt, target: Target
+    region: ExistingMask, answer: Segmentation, prompt: ObjectPrompt, target: Target
 ) -> Segmentation:
     """A mask that is there already, changed by an answer only where the clicks point at.
 
@@ -147,56 +141,47 @@ def changed_where_clicked(
     return replace(answer, mask=np.where(here, answer.mask, _painted(region, target)))
 
 
-def _results(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _results(task: Mapping[str, Any]) -> list[Result]:
     """The results of the newest draft; without one, of the only annotation.
 
     Drafts are of the annotator who clicks. Annotations may be of others: with several of them,
     nothing tells which one is being worked on.
     """
-    source = drafts.newest(task.get("drafts"))
-    annotations = drafts.mappings(task.get("annotations"))
+    source = results.newest(task.get("drafts"))
+    annotations = results.mappings(task.get("annotations"))
     if source is None and len(annotations) == 1:
         source = annotations[0]
-    return [] if source is None else drafts.results(source)
+    return [] if source is None else results.of_saved(source)
 
 
-def _objects(results: Sequence[Mapping[str, Any]]) -> dict[str, Parts]:
+def _objects(members: Sequence[Result]) -> dict[str, Parts]:
     """The results that hold masks, by object."""
     found: dict[str, Parts] = {}
-    for result in results:
-        if result.get("type") in _TYPES and isinstance(result.get("value"), Mapping):
-            found.setdefault(_PART.sub("", name(result.get("id"))), []).append(result)
+    for result in filter(is_mask, members):
+        found.setdefault(object_id(name(result.get("id"))), []).append(result)
     return found
 
 
-def _is_on(result: Mapping[str, Any], target: Target) -> bool:
-    return (
-        result.get("to_name") == target.to_name
-        and result.get("item_index") == target.item_index
-        and result.get("original_width") == target.width
-        and result.get("original_height") == target.height
-    )
-
-
-def _is_large_bitmask(result: Mapping[str, Any]) -> bool:
-    pixels = result["original_width"] * result["original_height"]
+def _is_large_bitmask(result: Result) -> bool:
+    page = results.page(result)
+    pixels = page.width * page.height
     return "imageDataURL" in result["value"] and pixels > MOST_PIXELS_AHEAD
 
 
-def _labels_by_id(results: Sequence[Mapping[str, Any]]) -> dict[str, set[str]]:
+def _labels_by_id(members: Sequence[Result]) -> dict[str, set[str]]:
     """A region's labels, from whichever of its results has them."""
     found: dict[str, set[str]] = {}
-    for result in results:
-        value = result.get("value")
-        labels = value.get(name(result.get("type"))) if isinstance(value, Mapping) else None
-        if isinstance(labels, list):
-            found.setdefault(name(result.get("id")), set()).update(map(name, labels))
+    for result in members:
+        words = results.labels(result)
+        if words is not None:
+            found.setdefault(name(result.get("id")), set()).update(map(name, words))
     return found
 
 
 def _read(task: Mapping[str, Any], region_id: str, parts: Parts, cache: Cache) -> Packed:
     """An object's mask at low resolution, as it was read before or is read now."""
-    size = parts[0]["original_height"], parts[0]["original_width"]
+    page = results.page(parts[0])
+    size = page.height, page.width
     key = (task.get("id"), region_id, size, *map(_signature, parts))
     packed = cache.get(key)
     if packed is None:
@@ -205,7 +190,7 @@ def _read(task: Mapping[str, Any], region_id: str, parts: Parts, cache: Cache) -
     return packed
 
 
-def _signature(part: Mapping[str, Any]) -> Hashable:
+def _signature(part: Result) -> Hashable:
     """Tells a mask from one that was painted over since, without reading all of it."""
     value = part["value"]
     for key in ("rle", "imageDataURL"):
@@ -238,7 +223,7 @@ def _low_res(parts: Parts, height: int, width: int) -> Mask:
     return mask
 
 
-def _painted(region: Region, target: Target) -> Mask:
+def _painted(region: ExistingMask, target: Target) -> Mask:
     """The masks of all parts together. What cannot be read is not there."""
     try:
         return mask_reader.union([p["value"] for p in region.parts], target.height, target.width)

@@ -13,15 +13,9 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
-from sam_backend.clicks import drafts as drafts_of_task
-from sam_backend.clicks.drafts import name
-from sam_backend.clicks.prompts import (
-    PROMPT_TYPES,
-    Prompt,
-    mask_id,
-    nearest_rectangle,
-    rectangle_places,
-)
+from sam_backend.clicks.prompts import Prompt, mask_id, nearest_rectangle, rectangle_places
+from sam_backend.formats import results
+from sam_backend.formats.results import SHARED_LABELS, has_place, is_prompt, name
 
 # The editor saves a draft 5 s after the last change, at worst 10 s after it. Until then nothing
 # but the memory knows a prompt; from then on a prompt that lives is in the draft.
@@ -64,10 +58,10 @@ class Memory:
 
 def newest_draft(drafts: object) -> Draft:
     """The state of the draft that was saved last."""
-    newest = drafts_of_task.newest(drafts)
+    newest = results.newest(drafts)
     if newest is None:
         return Draft("", frozenset(), frozenset())
-    regions = drafts_of_task.results(newest)
+    regions = results.of_saved(newest)
     masks = frozenset(name(r.get("id")) for r in regions if not _is_prompt(r))
     # A mask of a config with several label controls is saved once per control, under each type.
     prompts = frozenset(name(r.get("id")) for r in regions if _is_prompt(r))
@@ -138,6 +132,5 @@ def _touch(context: Sequence[Prompt], others: Sequence[Prompt]) -> bool:
 
 
 def _is_prompt(region: Mapping[str, Any]) -> bool:
-    value = region.get("value")
-    has_place = isinstance(value, Mapping) and "x" in value and "rle" not in value
-    return has_place and (region.get("type") in PROMPT_TYPES or region.get("type") == "labels")
+    """A prompt, or the result that carries its label, where the labels are shared."""
+    return is_prompt(region) or (region.get("type") == SHARED_LABELS and has_place(region))

@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from cachetools import LRUCache
 
 from sam_backend.clicks import existing_masks, prompts
-from sam_backend.clicks.existing_masks import Region
+from sam_backend.clicks.existing_masks import ExistingMask
 from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.clicks.segmenter import (
     ObjectPrompt,
@@ -136,11 +136,11 @@ class Objects:
         task: Mapping[str, Any],
         target: Target,
         group: Sequence[Prompt],
-    ) -> tuple[State | None, Region | None]:
+    ) -> tuple[State | None, ExistingMask | None]:
         """What to decode the clicks on top of: a mask that they finish, if there is one."""
         if any(prompt.is_rectangle for prompt in group):
             return None, None
-        known = existing_masks.regions(task, target, self._masks)
+        known = existing_masks.on_target(task, target, self._masks)
         alone: list[State] = []
 
         def seen() -> Mask:

@@ -11,6 +11,7 @@ from sam_backend.clicks.prompts import Target
 from sam_backend.errors import Refusal
 from sam_backend.formats import mask_writer
 from sam_backend.formats.mask import Mask
+from sam_backend.formats.results import part_id
 
 Result = dict[str, Any]
 
@@ -64,9 +65,8 @@ class Output:
     ) -> list[Result]:
         """The results of a mask that has its form already."""
         found: list[Result] = []
-        for number, value in enumerate(parts):
-            part = region_id if number == 0 else f"{region_id}.{number + 1}"
-            region = self._region(part, score)
+        for index, value in enumerate(parts):
+            region = self._region(part_id(region_id, index), score)
             found += [self._result(region, self.control, value)]
             if self.naming is not None:
                 found += [self._result(region, self.naming, value)]

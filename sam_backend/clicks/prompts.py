@@ -13,12 +13,11 @@ import numpy.typing as npt
 from sam_backend.clicks.segmenter import ObjectPrompt
 from sam_backend.engines.protocol import Floats
 from sam_backend.errors import Refusal
+from sam_backend.formats import results as json_results
+from sam_backend.formats.results import PROMPT_TYPES, RECTANGLE_TYPES, value
 
 Places = npt.NDArray[np.float64]
 
-KEYPOINT_TYPES = ("keypointlabels", "keypoint")
-RECTANGLE_TYPES = ("rectanglelabels", "rectangle")
-PROMPT_TYPES = KEYPOINT_TYPES + RECTANGLE_TYPES
 # Of a click: regions that it brings, and images or labels that its prompts are for.
 MOST_RESULTS = 10_000
 MOST_TARGETS = 32
@@ -38,6 +37,10 @@ class Target:
     width: int  # of the image in pixels, as the browser shows it
     height: int
     rotation: float  # of the image, degrees; echoed in the answer
+
+    @property
+    def page(self) -> json_results.Page:
+        return json_results.Page(self.to_name, self.item_index, self.height, self.width)
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def read(results: Iterable[Mapping[str, Any]]) -> dict[Target, tuple[Prompt, ...
     """
     by_id: dict[str, list[Mapping[str, Any]]] = {}
     for result in results:
-        if isinstance(result, Mapping) and "rle" not in _value(result):
+        if isinstance(result, Mapping) and "rle" not in value(result):
             by_id.setdefault(_text(result.get("id")), []).append(result)
     found: dict[Target, list[Prompt]] = {}
     for parts in by_id.values():
@@ -198,25 +201,23 @@ def _target(shape: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> Tar
 def _labels(parts: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """The label words of a region, from whichever of its results and keys has them."""
     for part in parts:
-        value = _value(part)
-        for key in (_text(part.get("type")), "labels"):
-            labels = value.get(key)
-            if isinstance(labels, list):
-                if len(labels) > MOST_LABELS:
-                    raise Refusal("prompt", f"the prompt has over {MOST_LABELS} labels")
-                return tuple(map(_text, labels))
+        words = json_results.labels(part)
+        if words is not None:
+            if len(words) > MOST_LABELS:
+                raise Refusal("prompt", f"the prompt has over {MOST_LABELS} labels")
+            return tuple(map(_text, words))
     return ()
 
 
 def _prompt(shape: Mapping[str, Any]) -> Prompt:
-    value = _value(shape)
+    place = value(shape)
     is_rectangle = shape.get("type") in RECTANGLE_TYPES
     try:
-        x, y = float(value["x"]), float(value["y"])
+        x, y = float(place["x"]), float(place["y"])
         width, height = (
-            (float(value["width"]), float(value["height"])) if is_rectangle else (0.0, 0.0)
+            (float(place["width"]), float(place["height"])) if is_rectangle else (0.0, 0.0)
         )
-        angle = float(value.get("rotation") or 0) if is_rectangle else 0.0
+        angle = float(place.get("rotation") or 0) if is_rectangle else 0.0
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Refusal("prompt", f"the prompt is incomplete: {error!r}") from None
     if not all(abs(number) <= MOST_SIDE for number in (x, y, width, height, angle)):  # nor NaN
@@ -235,13 +236,8 @@ def _prompt(shape: Mapping[str, Any]) -> Prompt:
     )
 
 
-def _text(value: object) -> str:
+def _text(given: object) -> str:
     """An id, a name or a label."""
-    if isinstance(value, list | dict) or len(text := str(value)) > MOST_CHARACTERS:
+    if isinstance(given, list | dict) or len(text := str(given)) > MOST_CHARACTERS:
         raise Refusal("prompt", f"an id, a name or a label is over {MOST_CHARACTERS} characters")
     return text
-
-
-def _value(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    value = result.get("value")
-    return value if isinstance(value, Mapping) else {}

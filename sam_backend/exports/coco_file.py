@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import orjson
 
-from sam_backend.clicks.drafts import mappings
 from sam_backend.errors import Refusal
 from sam_backend.exports import coco_rle
 from sam_backend.formats import mask_reader
 from sam_backend.formats.mask import Mask
 from sam_backend.formats.mask_reader import Points
 from sam_backend.formats.pictures import MOST_PIXELS
+from sam_backend.formats.results import mappings
 
 CocoImage = Mapping[str, Any]
 CocoAnnotation = Mapping[str, Any]

@@ -12,9 +12,10 @@ from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.exports import saved_regions, task_file
 from sam_backend.exports.formats import Add, Format, Picture
 from sam_backend.exports.names import SafeNames, picture, safe
-from sam_backend.exports.saved_regions import Page, Region
+from sam_backend.exports.saved_regions import Region
 from sam_backend.exports.task_file import Report
 from sam_backend.formats.pictures import MOST_PIXELS
+from sam_backend.formats.results import Page
 
 
 @dataclass

@@ -9,8 +9,9 @@ from typing import Protocol
 
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.errors import Refusal
-from sam_backend.exports.saved_regions import UNLABELED, Page, Region
+from sam_backend.exports.saved_regions import UNLABELED, Region
 from sam_backend.formats.mask import Mask
+from sam_backend.formats.results import Page
 
 Add = Callable[[Region, Mask], None]  # a mask with at least one pixel
 

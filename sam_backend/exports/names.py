@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from sam_backend.clicks.label_config import LabelConfig
-from sam_backend.exports.saved_regions import Page
+from sam_backend.formats.results import Page
 from sam_backend.images.sources import LOCAL_FILES_PATH
 
 _UPLOADS = "/data/upload/"

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sam_backend.clicks.drafts import mappings
-from sam_backend.formats import mask_reader
+from sam_backend.formats import mask_reader, results
 from sam_backend.formats.mask import Mask
+from sam_backend.formats.results import MASK_TYPES, SHARED_LABELS, Page, Result, mappings, object_id
 
 UNLABELED = "unlabeled"
-
-Result = Mapping[str, Any]
-
-_SHAPES = ("brushlabels", "brush", "bitmasklabels", "bitmask", "polygonlabels", "polygon")
-_PART = re.compile(r"\.\d+$")  # parts of one object are named a, a.2, a.3, …
-
-
-@dataclass(frozen=True)
-class Page:
-    """A picture of a task: the `<Image>` that shows it, which of several it is, and its size."""
-
-    to_name: str
-    item_index: int | None
-    height: int
-    width: int
 
 
 @dataclass(frozen=True)
@@ -65,7 +49,7 @@ def pages(found: Sequence[Mapping[str, Any]]) -> dict[Page, dict[str, list[Regio
     for annotation in found:
         name = str(annotation.get("id"))
         for result in mappings(annotation.get("result")):
-            page = _page(result)
+            page = results.page(result)
             if page.height and page.width:
                 by_page.setdefault(page, {}).setdefault(name, [])
         for region in _regions(annotation):
@@ -79,59 +63,37 @@ def _regions(annotation: Mapping[str, Any]) -> list[Region]:
     for number, result in enumerate(mappings(annotation.get("result"))):
         by_id.setdefault(str(result.get("id") or f"result-{number}"), []).append(result)
     objects: dict[tuple[str, Page, tuple[str, ...]], list[Result]] = {}
-    for region_id, results in by_id.items():
-        shape = _shape(results)
+    for region_id, members in by_id.items():
+        shape = _shape(members)
         if shape is not None:
-            key = (_PART.sub("", region_id), _page(shape), _labels(shape, results))
+            key = (object_id(region_id), results.page(shape), _labels(shape, members))
             objects.setdefault(key, []).append(shape)
     return [
         Region(
             id=region_id,
             page=page,
             labels=labels,
-            rotation=_number(shapes[0].get("image_rotation")),
-            shapes=tuple(_value(shape) for shape in shapes),
+            rotation=results.number(shapes[0].get("image_rotation")),
+            shapes=tuple(results.value(shape) for shape in shapes),
         )
         for (region_id, page, labels), shapes in objects.items()
     ]
 
 
-def _shape(results: Sequence[Result]) -> Result | None:
+def _shape(members: Sequence[Result]) -> Result | None:
     """Of the results of one id, the one to take the mask from.
 
     A brush mask that was accepted is also saved under its prompt's control, with a prompt's type.
     """
-    own = (result for result in results if result.get("type") in _SHAPES)
-    return next(own, next((result for result in results if "rle" in _value(result)), None))
+    own = (result for result in members if result.get("type") in MASK_TYPES)
+    return next(own, next((r for r in members if "rle" in results.value(r)), None))
 
 
-def _labels(shape: Result, results: Sequence[Result]) -> tuple[str, ...]:
+def _labels(shape: Result, members: Sequence[Result]) -> tuple[str, ...]:
     """The labels of the mask's own control, else of a shared one, else of any other."""
-    shared = [result for result in results if result.get("type") == "labels"]
-    for result in (shape, *shared, *results):
-        kind = str(result.get("type"))
-        labels = _value(result).get(kind) if kind.endswith("labels") else None
-        if isinstance(labels, list) and labels:
-            return tuple(dict.fromkeys(map(str, labels)))
+    shared = [result for result in members if result.get("type") == SHARED_LABELS]
+    for result in (shape, *shared, *members):
+        words = results.labels(result)
+        if words:
+            return tuple(dict.fromkeys(map(str, words)))
     return (UNLABELED,)
-
-
-def _page(result: Result) -> Page:
-    index = result.get("item_index")
-    return Page(
-        to_name=str(result.get("to_name")),
-        item_index=index if isinstance(index, int) else None,
-        height=int(_number(result.get("original_height"))),
-        width=int(_number(result.get("original_width"))),
-    )
-
-
-def _value(result: Result) -> Mapping[str, Any]:
-    value = result.get("value")
-    return value if isinstance(value, Mapping) else {}
-
-
-def _number(value: object) -> float:
-    """A finite number, else 0: what cannot be true is told where the mask is read."""
-    is_number = isinstance(value, (int, float)) and abs(value) < 1e9
-    return float(value) if is_number else 0.0  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.exports import names, task_file
-from sam_backend.exports.saved_regions import Page
+from sam_backend.formats.results import Page
 
 # Label Studio puts this before the names of uploads.
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-")
