@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sam_backend.engines.protocol import LOW_RES_SIDE, MODEL_SIDE, Embedding, Floats, scaled_size
+from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats
+from sam_backend.engines.protocol import Embedding
 from sam_backend.formats.pictures import Pixels
 
 BRUSH_LABELS = """<View>
@@ -48,7 +49,7 @@ class DiscEngine:
         box: Floats | None = None,
         mask_input: Floats | None = None,
     ) -> tuple[Floats, Floats]:
-        scale = scaled_size(embedding.height, embedding.width)[1] / embedding.width
+        scale = embedding.frame.scaled[1] / embedding.width
         step = scale * LOW_RES_SIDE / MODEL_SIDE
         rows, columns = np.mgrid[:LOW_RES_SIDE, :LOW_RES_SIDE]
         mask = (

@@ -11,10 +11,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sam_backend.engines.protocol import Embedding, Floats
+from sam_backend.clicks.joining import Memory
+from sam_backend.clicks.prompts import Target
+from sam_backend.engines.frame import Floats
+from sam_backend.engines.protocol import Embedding
 from sam_backend.formats.pictures import Pixels
 from sam_backend.services import Services
 from sam_backend.settings import Settings
+from sam_backend.shared.state import State
 
 SIDE = 64  # of the test images
 
@@ -81,6 +85,13 @@ def services(
     """A back end's parts on a fake engine, with its files in a folder."""
     settings = Settings.from_environment({"MODEL_DIR": str(folder)} | dict(environ or {}))
     return Services(settings, "fake-version", lambda: engine)
+
+
+def change_memory(
+    state: State, project: str, task: str, target: Target, change: Callable[[Memory], Memory]
+) -> None:
+    """Changes what one click on a target leaves for the next."""
+    state.click(project, task, lambda _project, memories: memories.change(target, "", change))
 
 
 def picture(brightness: int) -> bytes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sam_backend.engines.protocol import Floats
+from sam_backend.engines.frame import Floats
 from sam_backend.formats.mask import Mask
 
 MAX_CLICKS = 10

@@ -26,7 +26,8 @@ from PIL import Image
 
 from sam_backend.clicks.segmenter import ObjectPrompt, State, segment
 from sam_backend.engines.choice import check, open_engine, plan
-from sam_backend.engines.protocol import Embedding, Engine, Floats, upsample
+from sam_backend.engines.frame import Floats, Frame
+from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.mask import Mask
 from sam_backend.formats.pictures import Pixels
 from sam_backend.settings import Settings
@@ -86,7 +87,7 @@ class Annotation:
     def peer(self, prompt: ObjectPrompt) -> Mask:
         """All clicks at once, the single-mask token, no mask input."""
         logits, _ = self._engine.decode(self._embedding, prompt.points, prompt.labels, prompt.box)
-        return upsample(logits[0], self._embedding.height, self._embedding.width) > 0
+        return Frame(self._embedding.height, self._embedding.width).upsample(logits[0]) > 0
 
 
 def as_prompt(clicks: list[Click], box: Floats | None = None) -> ObjectPrompt:

@@ -14,15 +14,17 @@ from typing import Any
 
 from sam_backend.bulk import stored_prompts
 from sam_backend.bulk.stored_prompts import StoredObject, Wanted
-from sam_backend.clicks import everything, label_config, prompts
+from sam_backend.clicks import everything, label_config
 from sam_backend.clicks.everything import Level
 from sam_backend.clicks.label_config import ImageObject, LabelConfig
+from sam_backend.clicks.objects import Objects
 from sam_backend.clicks.output import Output, Result
 from sam_backend.clicks.prompts import Target
-from sam_backend.clicks.segmenter import segment
 from sam_backend.errors import Refusal
 from sam_backend.formats.results import Result as SavedResult
+from sam_backend.images.sources import Picture
 from sam_backend.services import Services
+from sam_backend.shared.state import Project
 
 logger = logging.getLogger("sam_backend")
 
@@ -78,15 +80,15 @@ def answer_tasks(
     would be done in time; the images of those left out are then made ready for the next request.
     """
     found: list[Answer | None] = []
-    slowest = 0.0
+    known, slowest = services.state.project(project), 0.0
     for task, wanted in asked:
         services.wait_for_a_gap(deadline)
         started = time.monotonic()
         if deadline is not None and started + slowest > deadline:
-            services.opened(project, task, config_xml)
+            services.opened(known, task, config_xml)
             found.append(None)
             continue
-        found.append(_answer(services, project, config_xml, task, wanted))
+        found.append(_answer(services, known, config_xml, task, wanted))
         slowest = max(slowest, time.monotonic() - started)
     return found
 
@@ -115,7 +117,7 @@ def batch_predictions(
     answers = answer_tasks(services, project, config_xml, asked, deadline)
     for task, answer in zip(tasks, answers, strict=True):
         for failure in answer.failures if answer else ():
-            services.report(f"task {task.get('id')}", Refusal("batch", failure))
+            services.refusals.report(f"task {task.get('id')}", Refusal("batch", failure))
         prediction = answer.prediction(services.model_version) if answer else None
         found.append([prediction] if prediction else [])
     return found
@@ -135,7 +137,9 @@ def planned(config_xml: str, task: Task, asked: Asked, model_version: str) -> An
         return Answer([], (str(refusal),))
 
 
-def _answer(services: Services, project: str, config_xml: str, task: Task, asked: Asked) -> Answer:
+def _answer(
+    services: Services, project: Project, config_xml: str, task: Task, asked: Asked
+) -> Answer:
     try:
         config = label_config.parse(config_xml)
         if isinstance(asked, Proposals):
@@ -149,7 +153,7 @@ def _answer(services: Services, project: str, config_xml: str, task: Task, asked
 
 
 def _masks(
-    services: Services, project: str, task: Task, config: LabelConfig, wanted: Wanted
+    services: Services, project: Project, task: Task, config: LabelConfig, wanted: Wanted
 ) -> Answer:
     """The masks of the objects that a task's own prompts point at."""
     found = stored_prompts.results(task, wanted, config, services.model_version)
@@ -164,12 +168,13 @@ def _masks(
         missing = {o.region_id for o in _missing(members, task, wanted, services.model_version)}
         if not missing:
             continue
-        embedding = services.image_embedding(project, task, config.image(to_name), item_index)
+        picture = Picture(project, task, config.image(to_name), item_index)
+        embedding = services.pictures.embedding(picture)
         sized = [stored_prompts.with_size(r, embedding.width, embedding.height) for r in members]
         for each in stored_prompts.objects(sized, wanted):
             if each.region_id in missing:
                 try:
-                    regions += _mask(services, project, task, config, each)
+                    regions += _mask(services, picture, config, each)
                 except Refusal as refusal:
                     failures.append(str(refusal))
     return Answer(regions, tuple(failures))
@@ -186,23 +191,30 @@ def _missing(
 
 
 def _mask(
-    services: Services, project: str, task: Task, config: LabelConfig, each: StoredObject
+    services: Services, picture: Picture, config: LabelConfig, each: StoredObject
 ) -> list[Result]:
     target, first = each.target, each.prompts[0]
     control = stored_prompts.output_control(config, target, first.control)
     output = Output.of(config, target, label_config.Wishes(control.name, 1))
-    embedding = services.embedding(project, task, config, target)
-    prompt = prompts.object_prompt(each.prompts, target)
-    segmentation = segment(services.engine(), embedding, prompt)
-    if not segmentation.mask.any():
+    embedding = services.pictures.embedding(picture, target.size)
+    # Objects of its own: annotators' clicks keep what is remembered for them.
+    found = Objects().results(
+        services.engine.ready(),
+        embedding,
+        output,
+        each.prompts,
+        task={},
+        sent={first.id},
+        polygon_tolerance=services.settings.polygon_tolerance,
+    )
+    if not found:
         kind = "rectangle" if first.is_rectangle else "keypoint"
         raise Refusal("prompt", f"the model sees no object at the {kind} {first.id}")
-    tolerance = services.settings.polygon_tolerance
-    return output.results(each.region_id, segmentation, tolerance)
+    return found
 
 
 def _proposals(
-    services: Services, project: str, task: Task, config: LabelConfig, asked: Proposals
+    services: Services, project: Project, task: Task, config: LabelConfig, asked: Proposals
 ) -> Answer:
     """Everything that the model sees in a task's first image, or in all of its pages."""
     if _has_proposals(task, services.model_version):
@@ -212,19 +224,20 @@ def _proposals(
     image = config.images[0]
     regions: list[Result] = []
     for page in _pages(task, image):
-        embedding = services.image_embedding(project, task, image, page)
+        picture = Picture(project, task, image, page)
+        embedding = services.pictures.embedding(picture)
         size = embedding.width, embedding.height
         labels = () if asked.label is None else (asked.label,)
         output = _output(config, Target(image.name, page, labels, *size, rotation=0))
         found = everything.proposals(
-            services.engine(),
+            services.engine.ready(),
             embedding,
             level=asked.level,
             grid=asked.grid,
             min_iou=asked.min_iou,
             most=asked.most,
             crops=asked.crops,
-            pixels=partial(services.pixels, project, task, image, page),
+            pixels=partial(services.pictures.pixels, picture),
         )
         for number, proposal in enumerate(found, start=1):
             name = f"{PROPOSAL}{number}" if page is None else f"{PROPOSAL}{page}-{number}"

@@ -11,6 +11,7 @@ from sam_backend.bulk.answers import Answer
 from sam_backend.clicks import label_config
 from sam_backend.clicks.output import Result
 from sam_backend.errors import Refusal
+from sam_backend.images.sources import Picture
 from sam_backend.services import Services
 
 
@@ -25,12 +26,14 @@ def added(
     """Writes the preview of an answer; where that fails, the answer says so too."""
     try:
         config = label_config.parse(config_xml)
+        known = services.state.project(project)
         pages: dict[tuple[str, int | None], list[Result]] = {}
         for region in answer.regions:
             page = str(region["to_name"]), region.get("item_index")
             pages.setdefault(page, []).append(region)
         for (to_name, item_index), regions in pages.items():
-            pixels = services.pixels(project, task, config.image(to_name), item_index)
+            picture = Picture(known, task, config.image(to_name), item_index)
+            pixels = services.pictures.pixels(picture)
             name = path if item_index is None else path.with_stem(f"{path.stem}-{item_index}")
             overlay.write(name, overlay.drawn(pixels, regions))
     except Refusal as refusal:

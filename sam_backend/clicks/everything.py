@@ -15,15 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sam_backend.engines.protocol import (
-    LOW_RES_SIDE,
-    MODEL_SIDE,
-    Embedding,
-    Engine,
-    Floats,
-    scaled_size,
-    upsample,
-)
+from sam_backend.engines.frame import LOW_RES_SIDE, Floats
+from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.mask import Mask, tight_box
 from sam_backend.formats.pictures import Pixels
 
@@ -78,13 +71,6 @@ class _View:
     left: int
     top: int
 
-    @property
-    def used(self) -> tuple[int, int]:
-        """Rows and columns of the low-res square that hold image."""
-        size = np.array(scaled_size(self.embedding.height, self.embedding.width))
-        rows, columns = np.ceil(size * LOW_RES_SIDE / MODEL_SIDE).astype(int)
-        return int(rows), int(columns)
-
 
 def proposals(
     engine: Engine,
@@ -121,15 +107,16 @@ def _candidates(
     engine: Engine, view: _View, whole: _View, grid: int, level: Level, min_iou: float
 ) -> list[_Candidate]:
     """What the grid's points bring, good enough and no specks."""
-    rows, columns = view.used
-    settled = np.zeros((rows, columns), bool)
+    frame = view.embedding.frame
+    settled = np.zeros(frame.used, bool)
     found = []
     for x, y in _coarse_to_fine(grid):
-        if settled[int(y * rows), int(x * columns)]:
+        point = np.array([[x * frame.width, y * frame.height]], np.float32)
+        column, row = frame.spots(point)[0]
+        if settled[row, column]:
             continue
-        point = np.array([[x * view.embedding.width, y * view.embedding.height]], np.float32)
         logits, scores = engine.decode(view.embedding, point, np.ones(1, np.float32))
-        used = logits[:, :rows, :columns]
+        used = frame.cut(logits)
         for token in _TOKENS[level]:
             stability, area = _stability(used[token])
             if scores[token] >= min_iou and stability >= MIN_STABILITY and area >= SPECK:
@@ -218,10 +205,9 @@ def _overlap(box: Floats, others: Floats) -> Floats:
 def _full_size(candidate: _Candidate, embedding: Embedding) -> Mask:
     """The mask at the picture's size (H, W), without specks and pinholes."""
     view = candidate.view
-    rows, columns = view.used
     logits = np.full((LOW_RES_SIDE, LOW_RES_SIDE), -10, np.float32)
-    logits[:rows, :columns] = _cleaned(candidate.logits.astype(np.float32))
-    seen = upsample(logits, view.embedding.height, view.embedding.width) > 0
+    view.embedding.frame.cut(logits)[:] = _cleaned(candidate.logits.astype(np.float32))
+    seen = view.embedding.frame.upsample(logits) > 0
     mask = np.zeros((embedding.height, embedding.width), bool)
     mask[view.top : view.top + seen.shape[0], view.left : view.left + seen.shape[1]] = seen
     return mask
@@ -268,7 +254,7 @@ def _is_cut(mask: Mask, view: _View, whole: _View) -> bool:
 
 def _in_whole(mask: Mask, view: _View, whole: _View) -> Mask:
     """A crop's low-res mask in the low-res frame of the picture."""
-    rows, columns = whole.used
+    rows, columns = whole.embedding.frame.used
     down, across = rows / whole.embedding.height, columns / whole.embedding.width
     top, left = round(view.top * down), round(view.left * across)
     height = max(1, min(rows - top, round(view.embedding.height * down)))

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.clicks.segmenter import ObjectPrompt, Segmentation
-from sam_backend.engines.protocol import LOW_RES_SIDE, MODEL_SIDE, Floats, scaled_size, upsample
+from sam_backend.engines.frame import LOW_RES_SIDE, Floats, Frame
 from sam_backend.errors import Refusal
 from sam_backend.formats import mask_reader, results
 from sam_backend.formats.mask import Mask
@@ -54,8 +54,8 @@ class ExistingMask:
         """The mask as the engine takes it (256, 256)."""
         return ((2 * self.low_res - 1) * _CERTAIN).astype(np.float32)
 
-    def holds(self, keypoint: Prompt, target: Target) -> bool:
-        row, column = _low_res_place(keypoint, target)
+    def holds(self, column: int, row: int) -> bool:
+        """Whether a low-res pixel is in the mask."""
         byte, bit = divmod(row * LOW_RES_SIDE + column, 8)
         return bool(self.packed[byte] << bit & 0x80)
 
@@ -112,7 +112,8 @@ def meant(
 
     `seen` tells the low-res mask (256, 256) of what the model sees at a positive keypoint.
     """
-    holding = [region for region in known if region.holds(keypoint, target)]
+    column, row = map(int, target.frame.spots(target.pixels([keypoint]))[0])
+    holding = [region for region in known if region.holds(column, row)]
     if not keypoint.is_positive:
         return holding[-1] if holding else None
     if holding or not known:
@@ -131,13 +132,11 @@ def changed_where_clicked(
     """
     new = answer.state.logits
     _, labels = cv2.connectedComponents(((new > 0) != region.low_res).astype(np.uint8))
-    height, width = scaled_size(target.height, target.width)
-    scale = np.array([width / target.width, height / target.height]) * LOW_RES_SIDE / MODEL_SIDE
-    columns, rows = np.clip((prompt.points * scale).astype(int), 0, LOW_RES_SIDE - 1).T
+    columns, rows = target.frame.spots(prompt.points).T
     clicked = np.isin(labels, [label for label in labels[rows, columns] if label])
     # A little wider, for the edge between two low-res pixels belongs to the change.
     changed = np.float32(cv2.dilate(clicked.astype(np.uint8), np.ones((3, 3), np.uint8)))
-    here = upsample(changed, target.height, target.width) > 0.5
+    here = target.frame.upsample(changed) > 0.5
     return replace(answer, mask=np.where(here, answer.mask, _painted(region, target)))
 
 
@@ -207,14 +206,7 @@ def _signature(part: Result) -> Hashable:
 
 def _low_res(parts: Parts, height: int, width: int) -> Mask:
     """The masks of all parts together, at low resolution."""
-    step = LOW_RES_SIDE / MODEL_SIDE
-    # The image's pixels in the middles of the low-res ones.
-    rows, columns = (
-        np.minimum(
-            (np.arange(max(1, round(scaled * step))) + 0.5) / step * side / scaled, side - 1
-        ).astype(np.intp)
-        for scaled, side in zip(scaled_size(height, width), (height, width), strict=True)
-    )
+    rows, columns = Frame(height, width).middles()
     mask = np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), bool)
     used = mask[: len(rows), : len(columns)]
     for part in parts:
@@ -231,11 +223,3 @@ def _painted(region: ExistingMask, target: Target) -> Mask:
         raise Refusal(
             "prompt", f"the mask that was clicked cannot be changed, {error}: draw it again"
         ) from None
-
-
-def _low_res_place(keypoint: Prompt, target: Target) -> tuple[int, int]:
-    step = LOW_RES_SIDE / MODEL_SIDE
-    height, width = scaled_size(target.height, target.width)
-    row = min(LOW_RES_SIDE - 1, max(0, int(keypoint.y / 100 * height * step)))
-    column = min(LOW_RES_SIDE - 1, max(0, int(keypoint.x / 100 * width * step)))
-    return row, column

@@ -8,8 +8,10 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from cachetools import LRUCache
 
+from sam_backend import metrics
 from sam_backend.clicks import existing_masks, prompts
 from sam_backend.clicks.existing_masks import ExistingMask
+from sam_backend.clicks.output import Output, Result
 from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.clicks.segmenter import (
     ObjectPrompt,
@@ -70,9 +72,41 @@ class Objects:
         self._states: Recent[State] = Recent(KEPT_STATES)
         self._masks: Recent[existing_masks.Packed] = Recent(KEPT_MASKS)
 
+    def has_masks(self, task: Mapping[str, Any]) -> bool:
+        """Whether a click in this task would have masks to look at."""
+        return existing_masks.has_masks(task)
+
     def read_ahead(self, task: Mapping[str, Any]) -> None:
         """The masks that a task's clicks will be compared with."""
         existing_masks.read_ahead(task, self._masks)
+
+    def results(
+        self,
+        engine: Engine,
+        embedding: Embedding,
+        output: Output,
+        group: Sequence[Prompt],
+        task: Mapping[str, Any],
+        sent: Container[str],
+        polygon_tolerance: float,
+    ) -> list[Result]:
+        """The results of an object's masks; none if the model sees no object there.
+
+        Clicks and whole data sets share this way from prompts to results. The arguments are those
+        of `segment`, and how many pixels a polygon may be off.
+        """
+        with metrics.STAGE.labels("decode").time():
+            found = self.segment(
+                engine, embedding, task, output.target, group, sent, output.candidates
+            )
+        if not all(segmentation.mask.any() for _, segmentation in found):
+            return []
+        with metrics.STAGE.labels("rle").time():
+            return [
+                result
+                for region_id, each in found
+                for result in output.results(region_id, each, polygon_tolerance)
+            ]
 
     def segment(
         self,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sam_backend.clicks import extra_params
 from sam_backend.clicks.label_config import Control, LabelConfig, Wishes
 from sam_backend.clicks.prompts import Target
 from sam_backend.errors import Refusal
@@ -39,6 +40,14 @@ class Output:
     naming: Control | None
     labels: tuple[str, ...]
     candidates: int  # for a single click
+
+    @classmethod
+    def of_click(
+        cls, config: LabelConfig, target: Target, control: str, extra: Mapping[str, Any]
+    ) -> Output:
+        """As the control of a prompt asks for it, else as the model's extra params do."""
+        fitting = extra_params.usable(extra, config, target.to_name) if extra else {}
+        return cls.of(config, target, config.wishes(control, fitting))
 
     @classmethod
     def of(cls, config: LabelConfig, target: Target, wishes: Wishes) -> Output:

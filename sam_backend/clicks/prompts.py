@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sam_backend.clicks.segmenter import ObjectPrompt
-from sam_backend.engines.protocol import Floats
+from sam_backend.engines.frame import Floats, Frame
 from sam_backend.errors import Refusal
 from sam_backend.formats import results as json_results
 from sam_backend.formats.results import PROMPT_TYPES, RECTANGLE_TYPES, value
@@ -41,6 +41,21 @@ class Target:
     @property
     def page(self) -> json_results.Page:
         return json_results.Page(self.to_name, self.item_index, self.height, self.width)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the image in pixels."""
+        return self.width, self.height
+
+    @property
+    def frame(self) -> Frame:
+        return Frame(self.height, self.width)
+
+    def pixels(self, keypoints: Sequence[Prompt]) -> Floats:
+        """The places of keypoints (N, 2) x, y in pixels of the image, none outside."""
+        size = np.array([self.width, self.height], np.float32)
+        points = np.array([(p.x, p.y) for p in keypoints], np.float32).reshape(-1, 2) / 100 * size
+        return np.clip(points, 0, size - 1).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -148,10 +163,8 @@ def object_prompt(prompts: Sequence[Prompt], target: Target) -> ObjectPrompt:
     """The prompts of one object in image pixels; at most one of them is a rectangle."""
     rectangle = next((prompt for prompt in prompts if prompt.is_rectangle), None)
     keypoints = [prompt for prompt in prompts if not prompt.is_rectangle]
-    size = np.array([target.width, target.height], np.float32)
-    points = np.array([(p.x, p.y) for p in keypoints], np.float32).reshape(-1, 2) / 100 * size
     return ObjectPrompt(
-        points=np.clip(points, 0, size - 1).astype(np.float32),
+        points=target.pixels(keypoints),
         labels=np.array([p.is_positive for p in keypoints], np.float32),
         box=None if rectangle is None else _box(rectangle, target),
     )

@@ -21,20 +21,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from sam_backend.engines.protocol import (
-    LOW_RES_SIDE,
-    MODEL_SIDE,
-    Embedding,
-    Engine,
-    Floats,
-    scaled_size,
-    upsample,
-)
+from sam_backend.engines.frame import LOW_RES_SIDE, Floats, Frame, Indices
+from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.mask import Mask
-
-Indices = npt.NDArray[np.intp]
 
 SINGLE_MASK, WHOLE = 0, 3  # the engine's tokens for one unambiguous mask, and for the largest
 
@@ -134,7 +124,7 @@ def segment(
     for count in range(len(state.prompt.points) + 1, len(prompt.points) + 1):
         state = _continue(engine, embedding, prompt.first(count), state)
         keep(state)
-    logits = upsample(state.logits, embedding.height, embedding.width)
+    logits = embedding.frame.upsample(state.logits)
     # Again, as two clicks can share a low-res pixel.
     _claim(logits, _pixels(embedding, prompt.points), prompt.labels > 0)
     mask = logits > 0
@@ -150,13 +140,13 @@ def resume(logits: Floats) -> State:
 
 def alternatives(shown: Segmentation, embedding: Embedding, most: int) -> list[Segmentation]:
     """The mask that is shown, and what else one click may mean: smaller and larger, best first."""
-    frame, state = _Frame(embedding), shown.state
+    frame, state = embedding.frame, shown.state
     x, y = frame.spots(state.prompt.points[:1])[0]
-    found, masks = [shown], [frame.used(state.logits) > 0]
+    found, masks = [shown], [frame.cut(state.logits) > 0]
     for index in np.argsort(-state.candidate_scores):
-        mask = frame.used(state.candidates[index]) > 0
+        mask = frame.cut(state.candidates[index]) > 0
         if len(found) < most and mask[y, x] and not any(_is_same(mask, other) for other in masks):
-            big = upsample(state.candidates[index], embedding.height, embedding.width) > 0
+            big = frame.upsample(state.candidates[index]) > 0
             score = float(np.clip(state.candidate_scores[index], 0, 1))
             found.append(Segmentation(big, score, state))
             masks.append(mask)
@@ -170,11 +160,11 @@ def _is_same(one: Mask, other: Mask) -> bool:
 def _begin(engine: Engine, embedding: Embedding, prompt: ObjectPrompt) -> State:
     decoded = engine.decode(embedding, prompt.points, prompt.labels, prompt.box)
     candidates, scores = decoded
-    frame = _Frame(embedding)
+    frame = embedding.frame
     chosen = SINGLE_MASK
     if prompt.box is None:
         spots = frame.spots(prompt.points[prompt.labels > 0])
-        chosen = _vote(frame.used(candidates) > 0, scores, spots)
+        chosen = _vote(frame.cut(candidates) > 0, scores, spots)
         logits = candidates[chosen]
     else:
         logits = (candidates[SINGLE_MASK] + candidates[WHOLE]) / 2 + np.float32(BOX_DOUBT)
@@ -187,7 +177,7 @@ def _continue(engine: Engine, embedding: Embedding, prompt: ObjectPrompt, state:
     decoded = engine.decode(embedding, points, labels, prompt.box, feedback)
     mixed = (LATER_WEIGHTS * decoded[0]).sum(axis=0)
     logits = (1 - INERTIA) * mixed + INERTIA * state.logits
-    return _settle(_Frame(embedding), prompt, logits, decoded, SINGLE_MASK)
+    return _settle(embedding.frame, prompt, logits, decoded, SINGLE_MASK)
 
 
 def _vote(masks: Mask, scores: Floats, spots: Indices) -> int:
@@ -215,13 +205,13 @@ def _edge_share(mask: Mask) -> float:
 
 
 def _settle(
-    frame: _Frame, prompt: ObjectPrompt, logits: Floats, decoded: tuple[Floats, Floats], chosen: int
+    frame: Frame, prompt: ObjectPrompt, logits: Floats, decoded: tuple[Floats, Floats], chosen: int
 ) -> State:
     """The state after an answer: every click on its side, no specks."""
     candidates, scores = decoded
     spots = frame.spots(prompt.points)
     edited = logits.copy()
-    used = frame.used(edited)
+    used = frame.cut(edited)
     _claim(used, spots, prompt.labels > 0)
     _clean(used, spots)
     is_ambiguous = prompt.box is None and len(prompt.points) == 1
@@ -280,23 +270,3 @@ def _pixels(embedding: Embedding, points: Floats) -> Indices:
     pixels = np.floor(points.reshape(-1, 2)).astype(np.intp)
     inside: Indices = np.clip(pixels, 0, [embedding.width - 1, embedding.height - 1])
     return inside
-
-
-class _Frame:
-    """Where an image lies in the low-res square."""
-
-    def __init__(self, embedding: Embedding) -> None:
-        size = np.array(scaled_size(embedding.height, embedding.width))
-        rows, columns = np.ceil(size * LOW_RES_SIDE / MODEL_SIDE).astype(int)
-        self.shape = (int(rows), int(columns))
-        self.scale = LOW_RES_SIDE / max(embedding.height, embedding.width)
-
-    def used(self, logits: Floats) -> Floats:
-        """The part of (..., 256, 256) that is image, not padding; a view."""
-        return logits[..., : self.shape[0], : self.shape[1]]
-
-    def spots(self, points: Floats) -> Indices:
-        """Low-res pixels (N, 2) x, y of points (N, 2) in image pixels, none outside."""
-        pixels = np.floor((points.reshape(-1, 2) + 0.5) * self.scale).astype(np.intp)
-        spots: Indices = np.clip(pixels, 0, [self.shape[1] - 1, self.shape[0] - 1])
-        return spots

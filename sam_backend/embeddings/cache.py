@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from operator import attrgetter
+from pathlib import Path
 
 from cachetools import LRUCache
 
@@ -45,6 +46,15 @@ class Embeddings:
         self._making: SingleFlight[Embedding] = SingleFlight()
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="write-embedding")
         self._unwritten = threading.Semaphore(MOST_UNWRITTEN)
+
+    @classmethod
+    def in_folder(cls, folder: Path, memory_bytes: int, disk_bytes: int) -> Embeddings:
+        """With both tiers; 0 bytes of disk keep all in memory."""
+        return cls(
+            memory_bytes,
+            EmbeddingStore(folder / "embeddings", disk_bytes) if disk_bytes else None,
+            ContentIndex(folder / "sources.sqlite3" if disk_bytes else None),
+        )
 
     def get(
         self,

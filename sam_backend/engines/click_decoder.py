@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats
 from sam_backend.engines.graph.click_decoder import (
     GRID,
     IMAGE,
@@ -26,7 +27,6 @@ from sam_backend.engines.graph.click_decoder import (
     click_decoder,
 )
 from sam_backend.engines.graph.decoder_weights import SIDE, DecoderWeights
-from sam_backend.engines.protocol import LOW_RES_SIDE, MODEL_SIDE, Floats
 from sam_backend.engines.trimmed_encoder import Array, OpenSession, Session
 
 logger = logging.getLogger("sam_backend")

@@ -25,15 +25,10 @@ import onnx
 import onnxruntime as ort
 from PIL import Image, ImageOps
 
+from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Frame
 from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.parity import compare, iou, prompts, scene
-from sam_backend.engines.protocol import (
-    LOW_RES_SIDE,
-    MODEL_SIDE,
-    prompt_points,
-    scaled_size,
-    upsample,
-)
+from sam_backend.engines.protocol import prompt_points
 from sam_backend.engines.weights import sha256
 from sam_backend.errors import SettingsError
 from sam_backend.formats.pictures import Pixels
@@ -76,7 +71,7 @@ class FourMasks(torch.nn.Module):
             dense_prompt_embeddings=dense + (1 - has_mask_input) * no_mask,
         )
         if self.fixed_size:
-            height, width = scaled_size(*self.fixed_size)
+            height, width = Frame(*self.fixed_size).scaled
             square = (MODEL_SIDE, MODEL_SIDE)
             masks = torch.nn.functional.interpolate(masks, square, mode="bilinear")
             masks = masks[..., :height, :width]
@@ -209,7 +204,7 @@ def _compare_finished(engine: torch_engine.TorchSam, folder: Path, image: Pixels
     )
     logits, _ = engine.decode(embedding, points, labels)
     lowest = min(
-        iou(upsample(mask, *image.shape[:2]), other)
+        iou(Frame(*image.shape[:2]).upsample(mask), other)
         for mask, other in zip(logits, finished[0], strict=True)
     )
     print(f"  masks of {image.shape[1]} x {image.shape[0]}: IoU at least {lowest:.4f}")

@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -16,19 +15,16 @@ import onnxruntime as ort
 
 from sam_backend.cores import cores
 from sam_backend.engines.click_decoder import ClickDecoder, open_click_decoder
+from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats, Frame
 from sam_backend.engines.graph import reader
 from sam_backend.engines.protocol import (
-    LOW_RES_SIDE,
-    MODEL_SIDE,
     PIXEL_MEAN,
     Embedding,
-    Floats,
     model_input,
     prompt_points,
-    scaled_size,
     to_model_frame,
 )
-from sam_backend.engines.trimmed_encoder import Session, TrimmedEncoder, open_trimmed, used_tokens
+from sam_backend.engines.trimmed_encoder import Session, TrimmedEncoder, open_trimmed
 from sam_backend.engines.weights import published, sha256
 from sam_backend.errors import Refusal, SettingsError
 from sam_backend.formats.pictures import Pixels
@@ -111,7 +107,7 @@ class OnnxSam:
         self._refuse_size(*size)
         coordinates, codes = prompt_points(embedding, points, labels, box)
         if self._click is not None:
-            used = used_tokens(embedding.height, embedding.width)
+            used = embedding.frame.tokens
             return self._click.decode(embedding.features, used, coordinates, codes, mask_input)
         if self._gives.by_transformers:
             inputs = self._prompt_of_transformers(coordinates, codes, box)
@@ -261,12 +257,9 @@ def _four(masks: Floats, scores: Floats) -> tuple[Floats, Floats]:
 
 def _low_res(masks: Floats, height: int, width: int) -> Floats:
     """Masks (1, n, height, width) as SAM's low-res logits (n, 256, 256)."""
-    scale = LOW_RES_SIDE / MODEL_SIDE
-    rows, columns = (max(1, round(side * scale)) for side in scaled_size(height, width))
-    small = np.full((masks.shape[1], LOW_RES_SIDE, LOW_RES_SIDE), _NOWHERE, np.float32)
-    for target, mask in zip(small, masks[0].astype(np.float32, copy=False), strict=True):
-        target[:rows, :columns] = cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA)
-    return small
+    frame = Frame(height, width)
+    found = [frame.shrink(mask.astype(np.float32, copy=False), _NOWHERE) for mask in masks[0]]
+    return np.stack(found)
 
 
 def _image_output(session: Session) -> str:

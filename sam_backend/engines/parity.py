@@ -8,7 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sam_backend.engines.protocol import LOW_RES_SIDE, Embedding, Engine, Floats, upsample
+from sam_backend.engines.frame import LOW_RES_SIDE, Floats, Frame
+from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.pictures import Pixels
 
 WARM_UP = 3.0  # seconds
@@ -27,7 +28,7 @@ def compare(one: Engine, other: Engine, image: Pixels) -> float:
         masks, scores = one.decode(embedding, *prompt)
         others, other_scores = other.decode(other_embedding, *prompt)
         lowest = min(
-            iou(upsample(mask, *image.shape[:2]), upsample(other, *image.shape[:2]))
+            iou(Frame(*image.shape[:2]).upsample(mask), Frame(*image.shape[:2]).upsample(other))
             for mask, other in zip(masks, others, strict=True)
         )
         shift = float(np.abs(scores - other_scores).max())

@@ -1,9 +1,4 @@
-"""The protocol that every model speaks, and the coordinates that all SAM models share.
-
-Three frames: the image (pixels of the picture as the annotator sees it), the model's square of
-1024 x 1024 (longest side scaled to 1024, the rest is padding), and the low-res square of 256 x 256
-in which masks come back.
-"""
+"""The protocol that every model speaks, and the inputs that all SAM models share."""
 
 from __future__ import annotations
 
@@ -12,17 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from sam_backend.engines.frame import MODEL_SIDE, Floats, Frame
 from sam_backend.formats.pictures import Pixels
 
-Floats = npt.NDArray[np.float32]
-
-MODEL_SIDE = 1024
-LOW_RES_SIDE = 256
 PIXEL_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 PIXEL_STD = np.array([58.395, 57.12, 57.375], np.float32)
 
@@ -38,6 +28,10 @@ class Embedding:
     @property
     def nbytes(self) -> int:
         return int(self.features.nbytes)
+
+    @cached_property
+    def frame(self) -> Frame:
+        return Frame(self.height, self.width)
 
     @cached_property
     def digest(self) -> bytes:
@@ -78,15 +72,9 @@ class Engine(Protocol):
         ...
 
 
-def scaled_size(height: int, width: int) -> tuple[int, int]:
-    """Height and width of an image in the model's square."""
-    scale = MODEL_SIDE / max(height, width)
-    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
-
-
 def to_model_frame(image: Pixels) -> Pixels:
     """The image scaled to the model's square, without padding, as SAM was trained: antialiased."""
-    height, width = scaled_size(*image.shape[:2])
+    height, width = Frame(*image.shape[:2]).scaled
     resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(resized)
 
@@ -116,23 +104,5 @@ def prompt_points(
         corners, codes = np.zeros((1, 2), np.float32), np.array([-1], np.float32)
     else:
         corners, codes = box.reshape(2, 2).astype(np.float32), np.array([2, 3], np.float32)
-    height, width = scaled_size(embedding.height, embedding.width)
-    scale = np.array([width / embedding.width, height / embedding.height], np.float32)
-    coordinates = np.concatenate((points.reshape(-1, 2), corners)).astype(np.float32) * scale
+    coordinates = embedding.frame.in_square(np.concatenate((points.reshape(-1, 2), corners)))
     return coordinates[None], np.concatenate((labels.ravel(), codes)).astype(np.float32)[None]
-
-
-def upsample(logits: Floats, height: int, width: int) -> Floats:
-    """Low-res logits (256, 256) at the size of the image (height, width)."""
-    used_height, used_width = scaled_size(height, width)
-    step = LOW_RES_SIDE / MODEL_SIDE
-    rows, columns = np.ceil([used_height * step, used_width * step]).astype(int)
-    # Given as factors: the used part ends between two low-res pixels, which sizes cannot say.
-    big = cv2.resize(
-        logits[:rows, :columns],
-        None,
-        fx=width / (used_width * step),
-        fy=height / (used_height * step),
-        interpolation=cv2.INTER_LINEAR,
-    )
-    return np.ascontiguousarray(big[:height, :width], dtype=np.float32)

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sam_backend.engines.protocol import Embedding, Floats, model_input, prompt_points
+from sam_backend.engines.frame import Floats
+from sam_backend.engines.protocol import Embedding, model_input, prompt_points
 from sam_backend.engines.weights import published, sha256
 from sam_backend.errors import SettingsError
 from sam_backend.formats.pictures import Pixels

@@ -18,14 +18,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sam_backend.engines.protocol import (
-    LOW_RES_SIDE,
-    MODEL_SIDE,
-    Embedding,
-    Floats,
-    model_input,
-    scaled_size,
-)
+from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats, Frame
+from sam_backend.engines.protocol import Embedding, model_input
 from sam_backend.engines.torch_engine import choose_device, encoding_lock, import_torchvision
 from sam_backend.errors import SettingsError
 from sam_backend.formats.pictures import Pixels
@@ -70,7 +64,7 @@ class TransformersSam:
         mask_input: Floats | None = None,
     ) -> tuple[Floats, Floats]:
         size = embedding.height, embedding.width
-        height, width = (MODEL_SIDE, MODEL_SIDE) if self._stretches else scaled_size(*size)
+        height, width = (MODEL_SIDE, MODEL_SIDE) if self._stretches else Frame(*size).scaled
         scale = np.array([width / embedding.width, height / embedding.height], np.float32)
         prompt: dict[str, Any] = self._embeddings(embedding)
         if box is None or len(points):
@@ -188,11 +182,11 @@ def _stretched(image: Pixels) -> Floats:
 
 def _from_stretched(mask: Floats, height: int, width: int) -> Floats:
     """Logits of a stretched square in the frame of a padded one."""
-    return _warp(mask, [MODEL_SIDE / side for side in scaled_size(height, width)])
+    return _warp(mask, [MODEL_SIDE / side for side in Frame(height, width).scaled])
 
 
 def _to_stretched(mask: Floats, height: int, width: int) -> Floats:
-    return _warp(mask, [side / MODEL_SIDE for side in scaled_size(height, width)])
+    return _warp(mask, [side / MODEL_SIDE for side in Frame(height, width).scaled])
 
 
 def _warp(mask: Floats, scale: list[float]) -> Floats:

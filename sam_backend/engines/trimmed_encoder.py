@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from sam_backend.engines.graph.any_size_encoder import STRIDE, AnySizeEncoder, any_size, used
-from sam_backend.engines.protocol import MODEL_SIDE, Floats, model_input, scaled_size
+from sam_backend.engines.frame import MODEL_SIDE, TOKEN_SIDE, Floats, Frame
+from sam_backend.engines.graph.any_size_encoder import AnySizeEncoder, any_size, used
+from sam_backend.engines.protocol import model_input
 from sam_backend.formats.pictures import Pixels
 
 logger = logging.getLogger("sam_backend")
@@ -61,12 +62,12 @@ class TrimmedEncoder:
 
     def encode(self, image: Pixels) -> Floats:
         """Features (1, C, 64, 64) of an RGB image (H, W, 3)."""
-        height, width = (used(size) for size in scaled_size(*image.shape[:2]))
+        height, width = (used(size) for size in Frame(*image.shape[:2]).scaled)
         features = self._run(model_input(image, height, width))
         if features.shape[2:] == self._empty.result().shape[2:]:
             return features
         whole: Floats = self._empty.result().copy()
-        whole[:, :, : height // STRIDE, : width // STRIDE] = features
+        whole[:, :, : height // TOKEN_SIDE, : width // TOKEN_SIDE] = features
         return whole
 
     def _run(self, pixels: Floats) -> Floats:
@@ -82,9 +83,3 @@ def open_trimmed(model: onnx.ModelProto, open_session: OpenSession) -> TrimmedEn
     except ValueError as error:
         logger.info("the encoder takes whole squares: %s", error)
         return None
-
-
-def used_tokens(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of the embedding that hold an image of this size."""
-    rows, columns = (-(-size // STRIDE) for size in scaled_size(height, width))
-    return rows, columns

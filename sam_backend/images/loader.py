@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from sam_backend import metrics
 from sam_backend.embeddings.cache import Embeddings
-from sam_backend.embeddings.content_index import ContentIndex
 from sam_backend.embeddings.prefetch import Prefetcher
-from sam_backend.embeddings.store import EmbeddingStore
 from sam_backend.engines.protocol import Embedding
 from sam_backend.formats import pictures
 from sam_backend.formats.pictures import Pixels
 from sam_backend.images.download_slots import Places
 from sam_backend.images.fetching import Fetcher
 from sam_backend.images.sources import Source
+from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.net.downloaded import Download
 from sam_backend.settings import Settings
-from sam_backend.shared.scheduling import Schedule, ScheduledEngine
+from sam_backend.shared.scheduling import LoadingEngine
 
 # Tasks opened and not yet encoded: who opens so many skips through them.
 MOST_PREFETCHES = 16
@@ -37,30 +35,25 @@ class Images:
     def __init__(
         self,
         settings: Settings,
-        fetcher: Fetcher,
-        schedule: Schedule,
-        engine: Callable[[], ScheduledEngine],
+        access: LabelStudioAccess,
+        engine: LoadingEngine,
     ) -> None:
-        disk_bytes = settings.cache_disk_mb << 20
-        folder = settings.cache_dir
-        self.embeddings = Embeddings(
-            settings.cache_mb << 20,
-            EmbeddingStore(folder / "embeddings", disk_bytes) if disk_bytes else None,
-            ContentIndex(folder / "sources.sqlite3" if disk_bytes else None),
+        self.embeddings = Embeddings.in_folder(
+            settings.cache_dir, settings.cache_mb << 20, settings.cache_disk_mb << 20
         )
         self.prefetcher = Prefetcher(MOST_PREFETCHES)
         self._places = Places(settings.threads)
         self._most_pixels = settings.max_image_megapixels * 1_000_000
         self._large_image = threading.Lock()
-        self.fetcher = fetcher
-        self._schedule = schedule
+        self.fetcher = Fetcher(settings, access)
+        self._schedule = engine.schedule
         self._engine = engine
 
     def embedding(self, source: Source) -> Embedding:
         """For a click: from the cache, or else made before any other image."""
         return self.embeddings.get(
             source.key,
-            self._engine().fingerprint,
+            self._engine.ready().fingerprint,
             lambda: self._download(source),
             lambda content: self._encode(content, self._schedule.encode()),
             self._places.take(source.host) if source.host else nullcontext(),
@@ -75,7 +68,7 @@ class Images:
         self.prefetcher.ask(source.key, lambda: self._make_ready(source), behind=behind)
 
     def _make_ready(self, source: Source) -> None:
-        model = self._engine().fingerprint
+        model = self._engine.ready().fingerprint
         self._schedule.wait_for_a_gap()
 
         def encode(content: bytes) -> Embedding:
@@ -101,4 +94,4 @@ class Images:
             with metrics.STAGE.labels("picture").time():
                 pixels = pictures.decode(content, self._most_pixels)
             with slot, metrics.STAGE.labels("encode").time():
-                return self._engine().encode(pixels)
+                return self._engine.ready().encode(pixels)

@@ -7,7 +7,6 @@ import binascii
 import re
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -19,7 +18,7 @@ from sam_backend.errors import Refusal
 from sam_backend.label_studio.trust import Belief
 from sam_backend.net import addresses, guarded_http, urls
 from sam_backend.settings import Settings
-from sam_backend.shared.state import Connection
+from sam_backend.shared.state import Connection, State
 
 TIMEOUT_S = (3.05, 10.0)  # to connect, between bytes
 _EXCHANGE_S = 15.0  # in all
@@ -52,24 +51,21 @@ class LabelStudioAccess:
     def __init__(
         self,
         settings: Settings,
-        told: Callable[[str], Connection | None],
-        belief: Belief | None = None,
+        state: State | None = None,
     ) -> None:
         self._settings = settings
-        self._told = told
         # What the operator configured needs no proof.
-        self._belief = None if settings.label_studio_url else belief
-        is_vouched_for = settings.label_studio_url is not None
+        is_configured = settings.label_studio_url is not None
+        self._belief = None if state is None or is_configured else Belief(state)
         # For requests to Label Studio alone: it may run on any machine inside.
         self.session = guarded_http.session(
-            addresses.anything if is_vouched_for else addresses.may_be_label_studio
+            addresses.anything if is_configured else addresses.may_be_label_studio
         )
         self._access_tokens: TTLCache[str, str] = TTLCache(maxsize=64, ttl=_ACCESS_TOKEN_S)
         self._lock = threading.Lock()
 
-    def connection(self, project: str) -> Connection | None:
-        """The Label Studio of a project, or None as long as nobody said where it is."""
-        told = self._told(project)
+    def connection(self, told: Connection | None) -> Connection | None:
+        """The Label Studio of a project, given what its `/setup` told, if anybody said."""
         url = self._settings.label_studio_url
         if url is None:
             return told

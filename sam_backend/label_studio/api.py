@@ -32,7 +32,7 @@ class StudioApi:
                 "or work on a file that Label Studio exported"
             )
         self._connection = Connection(settings.label_studio_url, settings.label_studio_token)
-        self._access = LabelStudioAccess(settings, lambda _project: None)
+        self._access = LabelStudioAccess(settings)
         self._session = guarded_http.session(addresses.anything)
         self._most_mb = settings.max_body_mb
 

@@ -8,11 +8,9 @@ from functools import cache
 from typing import Any
 
 from sam_backend import metrics
-from sam_backend.clicks import extra_params, label_config, prompts
-from sam_backend.clicks.label_config import LabelConfig
-from sam_backend.clicks.output import Output, Result
-from sam_backend.engines.protocol import Embedding
+from sam_backend.clicks import label_config
 from sam_backend.errors import Refusal
+from sam_backend.server import click_answer
 from sam_backend.services import Services
 from sam_backend.shared import click_budget, stale
 from sam_backend.shared.stale import Stale
@@ -24,8 +22,6 @@ except ImportError:
 
 logger = logging.getLogger("sam_backend")
 
-# Nobody needs so many clicks for an object; each one costs a decode.
-MAX_PROMPTS = 200
 # The SDK's parser takes time by the square of what it is given.
 MAX_LENGTH_FOR_SDK = 100_000
 
@@ -83,90 +79,28 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
 
     def _answer(self, task: Task, results: list[Any]) -> Prediction:
         task_id = str(task.get("id"))
-        regions: list[Result] = []
+        regions: list[dict[str, Any]] = []
         try:
-            regions = self._regions(task, results)
+            stale.check()  # it may have waited for its turn
+            config = label_config.parse(self._label_config)
+            regions = click_answer.answer(self._services, self._project, config, task, results)
         except Stale:
             metrics.STALE.inc()
         except Refusal as refusal:
-            self._services.report(f"task {task_id}", refusal)
+            self._services.refusals.report(f"task {task_id}", refusal)
         except RecursionError:
             deep = Refusal("limit", "the request is nested too deeply")
-            self._services.report(f"task {task_id}", deep)
+            self._services.refusals.report(f"task {task_id}", deep)
         except Exception as error:  # a fault of ours must not show a traceback or harm the next
             logger.exception("task %s", task_id)
             fault = Refusal("fault", f"the back end failed, its log says where: {error!r}")
-            self._services.report(f"task {task_id}", fault)
+            self._services.refusals.report(f"task {task_id}", fault)
         scores = [region["score"] for region in regions]
         return {
             "result": regions,
             "score": sum(scores) / len(scores) if scores else 0.0,
             "model_version": self._services.model_version,
         }
-
-    def _regions(self, task: Task, results: list[Any]) -> list[Result]:
-        stale.check()  # it may have waited for its turn
-        found = prompts.of_click(results)
-        count = sum(map(len, found.values()))
-        if count > MAX_PROMPTS:
-            raise Refusal(
-                "prompt",
-                f"{count} prompts in one click, {MAX_PROMPTS} are the most: accept the masks that "
-                "are done, which removes their prompts",
-            )
-        if not found:  # sent when an annotation is saved with prompts still in it
-            self._services.ended(str(task.get("id")))
-        config = label_config.parse(self._label_config)
-        extra = self._services.state.extra_params(self._project) or {}
-        regions: list[Result] = []
-        for target, context in found.items():
-            fitting = extra_params.usable(extra, config, target.to_name)
-            output = Output.of(config, target, config.wishes(context[-1].control, fitting))
-            with self._services.turn(self._project, task, config, target, context):
-                regions += self._masks(task, config, output, context)
-        return regions
-
-    def _masks(
-        self,
-        task: Task,
-        config: LabelConfig,
-        output: Output,
-        context: tuple[prompts.Prompt, ...],
-    ) -> list[Result]:
-        """The masks of all objects that prompts of one label on one image point at."""
-        target, regions = output.target, list[Result]()
-        joined = self._services.join(self._project, task, config, target, context)
-        sent = frozenset(prompt.id for prompt in context)
-        embedding = self._services.embedding(self._project, task, config, target)
-        for group in prompts.objects(joined):
-            try:
-                regions += self._object(task, output, embedding, group, sent)
-            except click_budget.OutOfBudget as refusal:  # the other objects keep their masks
-                self._services.report(f"task {task.get('id')}", refusal)
-                break
-        return regions
-
-    def _object(
-        self,
-        task: Task,
-        output: Output,
-        embedding: Embedding,
-        group: tuple[prompts.Prompt, ...],
-        sent: frozenset[str],
-    ) -> list[Result]:
-        """The masks of one object."""
-        target, regions = output.target, list[Result]()
-        with metrics.STAGE.labels("decode").time():
-            found = self._services.objects.segment(
-                self._services.engine(), embedding, task, target, group, sent, output.candidates
-            )
-        for region_id, segmentation in found:
-            if not segmentation.mask.any():
-                raise Refusal("prompt", "the model sees no object there: click another spot")
-            with metrics.STAGE.labels("rle").time():
-                tolerance = self._services.settings.polygon_tolerance
-                regions += output.results(region_id, segmentation, tolerance)
-        return regions
 
 
 def _is_readable(xml: str | None) -> bool:

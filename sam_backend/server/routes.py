@@ -51,8 +51,8 @@ class Protocol:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._clicks = Admission("clicks", services.settings.threads, services.report)
-        self._webhooks = Admission("webhooks", WEBHOOKS_AT_ONCE, services.report)
+        self._clicks = Admission("clicks", services.settings.threads, services.refusals.report)
+        self._webhooks = Admission("webhooks", WEBHOOKS_AT_ONCE, services.refusals.report)
         # Constructing a model parses its label config; the clicks of a project share one.
         models: LRUCache[Any, SamMLBackend] = LRUCache(_MODELS_SIZE, getsizeof=attrgetter("size"))
         self._model = cached(models, lock=Lock())(self._construct)
@@ -99,13 +99,13 @@ class Protocol:
         told = trust.told(body.get("hostname"), body.get("access_token"))
         doubt = self._services.access.doubt(told) if told else None
         if doubt:
-            self._services.report(f"project {project}", Refusal("config", doubt))
+            self._services.refusals.report(f"project {project}", Refusal("config", doubt))
         extra, problem = extra_params.read(body.get("extra_params"), _config(body.get("schema")))
         if problem:
-            self._services.report(f"project {project}", Refusal("config", problem))
+            self._services.refusals.report(f"project {project}", Refusal("config", problem))
         self._services.state.remember_setup(project, None if doubt else told, extra)
         for problem in _problems(body.get("schema")):
-            self._services.report(f"project {project}", Refusal("config", problem))
+            self._services.refusals.report(f"project {project}", Refusal("config", problem))
         return answer({"model_version": self._services.model_version})
 
     def predict(self) -> Response:
@@ -113,7 +113,7 @@ class Protocol:
             with self._clicks.admitted(), stale.asked_on(request.environ.get("gunicorn.socket")):
                 return self._predict()
         except RequestEntityTooLarge as error:
-            self._services.report("clicks", Refusal("limit", str(error.description)))
+            self._services.refusals.report("clicks", Refusal("limit", str(error.description)))
             raise
 
     def _predict(self) -> Response:
@@ -136,7 +136,7 @@ class Protocol:
         """One task was opened by an annotator; several are to get predictions."""
         proposals = Proposals() if self._services.settings.proposals else None
         if len(tasks) == 1:
-            self._services.opened(project, tasks[0], config)
+            self._services.opened(self._services.state.project(project), tasks[0], config)
             if proposals is None:
                 return [[]]
         until = time.monotonic() + BATCH_SECONDS
@@ -152,7 +152,7 @@ class Protocol:
             body = _body()
         task = body.get("task")
         if str(body.get("action")).startswith("ANNOTATION") and isinstance(task, dict):
-            self._services.ended(str(task.get("id")))
+            self._services.memory.ended(str(task.get("id")))
         return answer({"status": "ok"})
 
     def validate(self) -> Response:

@@ -18,7 +18,7 @@ def report(services: Services) -> dict[str, Any]:
         "version": __version__,
         "model": services.settings.sam_choice,
         "model_version": services.model_version,
-        "engine": services.engine_state,
+        "engine": services.engine.state,
         "label_studio": services.settings.label_studio_url
         or services.state.believed()
         or "the first one that a project's setup names",

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from sam_backend import metrics
-from sam_backend.engines.protocol import Embedding, Engine, Floats
+from sam_backend.cores import cores
+from sam_backend.engines.frame import Floats
+from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.pictures import Pixels
 from sam_backend.shared import click_budget, stale
+
+OpenEngine = Callable[[], Engine]
 
 
 class Schedule:
@@ -107,3 +112,27 @@ class ScheduledEngine:
             stale.check()
             click_budget.spend()
             return self._engine.decode(embedding, points, labels, box, mask_input)
+
+
+class LoadingEngine:
+    """The engine of a process, which is opened in a thread of its own.
+
+    So `/health` and `/setup` answer while a large model is being read.
+    """
+
+    def __init__(self, open_engine: OpenEngine) -> None:
+        self.schedule = Schedule(encodes=1, decodes=cores())
+        thread = ThreadPoolExecutor(1, thread_name_prefix="open-engine")
+        self._engine = thread.submit(lambda: ScheduledEngine(open_engine(), self.schedule))
+        thread.shutdown(wait=False)
+
+    def ready(self) -> ScheduledEngine:
+        """The engine; waits for it while it is being opened."""
+        return self._engine.result()
+
+    @property
+    def state(self) -> str:
+        if not self._engine.done():
+            return "loading"
+        error = self._engine.exception()
+        return f"failed: {error}" if error else "ready"

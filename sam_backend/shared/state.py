@@ -11,7 +11,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -26,6 +26,7 @@ logger = logging.getLogger("sam_backend")
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 # Rows that are kept of each table; whoever may ask decides how many come.
 LAST_MEMORIES = 500
@@ -62,6 +63,15 @@ class Connection:
 
     url: str
     token: str | None
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project of Label Studio's, and what its last `/setup` request told."""
+
+    id: str
+    told: Connection | None = None
+    extra_params: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -123,34 +133,27 @@ class State:
             logger.warning("%s cannot be written: what workers share is in %s", folder, path)
             return cls(path)
 
+    def click(self, project: str, task: str, plan: Callable[[Project, Memories], T]) -> T:
+        """What `plan` makes of a project and of a task's memories, in one transaction.
+
+        If the file cannot be used, it is made of nothing.
+        """
+        planned = self._click(project, task, plan)
+        return planned[0] if planned else plan(Project(project), Memories(project, task))
+
     @_if_possible
-    def update_memory(
-        self,
-        project: str,
-        task: str,
-        target: Target,
-        change: Callable[[Memory], Memory],
-        image: str = "",
-    ) -> None:
-        """Replaces the memory of one task, target and image, with no request in between."""
-        key = (project, task, orjson.dumps([asdict(target), image]).decode())
+    def _click(self, project: str, task: str, plan: Callable[[Project, Memories], T]) -> tuple[T]:
         with self._database.transaction() as db:
-            now = time.time()  # a later time is a clock's that was put back since
-            db.execute(
-                "delete from memory where seen not between ? and ?",
-                (now - MEMORY_S, now + MEMORY_S),
-            )
-            row = db.execute(
-                "select value from memory where project = ? and task = ? and target = ?", key
-            ).fetchone()
-            memory = change(_memory(row[0]) if row else Memory())
-            value = orjson.dumps(asdict(memory))
-            if len(value) > MEMORY_BYTES:  # an older memory must not stay either
-                value = orjson.dumps(asdict(Memory(seen=memory.seen, trust=memory.trust)))
-            db.execute(
-                "insert or replace into memory values (?, ?, ?, ?, ?)", (*key, memory.seen, value)
-            )
-            _keep_last(db, "memory", LAST_MEMORIES)
+            return (plan(_project(db, project), Memories(project, task, db)),)
+
+    def project(self, project: str) -> Project:
+        """A project, and what its last `/setup` request told."""
+        return self._project(project) or Project(project)
+
+    @_if_possible
+    def _project(self, project: str) -> Project:
+        with self._database.opened() as db:
+            return _project(db, project)
 
     @_if_possible
     def change_memories(self, task: str, change: Callable[[Memory], Memory]) -> None:
@@ -201,22 +204,6 @@ class State:
         return str(row[0]) if row else None
 
     @_if_possible
-    def extra_params(self, project: str) -> Mapping[str, Any]:
-        """The extra params of a project's model in Label Studio."""
-        with self._database.opened() as db:
-            row = db.execute("select extra from setups where project = ?", (project,)).fetchone()
-        extra = orjson.loads(row[0]) if row else {}
-        return extra if isinstance(extra, dict) else {}
-
-    @_if_possible
-    def connection(self, project: str) -> Connection | None:
-        with self._database.opened() as db:
-            row = db.execute(
-                "select url, token from setups where project = ? and url != ''", (project,)
-            ).fetchone()
-        return Connection(*row) if row else None
-
-    @_if_possible
     def add_refusal(self, refusal: RefusalRecord) -> None:
         with self._database.transaction() as db:
             db.execute(  # what happens again and again is one line, with its last time
@@ -237,6 +224,54 @@ class State:
                 "select time, place, cause, message from refusals order by rowid desc"
             ).fetchall()
         return [RefusalRecord(*row) for row in rows]
+
+
+class Memories:
+    """What earlier clicks on one task left behind; with a connection, within its transaction."""
+
+    def __init__(self, project: str, task: str, db: sqlite3.Connection | None = None) -> None:
+        self.project = project
+        self.task = task
+        self._db = db
+
+    def change(self, target: Target, image: str, change: Callable[[Memory], Memory]) -> None:
+        """Replaces the memory of one target and image."""
+        db = self._db
+        if db is None:
+            change(Memory())
+            return
+        key = (self.project, self.task, orjson.dumps([asdict(target), image]).decode())
+        now = time.time()  # a later time is a clock's that was put back since
+        db.execute(
+            "delete from memory where seen not between ? and ?",
+            (now - MEMORY_S, now + MEMORY_S),
+        )
+        row = db.execute(
+            "select value from memory where project = ? and task = ? and target = ?", key
+        ).fetchone()
+        memory = change(_memory(row[0]) if row else Memory())
+        value = orjson.dumps(asdict(memory))
+        if len(value) > MEMORY_BYTES:  # an older memory must not stay either
+            value = orjson.dumps(asdict(Memory(seen=memory.seen, trust=memory.trust)))
+        try:
+            db.execute(
+                "insert or replace into memory values (?, ?, ?, ?, ?)", (*key, memory.seen, value)
+            )
+        except sqlite3.IntegrityError as error:  # a name in it is too long
+            logger.debug("not kept: %s", error)
+        _keep_last(db, "memory", LAST_MEMORIES)
+
+
+def _project(db: sqlite3.Connection, project: str) -> Project:
+    row = db.execute(
+        "select url, token, extra from setups where project = ?", (project,)
+    ).fetchone()
+    if row is None:
+        return Project(project)
+    url, token, extra = row
+    params = orjson.loads(extra)
+    told = Connection(url, token) if url else None
+    return Project(project, told, params if isinstance(params, dict) else {})
 
 
 def _keep_last(db: sqlite3.Connection, table: str, count: int) -> None:

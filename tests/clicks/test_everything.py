@@ -7,7 +7,8 @@ import pytest
 
 from sam_backend.clicks import everything
 from sam_backend.clicks.everything import Proposal
-from sam_backend.engines.protocol import LOW_RES_SIDE, Embedding, Floats
+from sam_backend.engines.frame import LOW_RES_SIDE, Floats
+from sam_backend.engines.protocol import Embedding
 from sam_backend.formats.pictures import Pixels
 from tests.fakes import DiscEngine
 

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from sam_backend.clicks.segmenter import ObjectPrompt, segment
-from sam_backend.engines.protocol import Embedding, Engine, upsample
+from sam_backend.engines.frame import Frame
+from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.mask import Mask
 
 
@@ -88,7 +89,7 @@ def test_low_res_logits_land_where_they_belong() -> None:
     """One low-res pixel of a 3:2 image is 1000 / 256 image pixels, from the top left corner."""
     logits = np.full((256, 256), -1, np.float32)
     logits[10:20, 30:50] = 1
-    big = upsample(logits, 667, 1000) > 0
+    big = Frame(667, 1000).upsample(logits) > 0
     rows, columns = np.nonzero(big)
     step = 1000 / 256
     assert big.shape == (667, 1000)

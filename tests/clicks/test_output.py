@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from sam_backend.engines.protocol import Floats
+from sam_backend.engines.frame import Floats
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from tests.fakes import (

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from sam_backend.clicks.segmenter import CLICKS_AT_ONCE, ObjectPrompt, Segmentation, segment
+from sam_backend.engines.frame import Floats
 from sam_backend.engines.onnx_engine import OnnxSam
-from sam_backend.engines.protocol import Embedding, Floats
+from sam_backend.engines.protocol import Embedding
 from sam_backend.formats.mask import Mask
 from sam_backend.formats.pictures import Pixels
 from tools.click_protocol import Click, iou, next_click, noisy_box, tight_box

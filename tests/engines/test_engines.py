@@ -12,8 +12,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from sam_backend.engines.choice import EnginePlan, open_engine
+from sam_backend.engines.frame import Floats, Frame
 from sam_backend.engines.parity import iou
-from sam_backend.engines.protocol import Embedding, Engine, Floats, upsample
+from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.pictures import Pixels
 from tests.torch_or_skip import CHECKPOINT, PAIR, SHARED, need, need_files
 
@@ -111,7 +112,7 @@ def test_the_mask_is_what_was_clicked_at(engine: Engine) -> None:
     wanted = disc(600, 900)[1]
     for prompt in ("a point", "a rectangle", "a rectangle and points"):
         logits, scores = ask(engine, embedding, PROMPTS[prompt])
-        assert iou(upsample(logits[scores.argmax()], 600, 900), wanted - 0.5) > 0.95
+        assert iou(Frame(600, 900).upsample(logits[scores.argmax()]), wanted - 0.5) > 0.95
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 2000), (1200, 7)])
@@ -120,7 +121,7 @@ def test_takes_images_of_any_shape(engine: Engine, shape: tuple[int, int]) -> No
     assert (embedding.height, embedding.width) == shape
     assert embedding.nbytes >= embedding.features.nbytes > 0
     logits, _ = ask(engine, embedding, PROMPTS["a point"])
-    assert upsample(logits[0], *shape).shape == shape
+    assert Frame(*shape).upsample(logits[0]).shape == shape
 
 
 def test_eight_threads_get_their_own_images_masks(engine: Engine) -> None:

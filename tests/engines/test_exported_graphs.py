@@ -11,10 +11,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from sam_backend.engines.frame import Floats, Frame
 from sam_backend.engines.graph.reader import read_decoder, read_encoder
 from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.parity import iou, prompts
-from sam_backend.engines.protocol import Embedding, Floats, upsample
+from sam_backend.engines.protocol import Embedding
 from sam_backend.errors import Refusal, SettingsError
 from sam_backend.formats.pictures import Pixels
 from tests.torch_or_skip import PAIR, need_files
@@ -155,7 +156,7 @@ def answer(engine: OnnxSam, height: int, width: int) -> tuple[Floats, Floats]:
 def left_half(logits: Floats, height: int, width: int) -> float:
     wanted = np.full((height, width), -1, np.float32)
     wanted[:, : width // 2] = 1
-    return iou(upsample(logits, height, width), wanted)
+    return iou(Frame(height, width).upsample(logits), wanted)
 
 
 @pytest.mark.parametrize("masks", [1, 3, 4])

@@ -8,11 +8,11 @@ import onnxruntime as ort
 import pytest
 
 from sam_backend.engines.click_decoder import open_click_decoder
+from sam_backend.engines.frame import Floats
 from sam_backend.engines.graph.any_size_encoder import any_size, used
 from sam_backend.engines.graph.reader import read_decoder
 from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.parity import iou
-from sam_backend.engines.protocol import Floats
 from tests.conftest import WEIGHTS
 
 pytestmark = pytest.mark.skipif(

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from sam_backend.engines.choice import EnginePlan, check, open_engine, plan
+from sam_backend.engines.frame import Floats, Frame
 from sam_backend.engines.parity import prompts, scene
-from sam_backend.engines.protocol import Engine, Floats, upsample
+from sam_backend.engines.protocol import Engine
 from sam_backend.errors import Refusal, SettingsError
 from sam_backend.settings import Settings
 from tests.torch_or_skip import need
@@ -112,7 +113,7 @@ def test_every_kind_of_prompt_is_answered(engine: Engine) -> None:
             assert scores.shape == (4,)
             assert logits.dtype == scores.dtype == np.float32
             assert np.isfinite(logits).all()
-            assert upsample(logits[0], *size).shape == size
+            assert Frame(*size).upsample(logits[0]).shape == size
 
 
 def test_it_says_what_the_model_itself_says(engine: Any, folder: Path) -> None:
@@ -206,7 +207,7 @@ def test_frames_are_changed_there_and_back(size: tuple[int, int]) -> None:
     y, x = np.mgrid[:height, :width].astype(np.float32) + 0.5
     inner = (slice(height // 4, height * 3 // 4), slice(width // 4, width * 3 // 4))
     pixel = max(size) / 256
-    error = np.abs(upsample(padded, *size) - (x - y) + 0)[inner]
+    error = np.abs(Frame(*size).upsample(padded) - (x - y) + 0)[inner]
     assert error.max() < 1.5 * pixel
     again = transformers_engine._to_stretched(padded, *size)
     assert np.abs(again - stretched)[64:192, 64:192].max() < 1.5 * pixel

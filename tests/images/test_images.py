@@ -46,7 +46,7 @@ def settings(settings: SettingsOf) -> SettingsOf:
 
 
 def fetcher(settings: Settings) -> Fetcher:
-    return Fetcher(settings, LabelStudioAccess(settings, lambda _: None))
+    return Fetcher(settings, LabelStudioAccess(settings))
 
 
 def only_for(header: str, content: bytes) -> Callable[[str | None, bytes], Reply]:
@@ -509,15 +509,14 @@ def test_nobody_there(settings: SettingsOf) -> None:
 
 def test_what_is_configured_comes_before_what_setup_said(settings: SettingsOf) -> None:
     said = Connection("http://from-setup.example", "said")
-    nothing = LabelStudioAccess(settings(), lambda _: said)
-    assert nothing.connection("1") == said
-    address = LabelStudioAccess(settings(LABEL_STUDIO_HOST="http://mine.example/"), lambda _: said)
-    assert address.connection("1") == Connection("http://mine.example", "said")
+    nothing = LabelStudioAccess(settings())
+    assert nothing.connection(said) == said
+    address = LabelStudioAccess(settings(LABEL_STUDIO_HOST="http://mine.example/"))
+    assert address.connection(said) == Connection("http://mine.example", "said")
     both = LabelStudioAccess(
         settings(LABEL_STUDIO_URL="http://mine.example", LABEL_STUDIO_ACCESS_TOKEN="own"),
-        lambda _: said,
     )
-    assert both.connection("1") == Connection("http://mine.example", "own")
+    assert both.connection(said) == Connection("http://mine.example", "own")
 
 
 @pytest.mark.parametrize(

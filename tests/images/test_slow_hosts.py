@@ -28,7 +28,7 @@ ServicesOf = Callable[..., Services]
 
 
 def fetch(settings: Settings, url: str) -> bytes:
-    access = LabelStudioAccess(settings, lambda _: None)
+    access = LabelStudioAccess(settings)
     return Fetcher(settings, access).fetch(resolve(url, "1", None, None)).content
 
 
@@ -65,7 +65,7 @@ def test_a_connection_that_is_kept_open_has_a_new_time_limit_each_time(
     settings: SettingsOf,
 ) -> None:
     ours = settings(ALLOWED_IMAGE_HOSTS="127.0.0.1", FETCH_SECONDS="1")
-    fetcher = Fetcher(ours, LabelStudioAccess(ours, lambda _: None))
+    fetcher = Fetcher(ours, LabelStudioAccess(ours))
     with site() as bucket:
         bucket.routes["/a.jpg"] = lambda _auth, _body: (200, {}, b"cat")
         source = resolve(bucket.url + "/a.jpg", "1", None, None)

@@ -30,7 +30,7 @@ def opened(studio: Site, folder: Path, count: int, answer: object) -> list[int]:
     environ = {"LABEL_STUDIO_URL": studio.url, "LABEL_STUDIO_API_KEY": "token"}
     engine = shades.FakeEngine()
     services = shades.services(folder, engine, environ | {"PREFETCH_NEXT": str(count)})
-    connection = services.access.connection("1.1")
+    connection = services.access.connection(None)
     assert connection is not None
     source = upcoming_tasks.listing(connection, "1.1", 1, count)
     path = str(source.url).removeprefix(studio.url)

@@ -30,7 +30,7 @@ def bucket() -> Iterator[Site]:
 
 
 def fetch(settings: Settings, url: str, label_studio: Connection | None = None) -> bytes:
-    access = LabelStudioAccess(settings, lambda _: None)
+    access = LabelStudioAccess(settings)
     return Fetcher(settings, access).fetch(resolve(url, "1", label_studio, None)).content
 
 

@@ -29,19 +29,19 @@ ENCODINGS = {"one": "gzip", "twice": "gzip, gzip", "deflate": "deflate"}
 
 
 def exchange(settings: SettingsOf, url: str) -> None:
-    access = LabelStudioAccess(settings(LABEL_STUDIO_URL=url), lambda _: None)
+    access = LabelStudioAccess(settings(LABEL_STUDIO_URL=url))
     access.authorization(Connection(url, REFRESH))
 
 
 def proof(settings: SettingsOf, url: str) -> None:
-    access = LabelStudioAccess(settings(), lambda _: None)
+    access = LabelStudioAccess(settings())
     own = Connection(url, "f00d")
     trust.prove(own, access.session, access.authorization(own))
 
 
 def picture(settings: SettingsOf, url: str) -> None:
     ours = settings(LABEL_STUDIO_URL=url, MAX_IMAGE_MB="1", FETCH_SECONDS="1")
-    fetcher = Fetcher(ours, LabelStudioAccess(ours, lambda _: None))
+    fetcher = Fetcher(ours, LabelStudioAccess(ours))
     fetcher.fetch(resolve("/data/upload/1/a.jpg", "1", Connection(url, None), None))
 
 

@@ -76,7 +76,7 @@ _ENDS_AT_BACKSLASH = f"http://O\\@S{IMAGE}"
 
 
 def fetch(two: Two, settings: Settings, value: str) -> None:
-    access = LabelStudioAccess(settings, lambda _: None)
+    access = LabelStudioAccess(settings)
     own = Connection(two.studio.url, "f00d")
     with contextlib.suppress(Refusal):
         Fetcher(settings, access).fetch(resolve(value, "1", own, None))

@@ -22,6 +22,7 @@ from sam_backend.services import Services
 from sam_backend.shared import state
 from sam_backend.shared.state import Connection, RefusalRecord, State
 from tests.fakes import BRUSH_LABELS, keypoint, request_body
+from tests.shades import change_memory
 
 MB = 1 << 20
 STUDIO = Connection("http://studio.example", "f00d")
@@ -117,15 +118,15 @@ def test_the_projects_that_were_set_up_last_are_remembered(shared: State) -> Non
         shared.remember_setup(f"p{number}", STUDIO, {})
         shared.remember_setup("in use", None, {"candidates": 3})
     assert rows(shared, "setups") == 20
-    assert shared.connection("in use") == STUDIO
-    assert shared.extra_params("in use") == {"candidates": 3}
-    assert shared.connection("p49") == STUDIO
-    assert shared.connection("p0") is None
+    assert shared.project("in use").told == STUDIO
+    assert shared.project("in use").extra_params == {"candidates": 3}
+    assert shared.project("p49").told == STUDIO
+    assert shared.project("p0").told is None
 
 
 def test_the_tasks_that_were_clicked_last_are_remembered(shared: State) -> None:
     for number in range(50):
-        shared.update_memory("p", f"{number}", TARGET, lambda memory: memory_of("a"))
+        change_memory(shared, "p", f"{number}", TARGET, lambda memory: memory_of("a"))
     assert rows(shared, "memory") == 20
 
 
@@ -150,12 +151,12 @@ def test_prompts_with_names_of_megabytes_are_not_remembered_nor_are_those_before
         seen.append(memory)
         return memory
 
-    shared.update_memory("p", "1", TARGET, lambda _: memory_of("a"))
-    shared.update_memory("p", "1", TARGET, lambda _: memory_of("a", "b" * MB))
-    shared.update_memory("p", "1", TARGET, look)
+    change_memory(shared, "p", "1", TARGET, lambda _: memory_of("a"))
+    change_memory(shared, "p", "1", TARGET, lambda _: memory_of("a", "b" * MB))
+    change_memory(shared, "p", "1", TARGET, look)
     assert seen[0].prompts == ()
-    shared.update_memory("p", "1", TARGET, lambda _: memory_of(*map(str, range(200))))
-    shared.update_memory("p", "1", TARGET, look)
+    change_memory(shared, "p", "1", TARGET, lambda _: memory_of(*map(str, range(200))))
+    change_memory(shared, "p", "1", TARGET, look)
     assert len(seen[1].prompts) == 200
 
 
@@ -163,18 +164,18 @@ def test_what_is_too_long_is_left_out_and_the_file_goes_on(
     shared: State, caplog: pytest.LogCaptureFixture
 ) -> None:
     shared.remember_setup("1", STUDIO, {"x": "y" * MB})
-    assert shared.connection("1") == STUDIO
-    assert shared.extra_params("1") == {}
+    assert shared.project("1").told == STUDIO
+    assert shared.project("1").extra_params == {}
     assert "extra params are left out" in caplog.text
     caplog.clear()
     shared.remember_setup("1", Connection("http://studio.example", "t" * MB), {})
     shared.remember_setup("p" * MB, STUDIO, {})
-    shared.update_memory("p" * MB, "1", TARGET, lambda _: memory_of("a"))
-    shared.update_memory("p", "1", Target("i", None, ("L" * MB,), 4, 3, 0.0), lambda m: m)
+    change_memory(shared, "p" * MB, "1", TARGET, lambda _: memory_of("a"))
+    change_memory(shared, "p", "1", Target("i", None, ("L" * MB,), 4, 3, 0.0), lambda m: m)
     shared.believe("http://studio.example/" + "x" * MB)
     shared.add_refusal(RefusalRecord(1.0, "x", "image", "x" * MB))
     assert caplog.text == ""
-    assert shared.connection("1") == STUDIO
+    assert shared.project("1").told == STUDIO
     assert shared.path.stat().st_size < 200_000
 
 

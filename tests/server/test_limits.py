@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from sam_backend.formats import rle
-from sam_backend.server import admission, ml_backend, routes
+from sam_backend.server import admission, click_answer, routes
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from tests.fakes import keypoint, rectangle, request_body
@@ -80,7 +80,7 @@ def test_a_click_in_many_tasks(client: FlaskClient) -> None:
 
 
 def test_too_many_prompts_in_a_click(client: FlaskClient) -> None:
-    prompts = [keypoint(f"p{n}", 50, 50) for n in range(ml_backend.MAX_PROMPTS + 1)]
+    prompts = [keypoint(f"p{n}", 50, 50) for n in range(click_answer.MAX_PROMPTS + 1)]
     answer = client.post("/predict", json=request_body(prompts)).get_json()
     assert answer["results"][0]["result"] == []
     assert errors(client)[0].startswith("201 prompts in one click, 200 are the most")

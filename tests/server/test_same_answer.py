@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from sam_backend.engines.protocol import LOW_RES_SIDE, Embedding, Floats, scaled_size
+from sam_backend.engines.frame import LOW_RES_SIDE, Floats
+from sam_backend.engines.protocol import Embedding
 from sam_backend.formats import rle
 from sam_backend.server.app import create_app
 from tests import shades
@@ -45,8 +46,8 @@ class OrderEngine(shades.FakeEngine):
         mask_input: Floats | None = None,
     ) -> tuple[Floats, Floats]:
         self.before_decode()
-        scale = LOW_RES_SIDE / max(scaled_size(embedding.height, embedding.width))
-        scale *= scaled_size(embedding.height, embedding.width)[1] / embedding.width
+        scale = LOW_RES_SIDE / max(embedding.frame.scaled)
+        scale *= embedding.frame.scaled[1] / embedding.width
         rows, columns = np.mgrid[:LOW_RES_SIDE, :LOW_RES_SIDE]
         logits = np.full((LOW_RES_SIDE, LOW_RES_SIDE), -8, np.float32)
         if mask_input is not None:

@@ -26,12 +26,15 @@ from sam_backend.clicks.joining import Memory
 from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.embeddings.content_index import ContentIndex
 from sam_backend.embeddings.store import EmbeddingStore
-from sam_backend.engines.protocol import Embedding, Floats
+from sam_backend.engines.frame import Floats
+from sam_backend.engines.protocol import Embedding
 from sam_backend.formats.pictures import Pixels
+from sam_backend.images.sources import Picture
 from sam_backend.services import Services
-from sam_backend.shared.state import Connection, RefusalRecord, State
+from sam_backend.shared.state import Connection, Project, RefusalRecord, State
 from tests.fakes import inline, picture
 from tests.held import wait_until
+from tests.shades import change_memory
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TARGET = Target("image", None, ("Car",), 40, 30, 0.0)
@@ -42,20 +45,19 @@ SERVICES = Callable[..., Services]
 def fill(state: State, number: int = 0) -> None:
     """All that a state can hold, and all that can be asked of it."""
     state.remember_setup(f"p{number}", STUDIO, {"candidates": 3})
-    state.update_memory("p", str(number), TARGET, lambda memory: replace(memory, seen=time.time()))
+    change_memory(state, "p", str(number), TARGET, lambda memory: replace(memory, seen=time.time()))
     state.change_memories(str(number), lambda memory: memory)
     state.add_refusal(RefusalRecord(time.time(), f"task {number}", "image", "gone"))
     state.believe(STUDIO.url)
     state.believed()
-    state.connection(f"p{number}")
-    state.extra_params(f"p{number}")
+    state.project(f"p{number}")
     state.refusals()
 
 
 def works(state: State) -> None:
     state.remember_setup("new", STUDIO, {"a": 1})
-    assert state.connection("new") == STUDIO
-    assert state.extra_params("new") == {"a": 1}
+    assert state.project("new").told == STUDIO
+    assert state.project("new").extra_params == {"a": 1}
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
@@ -182,7 +184,7 @@ def test_killed_while_writing_what_is_shared(tmp_path: Path) -> None:
             """
             from pathlib import Path
             from tests.shared.test_shared_files import fill
-            from sam_backend.shared.state import State
+            from sam_backend.shared.state import Project, State
             from sam_backend.embeddings.content_index import ContentIndex
             state = State.in_folder(Path(sys.argv[1]))
             index = ContentIndex(Path(sys.argv[1]) / "sources.sqlite3")
@@ -198,7 +200,7 @@ def test_killed_while_writing_what_is_shared(tmp_path: Path) -> None:
             tmp_path,
         )
         state = State.in_folder(tmp_path)
-        assert state.connection("p0") == STUDIO
+        assert state.project("p0").told == STUDIO
         assert state.believed() == STUDIO.url
         index = ContentIndex(tmp_path / "sources.sqlite3")
         known = index.get("first")
@@ -230,7 +232,8 @@ def embed(services: Services, number: int) -> Embedding:
     target = replace(TARGET, width=40 + number, height=30)
     task = {"id": number, "data": {"image": inline(picture(40 + number, 30))}}
     config = """<View><Image name="image" value="$image"/></View>"""
-    return services.embedding("p", task, label_config.parse(config), target)
+    picture_of_task = Picture(Project("p"), task, label_config.parse(config).image("image"))
+    return services.pictures.embedding(picture_of_task, target.size)
 
 
 def test_a_full_disk_costs_one_warning(
@@ -321,9 +324,9 @@ def test_a_clock_that_was_put_forward_and_back(
         return lambda memory: Memory((*memory.prompts, prompt), memory.draft, now, memory.trust)
 
     monkeypatch.setattr(time, "time", lambda: real() + 10 * 86400)
-    state.update_memory("p", "1", TARGET, remember(time.time()))
+    change_memory(state, "p", "1", TARGET, remember(time.time()))
     monkeypatch.setattr(time, "time", real)
-    state.update_memory("p", "2", TARGET, remember(time.time()))
+    change_memory(state, "p", "2", TARGET, remember(time.time()))
     seen: list[Memory] = []
 
     def look(memory: Memory) -> Memory:

@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from sam_backend.server.app import create_app
-from sam_backend.shared.latest_clicks import Click, LatestClicks
+from sam_backend.shared.click_memory import Click, LatestClicks
 from tests import shades
 from tests.held import wait_until
 
@@ -27,13 +27,13 @@ def engine() -> shades.FakeEngine:
 @pytest.fixture
 def client(tmp_path: Path, engine: shades.FakeEngine) -> FlaskClient:
     services = shades.services(tmp_path, engine)
-    begin, begun = services.latest_clicks.begin, list[Click]()
+    begin, begun = services.memory.latest.begin, list[Click]()
 
     def counted(place: Hashable, prompt_ids: Iterable[str]) -> Click:
         begun.append(begin(place, prompt_ids))
         return begun[-1]
 
-    services.latest_clicks.begin = counted  # type: ignore[method-assign]
+    services.memory.latest.begin = counted  # type: ignore[method-assign]
     app = create_app(services.settings, services)
     app.config["clicks"] = begun
     return app.test_client()

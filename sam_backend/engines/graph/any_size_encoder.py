@@ -18,10 +18,9 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from sam_backend.engines.frame import MODEL_SIDE, TOKEN_SIDE
 from sam_backend.engines.graph.attention import split_products
-from sam_backend.engines.protocol import MODEL_SIDE
 
-STRIDE = 16  # pixels of the model's square per row of the embedding
 # The rectangle's sides are multiples of this, so that all strides divide them.
 _STEP = 64
 
@@ -47,7 +46,7 @@ def any_size(model: onnx.ModelProto) -> AnySizeEncoder:
     """The encoder for images of any size. ValueError if the graph is not one that is known."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    side = MODEL_SIDE // STRIDE
+    side = MODEL_SIDE // TOKEN_SIDE
     _free(copy.graph.input[0], (3, MODEL_SIDE, MODEL_SIDE))
     _free(copy.graph.output[0], (256, side, side))
     rewriter = _Rewriter(copy.graph)

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from sam_backend.engines.protocol import Floats
+from sam_backend.engines.frame import Floats
 
 
 def split_products(graph: onnx.GraphProto) -> None:

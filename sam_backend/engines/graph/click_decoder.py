@@ -17,8 +17,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from sam_backend.engines.frame import Floats
 from sam_backend.engines.graph.decoder_weights import SIDE, WIDTH, DecoderWeights
-from sam_backend.engines.protocol import Floats
 
 _HEADS = 8  # of attention
 # Inputs beside the exported ones: the image tokens that are looked at, which of the 4096 they are,

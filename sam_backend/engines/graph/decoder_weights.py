@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from sam_backend.engines.protocol import Floats
+from sam_backend.engines.frame import Floats
 
 SIDE, WIDTH = 64, 256  # of the embedding: tokens on a side, channels
 _EPSILON = 1e-5  # of the layer norms, if a node does not say

@@ -13,7 +13,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from sam_backend.engines.protocol import MODEL_SIDE
+from sam_backend.engines.frame import MODEL_SIDE
 from sam_backend.errors import SettingsError
 
 OFFICIAL_INPUTS = ("image_embeddings", "point_coords", "point_labels", "mask_input")

@@ -1,0 +1,106 @@
+"""Where an image lies in the two squares of SAM: the model's and the low-res one.
+
+Three frames: the image (pixels of the picture as the annotator sees it), the model's square of
+1024 x 1024 (longest side scaled to 1024, the rest is padding), and the low-res square of 256 x 256
+in which masks come back. All arithmetic between them is here, so that it rounds the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
+
+MODEL_SIDE = 1024
+LOW_RES_SIDE = 256
+TOKEN_SIDE = 16  # pixels of the model's square for each row or column of the embedding
+_STEP = LOW_RES_SIDE / MODEL_SIDE
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The frames of an image of this size, in pixels."""
+
+    height: int
+    width: int
+
+    @cached_property
+    def scaled(self) -> tuple[int, int]:
+        """Height and width in the model's square, rounded as the encoder's preprocessing does."""
+        scale = MODEL_SIDE / max(self.height, self.width)
+        return max(1, int(self.height * scale + 0.5)), max(1, int(self.width * scale + 0.5))
+
+    @cached_property
+    def used(self) -> tuple[int, int]:
+        """Rows and columns of the low-res square that hold image, the last ones perhaps in part."""
+        rows, columns = np.ceil(np.multiply(self.scaled, _STEP)).astype(int)
+        return int(rows), int(columns)
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Rows and columns of the embedding that hold image."""
+        rows, columns = (-(-side // TOKEN_SIDE) for side in self.scaled)
+        return rows, columns
+
+    def cut(self, logits: Floats) -> Floats:
+        """The part of (..., 256, 256) that is image, not padding; a view."""
+        rows, columns = self.used
+        return logits[..., :rows, :columns]
+
+    def in_square(self, points: Floats) -> Floats:
+        """Points (N, 2) x, y in image pixels, in the model's square."""
+        height, width = self.scaled
+        scale = np.array([width / self.width, height / self.height], np.float32)
+        return points.reshape(-1, 2).astype(np.float32) * scale
+
+    def spots(self, points: Floats) -> Indices:
+        """Low-res pixels (N, 2) x, y of points (N, 2) in image pixels, none outside the image.
+
+        SAM's prompt encoder puts a point in the middle of its pixel of the model's square.
+        """
+        rows, columns = self.used
+        spots = np.floor((self.in_square(points) + 0.5) * _STEP).astype(np.intp)
+        inside: Indices = np.clip(spots, 0, [columns - 1, rows - 1])
+        return inside
+
+    def middles(self) -> tuple[Indices, Indices]:
+        """The image's rows and columns in the middles of the low-res pixels that hold image."""
+        rows, columns = (
+            np.minimum((np.arange(used) + 0.5) / _STEP * side / scaled, side - 1).astype(np.intp)
+            for used, scaled, side in zip(
+                self.used, self.scaled, (self.height, self.width), strict=True
+            )
+        )
+        return rows, columns
+
+    def upsample(self, logits: Floats) -> Floats:
+        """Low-res logits (256, 256) at the size of the image (height, width)."""
+        height, width = self.scaled
+        # Given as factors: the used part ends between two low-res pixels, which sizes cannot say.
+        big = cv2.resize(
+            self.cut(logits),
+            None,
+            fx=self.width / (width * _STEP),
+            fy=self.height / (height * _STEP),
+            interpolation=cv2.INTER_LINEAR,
+        )
+        return np.ascontiguousarray(big[: self.height, : self.width], dtype=np.float32)
+
+    def shrink(self, logits: Floats, outside: float) -> Floats:
+        """Logits of the image (any height, any width) in the low-res square (256, 256)."""
+        rows, columns = self.used
+        # The image ends within the last low-res pixels. As far as it goes it is scaled down, and
+        # what is missing of them is its edge.
+        height, width = (max(1, round(side * _STEP)) for side in self.scaled)
+        small = cv2.resize(logits, (width, height), interpolation=cv2.INTER_AREA)
+        square = np.full((LOW_RES_SIDE, LOW_RES_SIDE), outside, np.float32)
+        square[:rows, :columns] = cv2.copyMakeBorder(
+            small, 0, rows - height, 0, columns - width, cv2.BORDER_REPLICATE
+        )
+        return square

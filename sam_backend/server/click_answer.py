@@ -1,0 +1,94 @@
+"""From the prompts of a click to the results of its masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from sam_backend.clicks import joining, prompts
+from sam_backend.clicks.label_config import LabelConfig
+from sam_backend.clicks.output import Output, Result
+from sam_backend.clicks.prompts import Prompt
+from sam_backend.errors import Refusal
+from sam_backend.images.sources import Picture
+from sam_backend.services import Services
+from sam_backend.shared.click_budget import OutOfBudget
+from sam_backend.shared.state import Memories, Project
+
+# Nobody needs so many clicks for an object; each one costs a decode.
+MAX_PROMPTS = 200
+
+Task = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a click asks of one label on one image."""
+
+    picture: Picture
+    output: Output
+    prompts: tuple[Prompt, ...]  # those of the click, and earlier ones that belong to them
+    sent: frozenset[str]  # ids of those of the click
+    turn: AbstractContextManager[None]
+
+
+def answer(
+    services: Services, project: str, config: LabelConfig, task: Task, results: Sequence[Any]
+) -> list[Result]:
+    """The results of a click in a task. Refusal says why there are none."""
+    found = prompts.of_click(results)
+    count = sum(map(len, found.values()))
+    if count > MAX_PROMPTS:
+        raise Refusal(
+            "prompt",
+            f"{count} prompts in one click, {MAX_PROMPTS} are the most: accept the masks that "
+            "are done, which removes their prompts",
+        )
+    task_id = str(task.get("id"))
+    if not found:  # sent when an annotation is saved with prompts still in it
+        services.memory.ended(task_id)
+        return []
+    draft = joining.newest_draft(task.get("drafts"))
+
+    def plan(project: Project, memories: Memories) -> list[_Part]:
+        parts = []
+        for target, context in found.items():
+            output = Output.of_click(config, target, context[-1].control, project.extra_params)
+            picture = Picture(project, task, config.image(target.to_name), target.item_index)
+            turn = services.memory.turn(memories, target, picture.name, context)
+            joined = services.memory.join(memories, target, picture.name, draft, context)
+            sent = frozenset(prompt.id for prompt in context)
+            parts.append(_Part(picture, output, joined, sent, turn))
+        return parts
+
+    regions: list[Result] = []
+    for part in services.memory.click(project, task_id, plan):
+        with part.turn:
+            regions += _masks(services, part)
+    return regions
+
+
+def _masks(services: Services, part: _Part) -> list[Result]:
+    """The masks of all objects that prompts of one label on one image point at."""
+    output, regions = part.output, list[Result]()
+    embedding = services.pictures.embedding(part.picture, output.target.size)
+    for group in prompts.objects(part.prompts):
+        try:
+            found = services.objects.results(
+                services.engine.ready(),
+                embedding,
+                output,
+                group,
+                part.picture.task,
+                part.sent,
+                services.settings.polygon_tolerance,
+            )
+        except OutOfBudget as refusal:  # the other objects keep their masks
+            services.refusals.report(f"task {part.picture.task_id}", refusal)
+            break
+        if not found:
+            raise Refusal("prompt", "the model sees no object there: click another spot")
+        regions += found
+    return regions

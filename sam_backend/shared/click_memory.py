@@ -1,0 +1,106 @@
+"""What clicks on one task leave for each other: earlier prompts, and which click is the newest.
+
+Each worker knows the newest of its own clicks only. An older click in another worker costs one
+decode that nobody sees, some 20 ms, which is less than any shared file would cost to maintain.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from cachetools import LRUCache
+
+from sam_backend.clicks.joining import Draft, Memory, ended, join
+from sam_backend.clicks.prompts import Prompt, Target
+from sam_backend.shared import stale
+from sam_backend.shared.state import Memories, Project, State
+
+T = TypeVar("T")
+
+_MOST = 1 << 14  # prompts that are remembered; a forgotten one overtakes nothing
+
+_Key = tuple[Hashable, str]
+
+
+@dataclass(frozen=True)
+class Click:
+    """One request: its number in this worker, and the prompts that it asks about."""
+
+    number: int
+    keys: tuple[_Key, ...]
+
+
+class LatestClicks:
+    """The newest click for each place (project, task, target) and prompt.
+
+    Two annotators may click in one task with one label. Only an annotator's own editor sends the
+    prompts of its older request again, so clicks without a common prompt leave each other alone.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._latest: LRUCache[_Key, int] = LRUCache(maxsize=_MOST)
+        self._count = 0
+
+    def begin(self, place: Hashable, prompt_ids: Iterable[str]) -> Click:
+        """Registers a click, which overtakes the older ones with any of its prompts."""
+        keys = tuple((place, prompt_id) for prompt_id in prompt_ids)
+        with self._lock:
+            self._count += 1
+            self._latest.update(dict.fromkeys(keys, self._count))
+            return Click(self._count, keys)
+
+    def is_overtaken(self, click: Click) -> bool:
+        with self._lock:
+            return any(self._latest.get(key, 0) > click.number for key in click.keys)
+
+
+class ClickMemory:
+    """Joins the prompts of a click with earlier ones, and lets newer clicks overtake older ones."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.latest = LatestClicks()
+
+    def click(self, project: str, task_id: str, plan: Callable[[Project, Memories], T]) -> T:
+        """What `plan` makes of a project and of the memories of one of its tasks.
+
+        The shared file is opened once for it. Where that fails, the plan starts from nothing.
+        """
+        return self._state.click(project, task_id, plan)
+
+    def turn(
+        self, memories: Memories, target: Target, image: str, prompts: tuple[Prompt, ...]
+    ) -> AbstractContextManager[None]:
+        """A request's turn, which a newer one with the same prompts overtakes."""
+        place = (memories.project, memories.task, target, image)
+        click = self.latest.begin(place, (prompt.id for prompt in prompts))
+        return stale.overtaken_by(lambda: self.latest.is_overtaken(click))
+
+    def join(
+        self,
+        memories: Memories,
+        target: Target,
+        image: str,
+        draft: Draft,
+        context: tuple[Prompt, ...],
+    ) -> tuple[Prompt, ...]:
+        """The prompts of the context with those seen before that are still on the image."""
+        prompts = context
+
+        def change(memory: Memory) -> Memory:
+            nonlocal prompts
+            prompts, after = join(context, memory, draft, time.time())
+            return after
+
+        memories.change(target, image, change)
+        return prompts
+
+    def ended(self, task_id: str) -> None:
+        """No prompt of a task is left: its annotation was saved or deleted."""
+        self._state.change_memories(task_id, ended)

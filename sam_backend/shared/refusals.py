@@ -1,0 +1,27 @@
+"""Where people read what was refused: one line in the log, one on the status page."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from sam_backend import metrics
+from sam_backend.errors import Refusal
+from sam_backend.lines import LONGEST_ID, shown
+from sam_backend.shared.state import RefusalRecord, State
+
+logger = logging.getLogger("sam_backend")
+
+
+class Refusals:
+    """Reports refusals to the people who can act on them."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def report(self, where: str, refusal: Refusal) -> None:
+        """`where` is `task 7` or `project 3`, say."""
+        where = shown(where, LONGEST_ID)
+        logger.warning("%s: %s", where, refusal)
+        metrics.REFUSALS.labels(refusal.cause).inc()
+        self._state.add_refusal(RefusalRecord(time.time(), where, refusal.cause, str(refusal)))

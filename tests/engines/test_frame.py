@@ -1,0 +1,60 @@
+"""Between an image's pixels, the model's square and the low-res square."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sam_backend.engines.frame import LOW_RES_SIDE, Frame
+
+SIZES = [(1024, 1024), (600, 900), (667, 1000), (64, 64), (1, 5000), (3, 2)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_longest_side_fills_the_square(size: tuple[int, int]) -> None:
+    frame = Frame(*size)
+    assert max(frame.scaled) == 1024
+    assert max(frame.used) == 256
+    assert max(frame.tokens) == 64
+    assert min(frame.scaled + frame.used + frame.tokens) >= 1
+
+
+def test_a_pixel_that_holds_image_in_part_is_used() -> None:
+    frame = Frame(667, 1000)
+    assert frame.scaled == (683, 1024)
+    assert frame.used == (171, 256)  # 170.75 rows
+    assert frame.tokens == (43, 64)
+
+
+def test_a_point_lies_where_the_prompt_encoder_puts_it() -> None:
+    points = np.array([[0, 0], [3.4, 3.4], [3.6, 3.6], [1023, 767]], np.float32)
+    assert Frame(768, 1024).spots(points).tolist() == [[0, 0], [0, 0], [1, 1], [255, 191]]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_no_spot_is_outside_the_image(size: tuple[int, int]) -> None:
+    frame = Frame(*size)
+    far = np.array([[-9, -9], [1e6, 1e6]], np.float32)
+    assert frame.spots(far).tolist() == [[0, 0], [frame.used[1] - 1, frame.used[0] - 1]]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_each_low_res_pixel_has_a_pixel_of_the_image(size: tuple[int, int]) -> None:
+    rows, columns = Frame(*size).middles()
+    assert (len(rows), len(columns)) == Frame(*size).used
+    assert rows.min() >= 0 and rows.max() < size[0]
+    assert columns.min() >= 0 and columns.max() < size[1]
+
+
+@pytest.mark.parametrize("size", [(1024, 1024), (600, 900), (667, 1000)])
+def test_a_mask_stays_in_its_place_on_the_way_down_and_up(size: tuple[int, int]) -> None:
+    frame = Frame(*size)
+    logits = np.full(size, -8, np.float32)
+    logits[size[0] // 3 :, size[1] // 4 : size[1] // 2] = 8
+    small = frame.shrink(logits, outside=-10)
+    assert small.shape == (LOW_RES_SIDE, LOW_RES_SIDE)
+    assert (small[frame.used[0] :] == -10).all()
+    assert np.array_equal(frame.cut(small)[-1] > 0, frame.cut(small)[-2] > 0), "up to the edge"
+    big = frame.upsample(small)
+    assert big.shape == size
+    assert np.mean((big > 0) == (logits > 0)) > 0.995
