@@ -42,8 +42,10 @@ def test_no_spot_is_outside_the_image(size: tuple[int, int]) -> None:
 def test_each_low_res_pixel_has_a_pixel_of_the_image(size: tuple[int, int]) -> None:
     rows, columns = Frame(*size).middles()
     assert (len(rows), len(columns)) == Frame(*size).used
-    assert rows.min() >= 0 and rows.max() < size[0]
-    assert columns.min() >= 0 and columns.max() < size[1]
+    assert rows.min() >= 0
+    assert rows.max() < size[0]
+    assert columns.min() >= 0
+    assert columns.max() < size[1]
 
 
 @pytest.mark.parametrize("size", [(1024, 1024), (600, 900), (667, 1000)])
