@@ -15,8 +15,9 @@ from typing import Any
 from sam_backend.bulk import stored_prompts
 from sam_backend.bulk.stored_prompts import StoredObject, Wanted
 from sam_backend.clicks import everything, label_config
+from sam_backend.clicks.controls import ImageObject, Wishes
 from sam_backend.clicks.everything import Level
-from sam_backend.clicks.label_config import ImageObject, LabelConfig
+from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.objects import Objects
 from sam_backend.clicks.output import Output, Result
 from sam_backend.clicks.prompts import Target
@@ -195,7 +196,7 @@ def _mask(
 ) -> list[Result]:
     target, first = each.target, each.prompts[0]
     control = stored_prompts.output_control(config, target, first.control)
-    output = Output.of(config, target, label_config.Wishes(control.name, 1))
+    output = Output.of(config, target, Wishes(control.name, 1))
     embedding = services.pictures.embedding(picture, target.size)
     # Objects of its own: annotators' clicks keep what is remembered for them.
     found = Objects().results(
@@ -253,7 +254,7 @@ def _output(config: LabelConfig, target: Target) -> Output:
     """Where proposals go; unlabelled ones too, which a control with labels takes without."""
     control = stored_prompts.output_control(config, target, "")
     if target.labels:
-        return Output.of(config, target, label_config.Wishes(control.name, 1))
+        return Output.of(config, target, Wishes(control.name, 1))
     return Output(target, control, None, (), 1)
 
 

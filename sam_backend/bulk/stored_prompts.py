@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from sam_backend.clicks import prompts
-from sam_backend.clicks.label_config import Control, LabelConfig
+from sam_backend.clicks.controls import Control
+from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.errors import Refusal
 from sam_backend.formats.results import SHARED_LABELS, Result, is_prompt, mappings

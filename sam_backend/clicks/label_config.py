@@ -12,21 +12,8 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
+from sam_backend.clicks.controls import PROMPT_TAGS, Control, ImageObject, Label, Wishes
 from sam_backend.errors import Refusal
-
-KEYPOINT_TAGS = ("KeyPointLabels", "KeyPoint")
-RECTANGLE_TAGS = ("RectangleLabels", "Rectangle")
-PROMPT_TAGS = KEYPOINT_TAGS + RECTANGLE_TAGS
-OUTPUT_TAGS = (
-    "BrushLabels",
-    "Brush",
-    "BitmaskLabels",
-    "Bitmask",
-    "PolygonLabels",
-    "Polygon",
-    "RectangleLabels",
-    "Rectangle",
-)
 
 # Of configs that people write, the largest have a thousand labels for each of three controls.
 MAX_LENGTH = 1_000_000
@@ -40,76 +27,6 @@ MAX_COMPARED = 100_000
 # Parsed configs that are kept. Parsing a longer one takes less time than fetching its image.
 MAX_KEPT = 64
 MAX_KEPT_LENGTH = 100_000
-
-
-@dataclass(frozen=True)
-class Label:
-    """A `<Label>`: what the annotator reads, and the word that results carry."""
-
-    value: str
-    alias: str | None
-
-    @property
-    def word(self) -> str:
-        return self.alias or self.value
-
-
-@dataclass(frozen=True)
-class Control:
-    """A tag with `toName`. `labels` is empty for tags without labels of their own."""
-
-    tag: str
-    name: str
-    to_names: tuple[str, ...]
-    labels: tuple[Label, ...]
-    smart: bool
-    # Wishes of a prompt's control: where its masks shall go, and how many for a single click.
-    sam_output: str | None = None
-    candidates: str | None = None
-
-    @cached_property
-    def words(self) -> dict[str, str]:
-        """The word of each label by its word and by its value."""
-        found: dict[str, str] = {}
-        for label in self.labels:
-            found.setdefault(label.word, label.word)
-            found.setdefault(label.value, label.word)
-        return found
-
-    @cached_property
-    def values(self) -> dict[str, str]:
-        """The value of each label by its word."""
-        return {label.word: label.value for label in reversed(self.labels)}
-
-    @cached_property
-    def has_labels_of_the_task(self) -> bool:
-        return any(label.value.startswith("$") for label in self.labels)
-
-    @property
-    def takes_labels(self) -> bool:
-        return self.tag.endswith("Labels")
-
-    def can_hold_masks_of(self, to_name: str) -> bool:
-        # A smart rectangle is a prompt; the tight box of a mask goes to one that is not.
-        is_prompt = self.smart and self.tag in PROMPT_TAGS
-        return self.tag in OUTPUT_TAGS and to_name in self.to_names and not is_prompt
-
-
-@dataclass(frozen=True)
-class ImageObject:
-    """An `<Image>` tag and the task data key that it shows."""
-
-    name: str
-    data_key: str
-    is_list: bool
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """Beyond the ordinary: the output that is wanted, and how many masks for a single click."""
-
-    output: str | None
-    candidates: int
 
 
 @dataclass(frozen=True)

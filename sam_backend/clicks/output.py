@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sam_backend.clicks import extra_params
-from sam_backend.clicks.label_config import Control, LabelConfig, Wishes
+from sam_backend.clicks.controls import Control, Wishes
+from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.prompts import Target
 from sam_backend.errors import Refusal
 from sam_backend.formats import mask_writer

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sam_backend.clicks.label_config import LabelConfig, Wishes
+from sam_backend.clicks.controls import Wishes
+from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.output import Output, Result
 from sam_backend.clicks.prompts import Target
 from sam_backend.errors import Refusal

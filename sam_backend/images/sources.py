@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from sam_backend.clicks.label_config import ImageObject
+from sam_backend.clicks.controls import ImageObject
 from sam_backend.errors import Refusal
 from sam_backend.net import urls
 from sam_backend.shared.state import Connection, Project

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sam_backend.clicks import label_config
+from sam_backend.clicks.controls import OUTPUT_TAGS
 from sam_backend.errors import Refusal
 from tests import fakes
 from tests.fuzz.conftest import tries
@@ -23,7 +24,7 @@ Check = Callable[[], None]
 
 _REAL = [path.read_text() for path in Path("label_configs").resolve().glob("*.xml")]
 _TAGS = ("View", "Image", "Labels", "Label", "Text", "Repeater", "KeyPointLabels", "KeyPoint")
-_TAGS_OF_ALL_KINDS = _TAGS + label_config.OUTPUT_TAGS
+_TAGS_OF_ALL_KINDS = _TAGS + OUTPUT_TAGS
 _NAMES = st.sampled_from(["image", "tag", "tag2", "tag,tag2", "", " ", "image,image", "é", "$a"])
 _VALUES = st.sampled_from(["Car", "Bike", "$image", "true", "{{idx}}", "3", "x" * 300, "<&\"'"])
 _ATTRIBUTES = st.dictionaries(
