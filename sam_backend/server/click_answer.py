@@ -7,8 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from sam_backend.clicks import joining, prompts
-from sam_backend.clicks.label_config import LabelConfig
+from sam_backend.clicks import joining, label_config, prompts
 from sam_backend.clicks.output import Output, Result
 from sam_backend.clicks.prompts import Prompt
 from sam_backend.errors import Refusal
@@ -35,7 +34,7 @@ class _Part:
 
 
 def answer(
-    services: Services, project: str, config: LabelConfig, task: Task, results: Sequence[Any]
+    services: Services, project: str, config_xml: str, task: Task, results: Sequence[Any]
 ) -> list[Result]:
     """The results of a click in a task. Refusal says why there are none."""
     found = prompts.of_click(results)
@@ -49,6 +48,8 @@ def answer(
     task_id = str(task.get("id"))
     if not found:  # sent when an annotation is saved with prompts still in it
         services.memory.ended(task_id)
+    config = label_config.parse(config_xml)
+    if not found:
         return []
     draft = joining.newest_draft(task.get("drafts"))
 

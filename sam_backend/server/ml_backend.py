@@ -82,8 +82,9 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         regions: list[dict[str, Any]] = []
         try:
             stale.check()  # it may have waited for its turn
-            config = label_config.parse(self._label_config)
-            regions = click_answer.answer(self._services, self._project, config, task, results)
+            regions = click_answer.answer(
+                self._services, self._project, self._label_config, task, results
+            )
         except Stale:
             metrics.STALE.inc()
         except Refusal as refusal:

@@ -21,14 +21,10 @@ from werkzeug.exceptions import (
     RequestTimeout,
 )
 
-from sam_backend import lines
 from sam_backend.bulk.answers import Proposals, batch_predictions
-from sam_backend.clicks import extra_params, label_config
-from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.errors import Refusal
 from sam_backend.formats import bodies
-from sam_backend.label_studio import trust
-from sam_backend.server import openapi, status_page
+from sam_backend.server import openapi, project_setup, status_page
 from sam_backend.server.admission import WEBHOOKS_AT_ONCE, Admission
 from sam_backend.server.ml_backend import SamMLBackend
 from sam_backend.services import Services
@@ -94,18 +90,7 @@ class Protocol:
         return answer(openapi.description(guarded=self._services.settings.basic_auth is not None))
 
     def setup(self) -> Response:
-        body = _body()
-        project = str(body.get("project") or "")
-        told = trust.told(body.get("hostname"), body.get("access_token"))
-        doubt = self._services.access.doubt(told) if told else None
-        if doubt:
-            self._services.refusals.report(f"project {project}", Refusal("config", doubt))
-        extra, problem = extra_params.read(body.get("extra_params"), _config(body.get("schema")))
-        if problem:
-            self._services.refusals.report(f"project {project}", Refusal("config", problem))
-        self._services.state.remember_setup(project, None if doubt else told, extra)
-        for problem in _problems(body.get("schema")):
-            self._services.refusals.report(f"project {project}", Refusal("config", problem))
+        project_setup.remember(self._services, _body())
         return answer({"model_version": self._services.model_version})
 
     def predict(self) -> Response:
@@ -156,7 +141,7 @@ class Protocol:
         return answer({"status": "ok"})
 
     def validate(self) -> Response:
-        problems = _problems(_body().get("config"))
+        problems = project_setup.problems(_body().get("config"))
         return answer({"status": "failed" if problems else "ok", "problems": problems})
 
     def versions(self) -> Response:
@@ -207,17 +192,3 @@ def _content() -> bytes:
     if len(body) < length:
         raise ClientDisconnected
     return body
-
-
-def _config(schema: object) -> LabelConfig | None:
-    try:
-        return label_config.parse(str(schema or ""))
-    except Refusal:
-        return None
-
-
-def _problems(schema: object) -> list[str]:
-    try:
-        return [lines.shown(p) for p in label_config.parse(str(schema or "")).problems()]
-    except Refusal as refusal:
-        return [str(refusal)]

@@ -134,17 +134,29 @@ class State:
             return cls(path)
 
     def click(self, project: str, task: str, plan: Callable[[Project, Memories], T]) -> T:
-        """What `plan` makes of a project and of a task's memories, in one transaction.
+        """What `plan` makes of a project and of a task's memories, with one look at the file.
 
-        If the file cannot be used, it is made of nothing.
+        If the file cannot be used, there are no memories. A file that can only be read, as on a
+        full disk, still tells of the project.
         """
-        planned = self._click(project, task, plan)
-        return planned[0] if planned else plan(Project(project), Memories(project, task))
+        known = [Project(project)]
+        planned = self._click(project, task, plan, known)
+        return planned[0] if planned else plan(known[-1], Memories(project, task))
 
     @_if_possible
-    def _click(self, project: str, task: str, plan: Callable[[Project, Memories], T]) -> tuple[T]:
-        with self._database.transaction() as db:
-            return (plan(_project(db, project), Memories(project, task, db)),)
+    def _click(
+        self,
+        project: str,
+        task: str,
+        plan: Callable[[Project, Memories], T],
+        known: list[Project],
+    ) -> tuple[T]:
+        with self._database.opened() as db:
+            known.append(_project(db, project))
+            db.execute("begin immediate")
+            planned = plan(known[-1], Memories(project, task, db))
+            db.execute("commit")  # closing without it rolls back
+        return (planned,)
 
     def project(self, project: str) -> Project:
         """A project, and what its last `/setup` request told."""
