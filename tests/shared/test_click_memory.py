@@ -25,7 +25,8 @@ def test_a_click_on_a_known_image_opens_the_shared_file_once(
 
     def counted(path: Any, **options: Any) -> sqlite3.Connection:
         opened.append(str(path))
-        return connect(path, **options)
+        connection: sqlite3.Connection = connect(path, **options)
+        return connection
 
     monkeypatch.setattr(sqlite3, "connect", counted)
     answer = client.post("/predict", json=request_body([first, second])).get_json()
