@@ -1,7 +1,7 @@
-"""HTTP to places that are not trusted: to checked addresses alone, and never for too long.
+"""HTTP to hosts that are not trusted: only to permitted addresses, with limits on time and size.
 
-An address is checked where the connection is made, on the very address that is connected to: what
-a name resolved to earlier or resolves to later does not matter, and each redirect is checked too.
+Each request resolves the name of its host once, asks the rule about the addresses, and connects to
+one of them by number. No second look-up can give another address. A redirect is a new request.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar, Token
+from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from ipaddress import ip_address
 from types import TracebackType
@@ -20,9 +21,9 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import select_proxy
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.exceptions import NewConnectionError
 
 from sam_backend.net import urls
 from sam_backend.net.addresses import IPAddress
@@ -31,7 +32,7 @@ from sam_backend.net.addresses import IPAddress
 Rule = Callable[[str, IPAddress], bool]
 
 _CHUNK = 1 << 16
-_MOST_ADDRESSES = 4  # tried for one name; each takes until its time limit where nobody answers
+_MOST_ADDRESSES = 4  # to try for one name: each one without an answer costs the connect timeout
 
 
 class AddressRefused(Exception):
@@ -44,20 +45,20 @@ class AddressRefused(Exception):
 
 
 class TooLarge(Exception):
-    """A body has more bytes than may be."""
+    """A body has more bytes than its limit."""
 
 
 class Overdue(OSError):
-    """A deadline came before the end of its block."""
+    """A block took longer than its deadline."""
 
 
 def body(response: requests.Response, most: int) -> bytes:
-    """The body of an answer, unpacked; TooLarge as soon as it is over so many bytes."""
+    """The decompressed body of an answer. TooLarge as soon as it exceeds `most` bytes."""
     return b"".join(chunks(response, most))
 
 
 def chunks(response: requests.Response, most: int) -> Iterator[bytes]:
-    """The body piece by piece. An answer of a megabyte may unpack to a thousand times as much."""
+    """The body piece by piece. A megabyte may decompress to a thousand times its size."""
     left = most
     for chunk in response.iter_content(_CHUNK):
         left -= len(chunk)
@@ -67,12 +68,13 @@ def chunks(response: requests.Response, most: int) -> Iterator[bytes]:
 
 
 class Deadline:
-    """Ends what this thread's connections do within the block, when its time is over: Overdue.
+    """Ends the requests of this thread when the time of the block is over, and raises Overdue.
 
-    A body without a length seems to end where the connection was ended, so nothing that comes out
-    of the block later is believed, be it an answer or an error.
+    A socket's own timeout counts from byte to byte, so a host that sends a byte now and then
+    never reaches it.
 
-    The time limits of a socket are between bytes: who sends one now and then gets around them.
+    A body without a length seems complete when its connection is ended. So when the time is over,
+    the block raises Overdue, whatever answer or error it has by then.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -106,7 +108,7 @@ class Deadline:
             raise Overdue(f"not done within {self.seconds:g} s") from error
 
     def watch(self, sock: socket.socket) -> None:
-        """A descriptor of our own, for the connection may wrap its socket or let go of it."""
+        """Keeps a descriptor of its own: the connection may close its socket at any time."""
         with self._lock:
             self._sockets.append(socket.socket(fileno=os.dup(sock.fileno())))
         if self.is_over:
@@ -116,7 +118,7 @@ class Deadline:
         self.is_over = True
         with self._lock:
             for sock in self._sockets:
-                with contextlib.suppress(OSError):  # not connected any more
+                with contextlib.suppress(OSError):  # it is already disconnected
                     sock.shutdown(socket.SHUT_RDWR)
 
 
@@ -124,13 +126,13 @@ _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 
 def session(rule: Rule) -> requests.Session:
-    """A session that connects only where the rule permits it, and keeps no cookies.
+    """A session that connects only to addresses that the rule permits, and keeps no cookies.
 
-    A proxy that the environment names is used: then it connects, and what it reaches is up to it;
-    names that resolve here are checked before.
+    If the environment names a proxy, the proxy connects, and the operator controls what it can
+    reach. The rule still judges names that this machine can resolve.
     """
     made = _Session()
-    made.headers["Accept-Encoding"] = "identity"  # who packs all the same is unpacked, to a limit
+    made.headers["Accept-Encoding"] = "identity"  # an answer that is compressed anyway has a limit
     made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
     for scheme in ("http://", "https://"):
         made.mount(scheme, _Adapter(rule))
@@ -139,7 +141,36 @@ def session(rule: Rule) -> requests.Session:
 
 class _Session(requests.Session):
     def get_redirect_target(self, _response: requests.Response) -> None:
-        """Whoever asks follows redirects; requests would read their whole bodies, however long."""
+        """Callers follow redirects: requests would read the whole body of each one."""
+
+
+class _Connection(HTTPConnection):
+    """A connection that the deadline of the current thread can end."""
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        deadline = _current.get()
+        if deadline is not None:
+            deadline.watch(self.sock)
+        super().request(*args, **kwargs)
+
+
+class _TlsConnection(_Connection, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+_POOLS = {"http": _Pool, "https": _TlsPool}
+# The address that the current request connects to. None: a proxy connects.
+_address: ContextVar[IPAddress | None] = ContextVar("address", default=None)
 
 
 class _Adapter(HTTPAdapter):
@@ -149,89 +180,77 @@ class _Adapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        _use(self.poolmanager, self._rule)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> ProxyManager:
         manager: ProxyManager = super().proxy_manager_for(proxy, **kwargs)
         if type(manager) is ProxyManager:  # a SOCKS proxy has connections of its own kind
-            _use(manager, None)
+            manager.pool_classes_by_scheme = _POOLS
         return manager
 
-    def get_connection_with_tls_context(
-        self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
-    ) -> Any:
-        """The connections for a request: to the host that was judged, and to no other."""
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """Sends a request to the first permitted address that accepts a connection."""
         url = urls.parse(request.url or "")
         if url is None or url.text != request.url:
             raise requests.exceptions.InvalidURL("this could be read as more than one address")
-        if select_proxy(url.text, kwargs.get("proxies")):
-            with contextlib.suppress(socket.gaierror):  # only the proxy knows that name
-                _permitted(url.origin[1], 0, self._rule)
-        pool: Any = super().get_connection_with_tls_context(request, *args, **kwargs)
-        if pool.proxy is None and (pool.scheme, pool.host, pool.port) != url.origin:
-            raise requests.exceptions.InvalidURL("the client reads this address in another way")
-        return pool
-
-
-def _use(manager: PoolManager, rule: Rule | None) -> None:
-    class Plain(_PlainConnection):
-        permits = None if rule is None else staticmethod(rule)
-
-    class Secure(_SecureConnection):
-        permits = None if rule is None else staticmethod(rule)
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
-
-
-class _Checked(HTTPConnection):
-    permits: Rule | None = None  # None: to a proxy
-
-    def _new_conn(self) -> socket.socket:
-        name = self._dns_host
-        if self.permits is None:
-            return _watched(super()._new_conn())
+        send = partial(super().send, request, stream, timeout, verify, cert, proxies)
+        if select_proxy(url.text, proxies):
+            with contextlib.suppress(socket.gaierror):  # only the proxy knows this name
+                _permitted(url, self._rule)
+            return send()
         try:
-            addresses = _permitted(name, self.port or 0, self.permits)
+            addresses = _permitted(url, self._rule)
         except socket.gaierror as error:
-            raise NewConnectionError(self, f"{name} cannot be resolved: {error}") from error
+            raise requests.ConnectionError(f"{url.origin[1]} has no address: {error}") from error
+        request.headers["Host"] = url.host_header
         for address in addresses[:-1]:
-            with contextlib.suppress(NewConnectionError, ConnectTimeoutError):
-                return self._connected(address)
-        return self._connected(addresses[-1])
+            try:
+                return _sent_to(address, send)
+            except requests.ConnectionError as error:
+                if not _is_unreachable(error):
+                    raise
+        return _sent_to(addresses[-1], send)
 
-    def _connected(self, address: IPAddress) -> socket.socket:
-        name = self._dns_host
-        # An address resolves to itself. TLS and the Host header go on with the name.
-        self._dns_host = str(address)
-        try:
-            return _watched(super()._new_conn())
-        finally:
-            self._dns_host = name
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        if self.sock is not None:  # kept open since an earlier request
-            _watched(self.sock)
-        super().request(*args, **kwargs)
-
-
-class _PlainConnection(_Checked):
-    pass
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: bool | str, cert: Any = None
+    ) -> tuple[Any, Any]:
+        """What selects the connection: the address by number, and for TLS the name to verify."""
+        host, tls = super().build_connection_pool_key_attributes(request, verify, cert)
+        origin, address = urls.origin(request.url or ""), _address.get()
+        if origin is None or address is None:
+            return host, tls
+        scheme, name, port = origin
+        names = {"server_hostname": name} if scheme == "https" else {}
+        return {"scheme": scheme, "host": str(address), "port": port}, {**tls, **names}
 
 
-class _SecureConnection(_Checked, HTTPSConnection):
-    pass
-
-
-def _permitted(name: str, port: int, rule: Rule) -> list[IPAddress]:
-    """The addresses of a host that may be connected to; AddressRefused if there are none."""
+def _sent_to(address: IPAddress, send: Callable[[], requests.Response]) -> requests.Response:
+    token = _address.set(address)
     try:
-        found = socket.getaddrinfo(name.strip("[]"), port, type=socket.SOCK_STREAM)
+        return send()
+    finally:
+        _address.reset(token)
+
+
+def _is_unreachable(error: requests.ConnectionError) -> bool:
+    """Whether the address accepted no connection. Nothing was sent there."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError)
+
+
+def _permitted(url: urls.Url, rule: Rule) -> list[IPAddress]:
+    """The addresses of a host that the rule permits; AddressRefused if it permits none."""
+    _scheme, name, port = url.origin
+    try:
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
     except UnicodeError as error:  # a label of the name is empty or too long
         raise socket.gaierror(str(error)) from None
     addresses = list(dict.fromkeys(ip_address(info[4][0]) for info in found))
@@ -239,10 +258,3 @@ def _permitted(name: str, port: int, rule: Rule) -> list[IPAddress]:
     if not permitted:
         raise AddressRefused(name, addresses[0])
     return permitted[:_MOST_ADDRESSES]
-
-
-def _watched(sock: socket.socket) -> socket.socket:
-    deadline = _current.get()
-    if deadline is not None:
-        deadline.watch(sock)
-    return sock

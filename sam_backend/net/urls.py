@@ -36,6 +36,13 @@ class Url:
     origin: Origin
     path: str
 
+    @property
+    def host_header(self) -> str:
+        """Host and port, without the port that is the scheme's default."""
+        scheme, host, port = self.origin
+        name = f"[{host}]" if ":" in host else host
+        return name if port == _DEFAULT_PORTS[scheme] else f"{name}:{port}"
+
 
 def parse(text: str) -> Url | None:
     """The address that a text is; None if it is none, or could be read in two ways."""

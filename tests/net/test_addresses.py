@@ -296,6 +296,30 @@ def test_a_name_that_resolves_to_another_address_each_time(
     assert bucket.requests == []
 
 
+def test_a_connection_that_is_still_open_is_judged_again(
+    bucket: Site, settings: SettingsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = ["127.0.0.1"]
+    names(monkeypatch, lambda: now)
+    ours = settings(ALLOWED_IMAGE_HOSTS="127.0.0.1")
+    fetcher = Fetcher(ours, LabelStudioAccess(ours, lambda _: None))
+    url = bucket.url.replace("127.0.0.1", "pictures.example") + "/data/upload/1/a.jpg"
+    assert fetcher.fetch(resolve(url, "1", None, None)).content == b"cat"
+    now[:] = ["10.0.0.5"]
+    with pytest.raises(Refusal, match="private address"):
+        fetcher.fetch(resolve(url, "1", None, None))
+    assert len(bucket.requests) == 1
+
+
+def test_the_host_is_asked_by_its_name(
+    bucket: Site, settings: SettingsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names(monkeypatch, lambda: ["127.0.0.1"])
+    url = bucket.url.replace("127.0.0.1", "Pictures.example") + "/data/upload/1/a.jpg"
+    assert fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.1"), url) == b"cat"
+    assert bucket.headers[0]["host"] == url.split("/")[2].lower()
+
+
 def test_of_several_addresses_only_those_that_are_allowed(
     bucket: Site, settings: SettingsOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
