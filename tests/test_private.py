@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -56,12 +55,14 @@ def test_a_new_cache_is_its_owners_alone(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_umask")
 def test_the_shared_state_is_its_owners_alone(tmp_path: Path) -> None:
     state = State.in_folder(tmp_path)
-    other = sqlite3.connect(state.path)  # so that the files beside it stay
-    other.execute("select * from setups")
     state.remember_setup("1", STUDIO, {})
-    assert {"state.sqlite3", "state.sqlite3-wal"} <= {path.name for path in tmp_path.iterdir()}
-    assert set(open_to_others(tmp_path)) <= {tmp_path.name}
-    other.close()
+    with state._database.transaction() as db:
+        db.execute("delete from setups")
+        assert {path.name for path in tmp_path.iterdir()} == {
+            "state.sqlite3",
+            "state.sqlite3-journal",
+        }
+        assert set(open_to_others(tmp_path)) <= {tmp_path.name}
 
 
 def loosen(folder: Path) -> None:

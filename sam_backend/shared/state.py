@@ -117,7 +117,8 @@ class State:
         self._warned = True
         logger.log(
             level,
-            "%s is out of use (%s): prompts are joined and errors shown within one request only",
+            "%s cannot be used (%s): prompts are joined and errors shown within one request only. "
+            "If the file is damaged, a restart replaces it",
             self.path,
             error,
         )

@@ -69,36 +69,33 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def settle(path: Path) -> None:
-    """Brings all that was written into the file itself."""
-    db = sqlite3.connect(path)
-    db.execute("pragma wal_checkpoint(truncate)")
-    db.close()
-
-
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_state_is_begun_anew(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_state_is_replaced_at_start(tmp_path: Path, damage: str) -> None:
     fill(State(tmp_path / "state.sqlite3"))
-    settle(tmp_path / "state.sqlite3")
     path = tmp_path / "state.sqlite3"
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
     state = State.in_folder(tmp_path)
     assert state.path == path
-    fill(state)  # damage further in is found when it is read
     works(state)
     works(State.in_folder(tmp_path))
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_state_that_is_damaged_while_it_is_used(tmp_path: Path, damage: str) -> None:
+def test_a_state_that_is_damaged_while_it_is_used(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Requests go on without it, after one warning. A restart replaces it."""
     path = tmp_path / "state.sqlite3"
     state = State(path)
     fill(state)
-    settle(path)
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
-    for _ in range(2):
-        fill(state)
-    works(state)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            fill(state)
+    assert len(caplog.records) == 1
+    assert "a restart replaces it" in caplog.text
+    works(State.in_folder(tmp_path))
+    works(state)  # so do the workers that are still there
 
 
 def test_flipped_bits_harm_no_request(tmp_path: Path) -> None:
@@ -108,7 +105,6 @@ def test_flipped_bits_harm_no_request(tmp_path: Path) -> None:
     state = State(path)
     for number in range(5):
         fill(state, number)
-    settle(path)
     whole = path.read_bytes()
     for number in range(60):
         folder = tmp_path / str(number)
@@ -123,13 +119,26 @@ def test_flipped_bits_harm_no_request(tmp_path: Path) -> None:
         shutil.rmtree(folder)
 
 
-def test_a_file_of_another_version_is_begun_anew(tmp_path: Path) -> None:
+def test_a_file_of_another_version_is_replaced_at_start(tmp_path: Path) -> None:
     db = sqlite3.connect(tmp_path / "state.sqlite3")
     db.executescript("create table setups (project text, something text)")
     db.close()
     state = State.in_folder(tmp_path)
     assert state.path == tmp_path / "state.sqlite3"
     works(state)
+
+
+def test_a_file_with_a_wal_of_an_earlier_version_is_kept(tmp_path: Path) -> None:
+    first = State(tmp_path / "state.sqlite3")
+    works(first)
+    db = sqlite3.connect(first.path)
+    db.execute("pragma journal_mode = wal")
+    db.execute("delete from refusals")
+    db.close()
+    state = State(tmp_path / "state.sqlite3")
+    assert state.connection("new") == STUDIO
+    fill(state)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state.sqlite3"]
 
 
 def test_several_workers_find_the_damage_at_once(tmp_path: Path) -> None:
@@ -153,7 +162,6 @@ def test_a_damaged_index_forgets(tmp_path: Path, damage: str) -> None:
     index = ContentIndex(path)
     for number in range(50):
         index.put(f"u{number}", "content", None)
-    settle(path)
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
     for made in (index, ContentIndex(path)):
         for number in range(50):
