@@ -8,10 +8,10 @@ NO_DEPS = requirements-sdk.txt requirements-openvino.txt
 
 .PHONY: help start studio test compat check e2e fuzz soak audit bench everything-bench quality screenshot lock clean
 
-help:  ## say what there is
+help:  ## list all commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-start: .venv/ready  ## set everything up and run the back end on port 9090
+start: .venv/ready  ## install everything and run the back end on port 9090
 	@./download_models.sh --model mobile_sam
 	@exec .venv/bin/python _wsgi.py
 
@@ -44,34 +44,34 @@ e2e: .venv-test/ready .venv-studio/ready  ## the tests with a real Label Studio 
 	@./download_models.sh --model mobile_sam
 	.venv-test/bin/python -m pytest tests/e2e
 
-fuzz: .venv-test/ready  ## hostile inputs only; FUZZ=10 tries ten times as many, COSTS=file says what they cost
+fuzz: .venv-test/ready  ## hostile inputs only; FUZZ=10 sends ten times as many, COSTS=file records their cost
 	@./download_models.sh --model mobile_sam
 	COSTS_CASES=$${COSTS_CASES:-2000} .venv-test/bin/python -m pytest tests/fuzz
 
-soak: .venv/ready  ## clicks for long, and slow clients beside them: make soak SOAK="clicks --clicks 10000"
+soak: .venv/ready  ## many clicks beside slow clients: make soak SOAK="clicks --clicks 10000"
 	@./download_models.sh --model mobile_sam
 	@.venv/bin/python -m tools.soak $(SOAK)
 
-audit: .venv-test/ready  ## known vulnerabilities of what is installed; asks pypi.org
+audit: .venv-test/ready  ## known vulnerabilities of the installed packages; asks pypi.org
 	@.venv-test/bin/python -m tools.audit
 
-bench: .venv/ready .venv-bench/ready  ## this back end beside the usual one, as ratios
+bench: .venv/ready .venv-bench/ready  ## compare speed with the usual back end, as ratios
 	@./download_models.sh --model mobile_sam
 	@.venv/bin/python -m tools.bench $(BENCH)
 
-everything-bench: .venv/ready .venv-bench/ready  ## everything mode beside segment_anything's: FOLDER=…
+everything-bench: .venv/ready .venv-bench/ready  ## compare everything mode with segment_anything's: FOLDER=…
 	@./download_models.sh --model mobile_sam
 	@.venv/bin/python -m tools.everything_bench $(FOLDER)
 
-quality: .venv/ready  ## masks per click, beside the usual back end's rule: make quality FOLDER=…
+quality: .venv/ready  ## compare masks per click with the usual rule: make quality FOLDER=…
 	@./download_models.sh --model mobile_sam
 	@.venv/bin/python -m tools.quality $(FOLDER)
 
-screenshot: .venv-test/ready .venv-studio/ready  ## the picture in the README, taken anew
+screenshot: .venv-test/ready .venv-studio/ready  ## record the README's animated picture again
 	@./download_models.sh --model mobile_sam
 	.venv-test/bin/python -m tools.screenshot
 
-lock: .venv-test/ready  ## pin and hash what pyproject.toml and requirements/*.in ask for
+lock: .venv-test/ready  ## pin and hash the packages in pyproject.toml and requirements/*.in
 	$(LOCK) pyproject.toml --extra sdk -o requirements.txt
 	$(LOCK) requirements/test.in -o requirements/test.txt
 	$(LOCK) requirements/studio.in -o requirements/studio.txt
