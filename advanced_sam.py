@@ -1,4 +1,4 @@
-"""The door to the PyTorch engine for your own scripts: `from advanced_sam import TorchSam`."""
+"""The PyTorch engine for your own scripts: `from advanced_sam import TorchSam`."""
 
 from sam_backend.engines.torch_engine import TorchSam
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fetches model weights into models/ and puts a file in place only when its SHA-256 is right.
-# A second run fetches nothing, an interrupted one goes on where it stopped.
+# Fetches model weights into models/. A file is only put in place if its SHA-256 is right.
+# A second run fetches nothing, and an interrupted download is resumed.
 set -euo pipefail
 
 usage() { cat <<'USAGE'

@@ -1,4 +1,4 @@
-"""How gunicorn serves the back end. Settings and model files are checked here, before it binds."""
+"""The configuration of gunicorn. It checks settings and model files before gunicorn binds."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ _HERE = str(Path(__file__).resolve().parent)
 
 
 def _import_nothing_from_working_folder() -> None:
-    """Gunicorn looks there first, so a file called click.py would hide a package."""
+    """By default, a file named click.py in the working folder would hide a package."""
     outside = {"", _HERE, str(Path.cwd())}
     sys.path[:] = [_HERE, *(path for path in sys.path if path not in outside)]
 
@@ -19,8 +19,8 @@ def _import_nothing_from_working_folder() -> None:
 _import_nothing_from_working_folder()
 
 if os.environ.get("WORKERS", "").strip() not in ("", "1"):
-    # Each worker counts for itself, in files that /metrics adds up. Said before the first import
-    # of prometheus_client, which looks for it only then.
+    # Each worker counts in its own files, and /metrics adds them up. This must be set before the
+    # first import of prometheus_client.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="sam-backend-metrics-")
 
 from prometheus_client.multiprocess import mark_process_dead  # noqa: E402 (the path comes first)
@@ -40,7 +40,7 @@ worker_connections = threads + 2 * MOST_WAITING
 keepalive = 0  # a connection carries one request
 loglevel = _settings.log_level.lower()
 timeout = 120  # above Label Studio's own 100 s
-graceful_timeout = 8  # then whoever still runs is cut off: all is over when Docker kills, at 10 s
+graceful_timeout = 8  # then running requests are cut off. Docker kills after 10 s
 control_socket_disable = True
 
 
@@ -59,7 +59,7 @@ def post_fork(_server: object, _worker: object) -> None:
 
 
 def child_exit(_server: object, worker: Any) -> None:
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:  # its queues and its cache are gone
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:  # removes its gauges
         mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 

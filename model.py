@@ -1,4 +1,4 @@
-"""The door for Label Studio's ML SDK: `label-studio-ml start .` finds the model class here."""
+"""The model class for Label Studio's ML SDK: `label-studio-ml start .` finds it here."""
 
 from sam_backend.server.ml_backend import SamMLBackend
 

@@ -1,4 +1,4 @@
-"""The door to the ONNX engine for your own scripts: `from onnx_sam import OnnxSam`."""
+"""The ONNX engine for your own scripts: `from onnx_sam import OnnxSam`."""
 
 from sam_backend.engines.onnx_engine import OnnxSam
 

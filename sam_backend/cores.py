@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # microseconds of all cores, in so many microseconds
+_CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # quota and period, both in microseconds
 
 
 def cores() -> int:
-    """How many this process may use: with more decodes at once, all of them only finish later.
+    """The number of cores that this process may use. More decodes at once would all finish later.
 
-    A container with a limit sees all cores of its machine. With a thread for each of them, it
-    would have used up its share of a moment in an instant, and stand still for the rest.
+    A container with a limit sees all cores of its machine. With one thread per core, it would use
+    up its share at the start of each period and then stand still.
     """
     known = hasattr(os, "sched_getaffinity")
     allowed = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1

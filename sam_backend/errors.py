@@ -1,4 +1,4 @@
-"""The two ways in which the back end says no."""
+"""The two errors that people read: a bad setting, and a request without a mask."""
 
 from sam_backend.lines import shown
 
@@ -10,8 +10,8 @@ class SettingsError(Exception):
 class Refusal(Exception):
     """A request that cannot be answered with a mask.
 
-    `cause` is one word for statistics (config, prompt, image, model), the message one line for
-    a person: what happened, and what to do about it. It may quote what a request brought.
+    `cause` is one word for statistics: config, prompt, image or model. The message is one line for
+    a person: what happened, and what to do. It may quote parts of the request.
     """
 
     def __init__(self, cause: str, message: str) -> None:

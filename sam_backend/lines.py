@@ -1,8 +1,7 @@
-"""Lines for people, in the log, on the status page and in answers: short, and with nothing hidden.
+"""Safe lines for the log, the status page and answers: short, with every character visible.
 
-Requests choose much of what a line quotes: ids, labels, addresses. A line break among them would
-forge a line of the log, an escape sequence would act on the terminal that shows it, and megabytes
-would fill the disk.
+Lines quote text from requests: ids, labels, addresses. A line break in them could forge a log
+line, an escape sequence could control the terminal, and megabytes of text could fill the disk.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import logging
 import traceback
 
-LONGEST = 600  # characters of a line, before what cannot be printed is spelled out
+LONGEST = 600  # characters of a line, before unprintable ones are escaped
 LONGEST_ID = 100
 
 _LONGEST_LOGGED = 2_000
@@ -18,9 +17,9 @@ _LONGEST_TRACEBACK = 20_000
 
 
 def shown(text: object, longest: int = LONGEST) -> str:
-    """The text as one line that shows all of its characters. A long one loses its middle.
+    """The text as one line in which every character is visible.
 
-    Its beginning says what happened, its end what to do.
+    A long line loses its middle: the beginning says what happened, and the end what to do.
     """
     line = str(text)
     if len(line) > longest:
@@ -32,9 +31,9 @@ def shown(text: object, longest: int = LONGEST) -> str:
 
 
 def readable(record: logging.LogRecord) -> bool:
-    """A filter for log handlers: each record is one line, and the lines of a traceback are marked.
+    """A filter for log handlers: makes each record one line and marks the lines of a traceback.
 
-    At the handler, so that no call can forget it and other packages' records are covered too.
+    It belongs at the handler, so that it also covers the records of other packages.
     """
     record.msg, record.args = shown(record.getMessage(), _LONGEST_LOGGED), ()
     if record.exc_info and record.exc_info[1]:

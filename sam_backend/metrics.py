@@ -15,7 +15,7 @@ STAGE = Histogram(
 )
 REFUSALS = Counter("sam_refusals_total", "Requests answered without a mask", ["cause"])
 STALE = Counter(
-    "sam_stale_total", "Clicks given up: a newer one overtook them, or whoever asked went away"
+    "sam_stale_total", "Clicks given up: a newer click overtook them, or the client disconnected"
 )
 CACHE = Counter(
     "sam_cache_total", "Embeddings by where they came from: memory, disk, miss", ["tier"]
@@ -24,7 +24,7 @@ CACHE_BYTES = Gauge("sam_cache_bytes", "Embeddings in memory", multiprocess_mode
 PREFETCH = Counter("sam_prefetch_total", "Images encoded before a click: done, failed", ["outcome"])
 QUEUE = Gauge(
     "sam_queue_length",
-    "Who waits or is being served: clicks, webhooks, encode, decode; wishes in prefetch",
+    "Requests that wait or are served: clicks, webhooks, encode, decode; jobs in prefetch",
     ["queue"],
     multiprocess_mode="livesum",
 )

@@ -1,4 +1,4 @@
-"""Files and folders for their owner alone, whatever the umask, and whoever made them."""
+"""Files and folders that only their owner can read, whatever the umask."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def folder(path: Path, is_ours: Callable[[str], bool]) -> None:
-    """Makes a folder, or closes one that is there, with those of its files that are ours.
+    """Makes a private folder. Makes an existing folder, and our files in it, private.
 
-    A folder with other files in it, or with a sticky bit, is used by others too: it stays open.
-    OSError, if it cannot be made.
+    A folder with other files in it, or with a sticky bit, belongs to others too and stays open.
+    OSError if the folder cannot be made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.mkdir(mode=0o700, exist_ok=True)
@@ -30,11 +30,11 @@ def folder(path: Path, is_ours: Callable[[str], bool]) -> None:
                 opened.append(Path(entry.path))
     if not shared:
         opened.append(path)
-    all(map(close, opened))  # the first that cannot be closed is said, for all of them
+    all(map(close, opened))  # stops at the first failure, so that one warning stands for all
 
 
 def close(path: Path) -> bool:
-    """Takes the rights of others to a file or folder away; says so where that is not possible."""
+    """Removes the permissions of others from a file or folder. Warns if this is impossible."""
     try:
         mode = path.stat().st_mode
         if mode & _OTHERS:
@@ -52,7 +52,7 @@ def close(path: Path) -> bool:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Writes a file that nobody else may read."""
+    """Writes a file that only its owner can read."""
     flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
     with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
         file.write(content)

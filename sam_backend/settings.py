@@ -1,4 +1,8 @@
-"""The environment, read once and checked. A bad value stops the start with one line."""
+"""The environment, read once and checked. A bad value stops the start with one line.
+
+It is read by hand: pydantic-settings would add 5 packages, and its messages name fields, not
+environment variables. A validator for each type of setting would remain.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 @dataclass(frozen=True)
 class Settings:
-    """What an operator may decide. `Settings.from_environment()` is the way in."""
+    """All settings of the operator. Use `Settings.from_environment()`."""
 
     sam_choice: str
     sam_engine: str
@@ -100,13 +104,13 @@ class Settings:
 
 
 class _Environment:
-    """One typed reader; where two names are given, the first that is set wins."""
+    """Typed access to environment variables. Of several names, the first one that is set counts."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
 
     def text(self, *keys: str) -> str | None:
-        # An empty value is what `docker compose` passes for a variable nobody set.
+        # `docker compose` passes an empty value for a variable that is not set.
         return next((value for key in keys if (value := self._environ.get(key, "").strip())), None)
 
     def integer(self, key: str, default: int, least: int, most: int) -> int:
@@ -165,7 +169,7 @@ class _Environment:
             if not value.lower().startswith(("http://", "https://")):
                 raise SettingsError(f"{key}={value!r} does not start with http:// or https://")
             if urls.parse(value) is None or any(sign in value for sign in "?#"):
-                raise SettingsError(f"{key}={value!r} is no address like http://localhost:8080")
+                raise SettingsError(f"{key}={value!r} is not an address like http://localhost:8080")
             return value.rstrip("/")
         return None
 
@@ -181,5 +185,5 @@ class _Environment:
             return None
         if user is None or password is None:
             missing = user_key if user is None else password_key
-            raise SettingsError(f"{missing} is not set: Basic authentication needs both halves")
+            raise SettingsError(f"{missing} is not set: Basic authentication needs both variables")
         return user, password

@@ -1,4 +1,4 @@
-"""Files that are there as a whole, or not at all."""
+"""Files that appear completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import BinaryIO
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
-    """A file to write. At the end it takes the place of the one at `path`; on an error it goes.
+    """A file to write. At the end it replaces the file at `path`; after an error it is deleted.
 
-    `durable`: its content is on the disk by then, for a file that outlives a power cut.
+    `durable` waits until the content is on the disk, so that the file survives a power cut.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".part-{uuid.uuid4().hex}")

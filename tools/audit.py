@@ -1,7 +1,6 @@
-"""`make audit`: whether what is installed by default has known vulnerabilities.
+"""`make audit`: looks for known vulnerabilities in the packages of the default install.
 
-Fails if one is found. Where the advisories cannot be asked for, it says so and does not fail: that
-says nothing about the packages.
+It fails if it finds one. If pypi.org cannot be reached, it says so and does not fail.
 """
 
 from __future__ import annotations

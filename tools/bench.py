@@ -1,6 +1,6 @@
-"""`make bench`: each case of a click, this back end beside the usual one, in one run.
+"""`make bench`: compares this back end with the usual one, case by case, in one run.
 
-Requests go to both in turn, so that a busy machine slows both alike: read the ratios.
+Requests go to both in turn, so that a busy machine slows both equally. Read the ratios.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15, help="of each warm case")
     parser.add_argument("--cold", type=int, default=4, help="rounds of each case with an encode")
-    parser.add_argument("--soak", type=int, default=0, metavar="N", help="see N images; memory")
+    parser.add_argument("--soak", type=int, default=0, metavar="N", help="open N images; memory")
     parser.add_argument("--peer-python", default=str(ROOT / ".venv-bench/bin/python"))
     parser.add_argument("--checkpoint", default=str(SHARED / "models/mobile_sam.pt"))
     options = parser.parse_args()
@@ -84,7 +84,7 @@ def _cases(backends: Sequence[Backend], pictures: Pictures, rounds: int, cold: i
     _row("warm click, box", backends, rounds, lambda s: warm(s, points=[], box=box))
     _row("warm click, the 3rd on an object", backends, rounds, third)
     _row("warm click, 100 masks in the task", backends, rounds, lambda s: warm(s, masks=100))
-    _row("switching between images already seen", backends, cold, switching)
+    _row("switching between cached images", backends, cold, switching)
     _paired_images("cold click", backends, cold, fresh, 0.0)
     _paired_images("first click 1.5 s after opening", backends, cold, fresh, 1.5)
 
@@ -92,7 +92,7 @@ def _cases(backends: Sequence[Backend], pictures: Pictures, rounds: int, cold: i
 def _paired_images(
     name: str, backends: Sequence[Backend], rounds: int, images: Iterator[str], ahead: float
 ) -> None:
-    """A row in which each round shows a new image to all."""
+    """A row in which each round has a new image."""
     current = {"image": ""}
 
     def case(backend: Backend) -> float:
@@ -120,13 +120,13 @@ def _row(name: str, backends: Sequence[Backend], rounds: int, case: Case) -> Non
 
 
 def _spread(values: Sequence[float], shape: str = "{:.0f}") -> str:
-    """Median and quartiles."""
+    """The median and the quartiles."""
     low, middle, high = np.percentile(values, [25, 50, 75])
     return " ".join((shape.format(middle), f"({shape.format(low)} to {shape.format(high)})"))
 
 
 def _annotators(backends: Sequence[Backend], pictures: Pictures) -> None:
-    """Eight at once on six images: how many answers a second, and how many are the right ones."""
+    """Eight annotators on six images: the answers per second, and the number of right ones."""
     images = [_picture(pictures, n) for n in range(1, 7)]
     clicks = [(images[n % 6], [(20.0 + n, 30.0 + n % 40)]) for n in range(48)]
     for backend in reversed(backends):
@@ -143,7 +143,7 @@ def _annotators(backends: Sequence[Backend], pictures: Pictures) -> None:
 
 
 def _shares(backend: Backend, pictures: Pictures) -> None:
-    """Where the time of a warm click goes, and what the decoder's arithmetic alone would take."""
+    """The stages of a warm click, and the time that the decoder's arithmetic alone would take."""
     image = _picture(pictures, 1)
     backend.click(image, [(45.0, 60.0)])
     before = backend.stages()
@@ -177,8 +177,8 @@ def _gemm_gflops() -> float:
 
 
 def _soak(backend: Backend, pictures: Pictures, images: int) -> None:
-    """Memory and disk while many images are seen."""
-    print(f"\n{'images seen':>12}{'memory MB':>12}{'disk MB':>10}")
+    """Memory and disk while many images are opened."""
+    print(f"\n{'images':>12}{'memory MB':>12}{'disk MB':>10}")
     for n in range(images):
         backend.click(_picture(pictures, 10_000 + n), [(45.0, 60.0)])
         if n % max(1, images // 10) == 0 or n == images - 1:
@@ -187,7 +187,7 @@ def _soak(backend: Backend, pictures: Pictures, images: int) -> None:
 
 
 def _picture(pictures: Pictures, number: int) -> str:
-    """The address of a picture, each number another one: a street, or shapes instead."""
+    """The address of the picture with this number: a street, or drawn shapes without one."""
     source = SHARED / "images/street.jpg"
     if source.exists():
         image = Image.open(source).convert("RGB").resize(SIZE)

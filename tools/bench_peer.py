@@ -1,7 +1,7 @@
-"""What `make bench` compares with: MobileSAM as people serve it today, from PyPI's parts alone.
+"""The other side of `make bench`: MobileSAM as people usually serve it, from parts on PyPI.
 
-One predictor that all threads share, the last image kept in it, masks by the SDK's brush encoder.
-Runs in an environment of its own (requirements/bench.txt), never seen by the rest.
+All threads share one predictor, which keeps the last image. The SDK's encoder makes brush masks.
+It runs in its own environment (requirements/bench.txt), which nothing else uses.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ app = Flask("peer")
 _model = sam_model_registry["vit_t"](checkpoint=os.environ["CHECKPOINT"])
 _model.eval()
 predictor = SamPredictor(_model)
-seen: dict[str, str] = {}
+last_image: dict[str, str] = {}
 
 
 @app.get("/health")
@@ -40,11 +40,11 @@ def predict() -> Any:
     if not context:
         return jsonify({"results": []})
     url = task["data"]["image"]
-    if seen.get("url") != url:
+    if last_image.get("url") != url:
         with urlopen(url) as response:  # noqa: S310 (the benchmark's own server)
             content = np.frombuffer(response.read(), np.uint8)
         predictor.set_image(cv2.imdecode(content, cv2.IMREAD_COLOR_RGB))
-        seen["url"] = url
+        last_image["url"] = url
     points, labels, box = [], [], None
     for region in context["result"]:
         width, height, value = region["original_width"], region["original_height"], region["value"]

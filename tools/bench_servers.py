@@ -64,7 +64,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 @dataclass
 class Backend:
-    """One of the servers, asked as Label Studio asks."""
+    """One of the servers, with requests like Label Studio's."""
 
     name: str
     url: str
@@ -81,7 +81,7 @@ class Backend:
         masks: int = 0,
         name: str = "",
     ) -> float:
-        """Milliseconds for the whole request; prompts of one name are of one object."""
+        """Milliseconds for the whole request. Prompts with the same name belong to one object."""
         body = self._body(image, points, box, masks, name)
         started = time.perf_counter()
         self._post(body)
@@ -105,7 +105,7 @@ class Backend:
         self._post(orjson.dumps(body))
 
     def stages(self) -> dict[str, float]:
-        """Seconds spent in each stage so far, and in requests for clicks."""
+        """The total seconds in each stage, and in requests for clicks."""
         text = requests.get(self.url + "/metrics", timeout=60).text
         found = re.findall(r'^sam_stage_seconds_sum\{stage="(\w+)"\} (\S+)', text, re.MULTILINE)
         whole = re.findall(
@@ -228,7 +228,7 @@ def _server(name: str, command: list[str], environ: dict[str, str]) -> Iterator[
     try:
         for _ in range(1200):
             if process.poll() is not None:
-                sys.exit(f"the {name} server ended: see why with BENCH_LOGS=1")
+                sys.exit(f"the {name} server ended: set BENCH_LOGS=1 to see its log")
             try:
                 requests.get(backend.url + "/health", timeout=120)
                 break

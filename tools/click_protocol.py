@@ -1,7 +1,7 @@
-"""The usual protocol of interactive segmentation, pure: what a patient annotator does next.
+"""The usual protocol of interactive segmentation: the next click of a patient annotator. Pure.
 
-The first click goes to the innermost pixel of the object, each later one to the innermost pixel of
-the largest region that is wrong: positive where the mask misses, negative where it spills.
+The first click goes to the innermost pixel of the object. Each later click goes to the innermost
+pixel of the largest wrong region: a positive click in a missing part, a negative one in an excess.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def iou(mask: Mask, truth: Mask) -> float:
 
 
 def next_click(mask: Mask, truth: Mask) -> Click | None:
-    """Where to click when mask (H, W) is shown and truth (H, W) is meant; None if they agree."""
+    """The next click for a mask (H, W) and the true object (H, W). None if they agree."""
     missed, missed_area = _largest_region(truth & ~mask)
     spilt, spilt_area = _largest_region(mask & ~truth)
     if not missed_area and not spilt_area:
@@ -41,7 +41,7 @@ def next_click(mask: Mask, truth: Mask) -> Click | None:
 
 
 def innermost(region: Mask) -> tuple[int, int]:
-    """x, y of the pixel that is farthest from the outside; beyond the image is outside."""
+    """x, y of the pixel that is farthest from the outside, to which the image border belongs."""
     padded = np.pad(region.astype(np.uint8), 1)
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     y, x = np.unravel_index(int(np.argmax(distance)), distance.shape)
@@ -49,7 +49,7 @@ def innermost(region: Mask) -> tuple[int, int]:
 
 
 def clicks_to_reach(ious: list[float], level: float) -> int:
-    """How many clicks it took to reach an IoU (NoC); MAX_CLICKS if it never did."""
+    """The number of clicks to reach an IoU (NoC). MAX_CLICKS if it was never reached."""
     reached = [number for number, value in enumerate(ious, start=1) if value >= level]
     return reached[0] if reached else MAX_CLICKS
 
@@ -61,7 +61,7 @@ def tight_box(truth: Mask) -> Floats:
 
 
 def noisy_box(truth: Mask, random: np.random.Generator) -> Floats:
-    """The tight box as a hand draws it: each side off by up to 5 % of the box, within the image."""
+    """The box as a person draws it: each side is off by up to 5 % of the box, within the image."""
     box = tight_box(truth)
     size = np.tile(box[2:] - box[:2], 2)
     moved = box + random.uniform(-0.05, 0.05, 4) * size

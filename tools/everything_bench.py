@@ -2,9 +2,9 @@
 
     python -m tools.everything_bench [FOLDER] [--images N]
 
-Both look at the same pictures in turn, with the same grid: seconds for a picture, and the share of
-its objects that one of at most 100 proposals matches. On a busy machine, the seconds of the
-processors say more than those of the clock. FOLDER is as for `tools.quality`.
+Both get the same pictures in turn, with the same grid. The results are the time for a picture, and
+the share of its objects that match one of at most 100 proposals. On a busy machine, processor time
+says more than clock time. FOLDER is the same as for `tools.quality`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Took = tuple[float, float]  # seconds of the clock, and of all processors
 
 @dataclass
 class Score:
-    """How one side does."""
+    """The results of one side."""
 
     name: str
     took: list[Took] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Score:
 
 
 class Peer:
-    """The other generator, in a process of its own."""
+    """The other generator, in its own process."""
 
     def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
         self._process, self._folder = process, folder
@@ -79,7 +79,7 @@ class Peer:
         sent.flush()
         line = answers.readline()
         if not line:
-            sys.exit("the other side ended, what it said is above")
+            sys.exit("the other side ended: see its output above")
         height, width = pixels.shape[:2]
         bits = np.load(self._folder / "peer.npy")
         masks = np.unpackbits(bits, axis=-1, count=height * width).reshape(-1, height, width)

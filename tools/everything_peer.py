@@ -1,8 +1,8 @@
-"""What `make everything-bench` compares with: `segment_anything`'s automatic mask generator.
+"""The other side of `make everything-bench`: `segment_anything`'s automatic mask generator.
 
-Reads the path of an image from each line of standard input, writes its proposals beside it as
-packed bits, best first, and answers with the seconds that it took, of the clock and of the
-processors. Runs in the environment of the benchmark's other back end (requirements/bench.txt).
+It reads the path of an image from each line of standard input, and writes the proposals beside the
+image as packed bits, the best first. It answers with the seconds of clock time and processor time.
+It runs in the environment of the benchmark's other back end (requirements/bench.txt).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import_torchvision()
 
 
 def _nms(boxes: Any, scores: Any, threshold: float) -> Any:
-    """The boxes that no better one overlaps with by more than the threshold."""
+    """The boxes that overlap with no better box by more than the threshold."""
     order, kept = scores.argsort(descending=True), []
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     while len(order):

@@ -1,7 +1,7 @@
 """Drives a real Label Studio: starts one, talks to its API, stops it.
 
-Used by `make studio` and by the end-to-end tests. It signs in as a browser does, with a session
-cookie, so that it works whatever kinds of API token the organisation allows.
+`make studio` and the end-to-end tests use it. It signs in like a browser, with a session cookie, so
+that it works with all kinds of API token.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Json = dict[str, Any]
 
 ROOT = Path(__file__).resolve().parents[1]
 EMAIL = "annotator@example.com"
-PASSWORD = "segment-anything"  # a loopback server without anything worth protecting
+PASSWORD = "segment-anything"  # a server on loopback with nothing to protect
 START_LIMIT_S = 180.0  # the first start of a data directory runs every database migration
 REQUEST_LIMIT_S = 120.0  # an export of many masks takes a while
 
@@ -44,7 +44,7 @@ class LabelStudioError(RuntimeError):
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nothing listens on now."""
+    """A free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -62,11 +62,11 @@ class LabelStudio:
     def __init__(
         self, data_dir: Path, *, port: int | None = None, local_files: Path | None = None
     ) -> None:
-        """`local_files` is the folder below which local storages may lie; None turns them off."""
+        """`local_files` is the folder that may contain local storages. None turns them off."""
         self.data_dir = data_dir
         self.executable = find_executable()
         self.port = port or free_port()
-        # The name that Label Studio gives itself in /setup: cookies and tokens go by origin.
+        # Label Studio uses this name in /setup, and cookies and tokens depend on the origin.
         self.url = f"http://localhost:{self.port}"
         self.log = data_dir / "label-studio.log"
         self._local_files = local_files
@@ -82,7 +82,7 @@ class LabelStudio:
 
     @property
     def cookies(self) -> dict[str, str]:
-        """What a browser needs to be signed in."""
+        """The cookies of a signed-in browser."""
         return dict(self._session.cookies.items())
 
     def start(self) -> None:
@@ -165,7 +165,7 @@ class LabelStudio:
         return list(self._call("GET", f"/api/ml?project={project_id}").json())
 
     def click(self, model_id: int, task_id: int, regions: Sequence[Mapping[str, Any]]) -> Json:
-        """What the editor does after a smart prompt; the model's prediction is under "data"."""
+        """The editor's request after a smart prompt. The model's prediction is under "data"."""
         body = {"task": task_id, "context": {"result": list(regions)}}
         return self._post(f"/api/ml/{model_id}/interactive-annotating", body)
 
@@ -186,12 +186,12 @@ class LabelStudio:
         return list(self._get(path)["tasks"])
 
     def show_predictions(self, project_id: int, model_version: str) -> None:
-        """Annotators start from the predictions of this version."""
+        """Makes annotators start from the predictions of this version."""
         body = {"model_version": model_version, "show_collab_predictions": True}
         self._call("PATCH", f"/api/projects/{project_id}", json=body)
 
     def retrieve_predictions(self, project_id: int, task_ids: Sequence[int]) -> None:
-        """As an annotator does with selected tasks in the Data Manager."""
+        """Retrieves predictions for selected tasks, as in the Data Manager."""
         path = f"/api/dm/actions?id=retrieve_tasks_predictions&project={project_id}"
         self._post(path, {"selectedItems": {"all": False, "included": list(task_ids)}})
 
@@ -212,7 +212,7 @@ class LabelStudio:
         self._post("/api/jwt/settings", body)
 
     def _environment(self) -> dict[str, str]:
-        # LABEL_STUDIO_* and HOST of the caller are meant for the back end, and would rename this.
+        # LABEL_STUDIO_* and HOST of the caller belong to the back end and would rename this server.
         kept = {
             key: value
             for key, value in os.environ.items()

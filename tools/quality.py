@@ -1,11 +1,11 @@
-"""How many clicks a good mask takes, beside the peer's rule on the same embeddings.
+"""Counts the clicks for a good mask, with our rule and the peer's rule on the same embeddings.
 
     python -m tools.quality [FOLDER]          the table, as Markdown
     python -m tools.quality --pictures IMAGES docs
 
-FOLDER holds an index.json: a list of objects with image, mask (a binary PNG), set (the domain) and
-label. Without it, a few drawn scenes are measured, which any machine has. The model is the one that
-the settings serve: SAM_CHOICE, SAM_ENGINE and the like.
+FOLDER contains an index.json: a list of objects with image, mask (a binary PNG), set (the domain)
+and label. Without FOLDER, it measures a few drawn scenes. SAM_CHOICE, SAM_ENGINE and the other
+settings choose the model.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ DRAWS = 4000
 
 @dataclass(frozen=True)
 class Target:
-    """One object that an annotator has in mind."""
+    """One object to annotate."""
 
     name: str
     domain: str
@@ -58,7 +58,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one strategy made of one object."""
+    """The result of one strategy for one object."""
 
     ious: list[float]  # after each of MAX_CLICKS clicks
     box: float  # IoU for the tight box
@@ -85,7 +85,7 @@ class Annotation:
         return answer.mask
 
     def peer(self, prompt: ObjectPrompt) -> Mask:
-        """All clicks at once, the single-mask token, no mask input."""
+        """The peer's rule: all clicks at once, the single-mask token, no mask input."""
         logits, _ = self._engine.decode(self._embedding, prompt.points, prompt.labels, prompt.box)
         return Frame(self._embedding.height, self._embedding.width).upsample(logits[0]) > 0
 
@@ -115,7 +115,7 @@ def follow_protocol(answer: Callable[[ObjectPrompt], Mask], target: Target) -> O
 
 
 def served() -> tuple[str, Engine]:
-    """The model that the server would load with these settings, and what to call it."""
+    """The model that the server would load with these settings, and its name."""
     chosen = plan(Settings.from_environment())
     check(chosen)
     return f"{chosen.name}, {chosen.runtime}", open_engine(chosen)
@@ -195,7 +195,7 @@ def measure(engine: Engine, targets: Iterable[Target], cache: Path | None) -> li
 
 
 def interval(differences: npt.NDArray[np.float64], images: list[str]) -> tuple[float, float, float]:
-    """Mean, and its 95 % bootstrap interval, drawn by image: its objects are not independent."""
+    """The mean and its 95 % bootstrap interval, by image: its objects are not independent."""
     _, group = np.unique(images, return_inverse=True)
     sums, counts = np.bincount(group, differences), np.bincount(group)
     drawn = np.random.default_rng(0).integers(0, len(sums), (DRAWS, len(sums)))
@@ -245,9 +245,9 @@ def _table_head(cells: list[str]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Clicks that a good mask takes, ours and peer's.")
+    parser = argparse.ArgumentParser(description="Clicks for a good mask, ours and peer's.")
     parser.add_argument("folder", type=Path, nargs="?", help="objects with ground truth")
-    parser.add_argument("--limit", type=int, help="measure so many objects, evenly spread")
+    parser.add_argument("--limit", type=int, help="measure N objects, evenly spread")
     parser.add_argument("--cache", type=Path, help="keep embeddings in this folder")
     parser.add_argument("--pictures", type=Path, nargs=2, metavar=("IMAGES", "OUT"))
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The README's pictures: the clicks, our mask and the peer's, side by side."""
+"""The pictures in docs/quality.md: the clicks, our mask and the peer's mask, side by side."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""`make soak`: clicks for long, and beside what is slow, dies or is full. One table a part.
+"""`make soak`: many clicks, with slow clients, a killed worker or a full disk. One table per part.
 
-make soak                                    every part, under a minute each
-make soak SOAK="clicks --clicks 10000"       one of them
+make soak                                    all parts, under a minute each
+make soak SOAK="clicks --clicks 10000"       one part
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _CUT_WITHIN_S = 3.0  # after a worker was killed
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", nargs="?", choices=PARTS, help="all of them, if none is named")
+    parser.add_argument("part", nargs="?", choices=PARTS, help="default: all parts")
     parser.add_argument("--clicks", type=int, default=300, help="in the parts clicks and disk")
     parser.add_argument("--seconds", type=float, default=12, help="beside slow clients")
     options = parser.parse_args()
@@ -68,7 +68,7 @@ def _disk(options: argparse.Namespace) -> bool:
         mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(full)]
         done = subprocess.run(mount, capture_output=True, text=True, check=False)
         if done.returncode:
-            print(f"disk: skipped, for a small disk cannot be mounted: {done.stderr.strip()}")
+            print(f"disk: skipped, because a small disk cannot be mounted: {done.stderr.strip()}")
             return True
         stack.callback(subprocess.run, ["umount", "--lazy", str(full)], check=True)
         with contextlib.suppress(OSError), (full / "ballast").open("wb") as ballast:
@@ -97,7 +97,7 @@ PARTS: Mapping[str, Callable[[argparse.Namespace], bool]] = {
 
 
 def _beside_slow(title: str, options: argparse.Namespace, count: int, every_s: float) -> bool:
-    """How long a click takes alone, and beside clients that never finish."""
+    """The time of a click alone, and beside clients that never finish."""
     start, drop = (soak_slow.HEADER, b"X") if count == 60 else (soak_slow.BODY, b" ")
     with _bench() as bench, ours(bench.folder("one")) as backend:
         wanted = clicks(bench.pictures, 1)
@@ -114,7 +114,7 @@ def _beside_slow(title: str, options: argparse.Namespace, count: int, every_s: f
         rows.append((name, *cells))
     rows.append(("clicks", str(len(alone.times)), str(len(beside.times))))
     rows.append(("failed", str(alone.failed), str(beside.failed)))
-    rows.append(("slow clients that were ended", "", f"{slow.ended} of {slow.opened}"))
+    rows.append(("slow clients disconnected", "", f"{slow.ended} of {slow.opened}"))
     _table(title, rows)
     return beside.failed == 0
 
@@ -126,7 +126,7 @@ class _Latencies:
 
 
 def _latencies(backend: Backend, wanted: list[Click], seconds: float) -> _Latencies:
-    """Of clicks one after the other."""
+    """The times of clicks, one after the other."""
     times, failed, until, number = list[float](), 0, time.monotonic() + seconds, 0
     while time.monotonic() < until or not times:
         started = time.perf_counter()
@@ -139,7 +139,7 @@ def _latencies(backend: Backend, wanted: list[Click], seconds: float) -> _Latenc
 
 @dataclass
 class _Result:
-    """What became of the clicks."""
+    """The results of the clicks."""
 
     counts: Counter[str]
     seconds: float
@@ -168,7 +168,7 @@ _CUT, _REFUSED = _FAILURES = ("cut off", "refused")
 
 @dataclass
 class _Bench:
-    """Pictures that are served, and folders for servers."""
+    """Served pictures, and folders for servers."""
 
     root: Path
     pictures: list[str]
@@ -179,7 +179,7 @@ class _Bench:
         return path
 
     def go(self, backend: Backend, count: int, kill_at: int | None = None) -> _Result:
-        """So many clicks of all annotators at once, compared with those of a fresh server."""
+        """Clicks of all annotators at once, compared with the masks of a fresh server."""
         wanted = clicks(self.pictures, _OBJECTS)
         with ours(self.folder("fresh")) as fresh:
             right = right_masks(fresh.url, wanted)
@@ -187,7 +187,7 @@ class _Bench:
         counts, late, killed = Counter[str](), 0, -_CUT_WITHIN_S
 
         def one_annotator(who: int) -> list[tuple[str, float]]:
-            """What became of each click, and when."""
+            """The result and the time of each click."""
             nonlocal killed
             found = []
             for number in range(who, count, ANNOTATORS):

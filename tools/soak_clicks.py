@@ -85,15 +85,15 @@ class Answer:
 
 
 def pictures(served: Pictures) -> list[str]:
-    """The addresses of pictures with things in them to click at."""
+    """The addresses of pictures with objects to click."""
     return [served.add(f"soak-{n}.png", _drawn(n)) for n in range(PICTURES)]
 
 
 def clicks(addresses: Sequence[str], objects: int, seed: int = 1) -> list[Click]:
     """One, two and three keypoints, and a rectangle, for each object.
 
-    On each picture they are at the same places, in the same tasks and with the same ids: only the
-    picture tells one mask from another.
+    They have the same positions, tasks and ids on each picture, so that only the picture decides
+    the mask.
     """
     dice = np.random.default_rng(seed)
     found = []
@@ -121,7 +121,7 @@ def ask(url: str, body: bytes, timeout: float = TIMEOUT_S) -> Answer:
 
 
 def right_masks(url: str, wanted: Sequence[Click]) -> list[Answer]:
-    """What a server answers that knows nothing of other clicks: each comes in a task of its own."""
+    """The answers of a server without other clicks: each click has its own task."""
 
     def fresh(number: int) -> Answer:
         body = wanted[number].body(f"alone-{number}", 1000 + number, f"q{number}-")

@@ -17,7 +17,7 @@ BODY = HEADER + b"Content-Type: application/json\r\nContent-Length: 100000\r\n\r
 
 @dataclass
 class Slow:
-    """What became of the connections."""
+    """The results of the connections."""
 
     opened: int = 0
     ended: int = 0  # by the server
@@ -26,7 +26,7 @@ class Slow:
 
 @contextmanager
 def senders(port: int, count: int, start: bytes, drop: bytes, every_s: float) -> Iterator[Slow]:
-    """Clients that send a start at once and then drops; an ended one is followed by another."""
+    """Clients that send a start and then single bytes. A new client replaces a disconnected one."""
     slow = Slow()
     thread = threading.Thread(target=_drip, args=(slow, port, count, start, drop, every_s))
     thread.start()

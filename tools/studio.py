@@ -1,7 +1,7 @@
 """`make studio`: a Label Studio with sample pictures and the back end connected, until Ctrl-C.
 
-Everything lies in .studio/: a second run goes on with the same project and login. The back end is
-the one at BACKEND_URL; without that, the one on port 9090, which is started if need be.
+Everything is in .studio/, so a second run has the same project and login. The back end is the one
+at BACKEND_URL, or else the one on port 9090, which is started if necessary.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ rocket.jpg     public domain, SpaceX (launch of DSCOVR)
 
 
 class StudioError(RuntimeError):
-    """What keeps the sample from running, in one line."""
+    """The sample cannot run. The message says why in one line."""
 
 
 def main() -> None:
-    """Run until Ctrl-C; leave with one line on what is missing."""
+    """Run until Ctrl-C, or exit with one line that says what is missing."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def run(back_end_url: str, port: int) -> None:
-    """Start Label Studio, set up the project at first, and stay."""
+    """Start Label Studio, set up the project on the first run, and wait."""
     paths = sample_pictures()
     studio = LabelStudio(FOLDER, port=port)
     print("Starting Label Studio (the first time takes a minute) …", flush=True)
@@ -76,7 +76,7 @@ def run(back_end_url: str, port: int) -> None:
 
 
 def set_up(studio: LabelStudio, back_end_url: str, paths: list[Path]) -> int:
-    """The sample project's id. What is already there stays as it is."""
+    """The sample project's id. Existing parts of the project stay unchanged."""
     known = [project["id"] for project in studio.projects() if project["title"] == TITLE]
     config = (ROOT / "label_configs" / "brush.xml").read_text()
     project_id = known[0] if known else studio.create_project(TITLE, config)
@@ -89,7 +89,7 @@ def set_up(studio: LabelStudio, back_end_url: str, paths: list[Path]) -> int:
 
 @contextmanager
 def back_end(studio_url: str) -> Iterator[str]:
-    """The address of a back end that answers; one of our own is stopped afterwards."""
+    """The address of a back end that answers. If it was started here, it is stopped afterwards."""
     url = os.environ.get("BACKEND_URL", "").rstrip("/")
     if url or answers("http://localhost:9090"):
         wait_for(url or "http://localhost:9090", None)
@@ -99,7 +99,7 @@ def back_end(studio_url: str) -> Iterator[str]:
     with (FOLDER / "back-end.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, ROOT / "_wsgi.py"],
-            # Told, it need not believe the first Label Studio that it met, perhaps on another port.
+            # Otherwise it might trust an earlier Label Studio on another port.
             env={"LABEL_STUDIO_URL": studio_url} | os.environ | {"PORT": "9090"},
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -114,7 +114,7 @@ def back_end(studio_url: str) -> Iterator[str]:
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes] | None) -> None:
-    """Return when a back end is up; say so when it does not come."""
+    """Wait until a back end is up. StudioError if it does not start."""
     deadline = time.monotonic() + BACK_END_LIMIT_S
     while not answers(url):
         if process and process.poll() is not None:
@@ -134,7 +134,7 @@ def answers(url: str) -> bool:
 
 
 def is_free(port: int) -> bool:
-    """Whether nothing listens on a port; Label Studio would silently take another one."""
+    """Whether a port is free. Label Studio would silently choose another port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
@@ -150,12 +150,13 @@ def sample_pictures() -> list[Path]:
 
 
 def download(folder: Path) -> Path:
-    """scikit-image's wheel, from wherever pip gets its packages."""
-    wanted = folder / "wanted.txt"
-    wanted.write_text(WHEEL)
+    """scikit-image's wheel, from pip's package index."""
+    requirements = folder / "requirements.txt"
+    requirements.write_text(WHEEL)
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--only-binary", ":all:", *WHEEL_TAGS, "--require-hashes"]
-    command += ["--disable-pip-version-check", "--dest", str(folder), "--requirement", str(wanted)]
+    command += ["--disable-pip-version-check", "--dest", str(folder)]
+    command += ["--requirement", str(requirements)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:]
@@ -164,7 +165,7 @@ def download(folder: Path) -> Path:
 
 
 def unpack(wheel: Path) -> None:
-    """Put the pictures, and whose they are, into .studio/images."""
+    """Put the pictures and their licences into .studio/images."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(wheel) as archive:
         for name in PICTURES:
@@ -173,7 +174,7 @@ def unpack(wheel: Path) -> None:
 
 
 def welcome(url: str, project_id: int) -> str:
-    """Where to go and what to do there."""
+    """The address, the login and the next steps."""
     return f"""
   Label Studio  {url}/projects/{project_id}/data
   Email         {EMAIL}
@@ -181,7 +182,8 @@ def welcome(url: str, project_id: int) -> str:
 
   1. Open a picture and switch on Auto-Annotation below it.
   2. Choose a label above it, then the smart tool: the last one in the toolbar.
-  3. Click an object. Alt-click what is too much, click what is missing; ✓ keeps the mask.
+  3. Click an object. Click a missing part to add it, and Alt-click an extra part to remove it.
+     ✓ keeps the mask.
 
   Ctrl-C stops Label Studio; what you label stays in .studio/.
 """

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--annotations",
         choices=("all", "latest"),
         default="all",
-        help="of a task with several annotations; default: all",
+        help="which annotations of a task to export; default: all",
     )
     parser.add_argument(
         "--coco-segmentation",
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0: all of it; 1: all but what was reported."""
+    """Exit status 0: everything is exported. 1: reported regions are missing."""
     left_out: list[str] = []
 
     def report(line: str) -> None:
@@ -95,7 +95,7 @@ def _source(options: argparse.Namespace) -> Iterator[tuple[Path, LabelConfig | N
 
 
 def _fetch(api: StudioApi, project: int, path: Path) -> None:
-    """The project's export as a file: it is read twice, and Label Studio need not wait."""
+    """The project's export as a temporary file, because it is read twice."""
     with (
         api.stream(f"/api/projects/{project}/export", exportType="JSON") as chunks,
         path.open("wb") as file,
@@ -107,16 +107,16 @@ def _fetch(api: StudioApi, project: int, path: Path) -> None:
 def _told(summary: Summary, out: Path, left_out: int) -> str:
     lines = [f"{summary.regions} masks on {summary.pictures} pictures are in {out}"]
     if left_out:
-        lines.append(f"{left_out} that cannot be read are not: see above")
+        lines.append(f"{left_out} could not be read: see above")
     if summary.empty:
         lines.append(f"{summary.empty} masks without a pixel are left out")
     if summary.shared:
         lines.append(
-            f"{summary.shared} tasks have several annotations, and all are in: "
-            "--annotations latest takes one of each"
+            f"{summary.shared} tasks have several annotations, and all are exported: "
+            "--annotations latest exports one of each"
         )
     if summary.rotated:
         lines.append(
-            f"{summary.rotated} masks were drawn on a turned picture: they are as the file is"
+            f"{summary.rotated} masks were drawn on a rotated picture: they are not rotated"
         )
     return "\n".join(lines)

@@ -28,19 +28,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pictures.add_argument(
         "--images",
         metavar="PREFIX",
-        help="what comes before the pictures' file names, e.g. /data/local-files/?d=pictures/",
+        help="the address before the pictures' file names, e.g. /data/local-files/?d=pictures/",
     )
-    pictures.add_argument(
-        "--tasks", type=Path, help="a JSON export whose tasks have the pictures, by file name"
+    pictures.add_argument("--tasks", type=Path, help="a JSON export with tasks for these pictures")
+    parser.add_argument(
+        "--control", help="the control for the masks; default: the first suitable one"
     )
-    parser.add_argument("--control", help="the control for the masks; default: the first that can")
     parser.add_argument(
         "--predictions", action="store_true", help="as predictions, not as annotations"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """0: all of it; 1: all but what was reported."""
+    """Exit status 0: everything is imported. 1: reported masks are missing."""
     left_out: list[str] = []
 
     def report(line: str) -> None:
@@ -67,5 +67,5 @@ def run(options: argparse.Namespace) -> int:
         raise Refusal("files", f"{options.out} cannot be written: {error.strerror}") from None
     print(f"{coming.regions} masks of {tasks} pictures are in {options.out}")
     if left_out:
-        print(f"{len(left_out)} lines above say what is not")
+        print(f"{len(left_out)} lines above say what is missing")
     return 1 if left_out else 0

@@ -1,6 +1,6 @@
-"""What a run into a file has done so far: lines beside the output, so that it can be gone on with.
+"""The finished predictions of a run, in a file beside its output, so that the run can be resumed.
 
-The first line says which run it is. A run that was killed may leave half a line, which is cut off.
+The first line identifies the run. A killed run may leave half a line, which is removed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sam_backend.errors import Refusal
 
 
 class Journal:
-    """Predictions by the keys of their tasks, on disk; the last one for a key counts."""
+    """Predictions on disk, by the keys of their tasks. The last one for a key counts."""
 
     def __init__(self, path: Path, run: str) -> None:
         self.path = path
@@ -34,7 +34,7 @@ class Journal:
             raise
 
     def has(self, key: str) -> bool:
-        """Whether a task is done, with nothing failed."""
+        """Whether a task is done without a failure."""
         return key in self._places and key not in self._incomplete
 
     def put(self, key: str, prediction: dict[str, Any] | None, *, complete: bool) -> None:
@@ -45,7 +45,7 @@ class Journal:
         self._note(key, offset, len(line), complete=complete)
 
     def prediction(self, key: str) -> dict[str, Any] | None:
-        """What was put for a task, if anything."""
+        """The stored prediction of a task, if any."""
         if key not in self._places:
             return None
         offset, length = self._places[key]
@@ -75,8 +75,8 @@ class Journal:
         if first.rstrip() != header:
             raise Refusal(
                 "output",
-                f"{self.path} is of a run with other options, tasks or weights that was not "
-                "finished: delete it, or name another --output",
+                f"{self.path} belongs to an unfinished run with other options, tasks or "
+                "weights: delete it, or choose another --output",
             )
         offset = len(first)
         for line in self._file:

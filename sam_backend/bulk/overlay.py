@@ -20,7 +20,7 @@ from sam_backend.whole_files import replacing
 CONTACT_SHEET = "contact-sheet.jpg"
 LONGEST_SIDE = 1600
 _THUMB, _GAP, _MOST_THUMBS = 240, 6, 400
-# Told apart from each other, and from most photographs.
+# They differ from each other and from most photographs.
 _COLOURS = (
     (229, 72, 77), (62, 99, 221), (48, 164, 108), (245, 158, 11), (142, 78, 198),
     (0, 162, 199), (214, 64, 159), (153, 213, 42), (255, 128, 77), (18, 165, 148),
@@ -44,7 +44,7 @@ def drawn(pixels: Pixels, regions: Sequence[Result]) -> Pixels:
         for id_, group in parts.items()
     }
     captions = []
-    # The large ones first, so that they do not hide what lies in them.
+    # Large regions first, so that they do not hide small ones.
     for number, id_ in enumerate(sorted(covered, key=lambda id_: -int(covered[id_].sum()))):
         colour, mask = _COLOURS[number % len(_COLOURS)], covered[id_]
         inside = mask > 0
@@ -61,7 +61,7 @@ def drawn(pixels: Pixels, regions: Sequence[Result]) -> Pixels:
 
 
 def mask_of(result: Result, height: int, width: int) -> Mask:
-    """The pixels (height, width) that a region covers, as an export paints them; boxes as well."""
+    """The pixels (height, width) of a region, as an export paints them. Boxes are filled."""
     value = result["value"]
     if "width" not in value:
         return mask_reader.read(value, height, width)
@@ -72,7 +72,7 @@ def mask_of(result: Result, height: int, width: int) -> Mask:
 
 
 def contact_sheet(folder: Path) -> None:
-    """One picture of all previews in a folder, in the order of their names."""
+    """A picture of all previews in a folder, in the order of their names."""
     paths = [path for path in folder.glob("*.jpg") if path.name != CONTACT_SHEET]
     paths = sorted(paths, key=_in_order)[:_MOST_THUMBS]
     if not paths:
@@ -83,7 +83,7 @@ def contact_sheet(folder: Path) -> None:
     sheet = np.full((rows * cell + _GAP, columns * cell + _GAP, 3), 255, np.uint8)
     for number, path in enumerate(paths):
         picture = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-        if picture is None:  # of a run that was killed while it was written
+        if picture is None:  # left by a run that was killed
             continue
         scale = _THUMB / max(picture.shape[:2])
         width, height = (max(1, round(side * scale)) for side in picture.shape[1::-1])
@@ -105,7 +105,7 @@ def _caption(group: Sequence[Result]) -> str:
 
 
 def _put_text(canvas: Pixels, text: str, x: int, y: int, colour: tuple[int, int, int]) -> None:
-    # OpenCV's letters are ASCII only; the rest would be question marks anyway.
+    # OpenCV only has ASCII letters.
     font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.45
     (width, height), _ = cv2.getTextSize(text, font, size, 1)
     x = max(0, min(x, canvas.shape[1] - width - 4))
@@ -122,7 +122,7 @@ def _in_order(path: Path) -> list[tuple[int, str]]:
 
 
 def write(path: Path, picture: Pixels) -> None:
-    """Whole or not at all."""
+    """Writes a JPEG completely or not at all."""
     encoded, jpeg = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if not encoded:
         raise Refusal("output", f"{path} cannot be written as JPEG")

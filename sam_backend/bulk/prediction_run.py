@@ -29,9 +29,9 @@ from sam_backend.errors import Refusal
 from sam_backend.label_studio.api import StudioApi
 from sam_backend.settings import Settings
 
-DONE, FAILED = 0, 1  # exit statuses; one that cannot begin is the caller's
-_MOST_REFUSED = 5  # predictions in a row that Label Studio does not take: it is down, or too old
-_NAMED = 8  # tasks named for each reason
+DONE, FAILED = 0, 1  # exit statuses; the caller has one for a run that cannot start
+_MOST_REFUSED = 5  # after this many rejected predictions in a row, Label Studio is down or too old
+_NAMED = 8  # tasks to name for each reason
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,19 +46,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--predictions-only",
         action="store_true",
-        help="with --tasks: write predictions for tasks that Label Studio has, not whole tasks",
+        help="with --tasks: write predictions for existing tasks, not whole tasks",
     )
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be done")
     parser.add_argument("--workers", type=count, default=1, metavar="N", help="processes")
     parser.add_argument(
-        "--devices", nargs="+", metavar="DEVICE", help="for the workers in turn, e.g. cuda:0 cuda:1"
+        "--devices",
+        nargs="+",
+        metavar="DEVICE",
+        help="devices that the workers use in turn, e.g. cuda:0 cuda:1",
     )
     parser.add_argument("--preview", type=Path, metavar="DIR", help="write pictures of the masks")
 
 
 @dataclass
 class _Tally:
-    """What became of the tasks."""
+    """The results of a run."""
 
     regions: int = 0
     masked: int = 0
@@ -95,7 +98,7 @@ class _Tally:
 
 
 def run(options: argparse.Namespace, asked: Asked) -> int:
-    """Does it, and says how it went; the exit status. A Refusal means that nothing was begun."""
+    """Does the run and prints its summary. Returns the exit status. Refusal if it cannot start."""
     settings = Settings.from_environment()
     devices = options.devices or [settings.device]
     for device in devices:
@@ -119,14 +122,14 @@ def run(options: argparse.Namespace, asked: Asked) -> int:
 
 def _work(tasks: Tasks, output: Output, workers: Workers, model_version: str) -> _Tally:
     tally, refused = _Tally(), 0
-    shown = progress(len(tasks))
+    bar = progress(len(tasks))
 
     def waiting() -> Iterator[tuple[str, Task]]:
         for key, task in tasks:
             if output.has(key):
                 tally.before += 1
-                shown.initial += 1  # an earlier run's tasks say nothing about the rate
-                shown.update()
+                bar.initial += 1  # an earlier run's tasks say nothing about the rate
+                bar.update()
             else:
                 yield key, task
 
@@ -141,13 +144,13 @@ def _work(tasks: Tasks, output: Output, workers: Workers, model_version: str) ->
                 refused += 1
                 answer = Answer([], (*answer.failures, str(refusal)))  # noqa: PLW2901
             tally.add(task, key, answer)
-            shown.update()
+            bar.update()
             if refused == _MOST_REFUSED:
-                print("\nLabel Studio takes no predictions: stopped early", file=sys.stderr)
+                print("\nLabel Studio accepts no predictions: stopped early", file=sys.stderr)
                 break
     finally:
         answers.close()  # type: ignore[attr-defined]  # a generator: it ends the processes
-        shown.close()
+        bar.close()
     output.finish(tasks, complete=not tally.failed)
     return tally
 
@@ -180,7 +183,7 @@ def _output(
         if options.tasks is not None:
             raise Refusal("output", "--tasks needs --output: a file to import into Label Studio")
         return ToLabelStudio(StudioApi(settings))
-    # What makes two runs the same one, so that the second may go on with the first.
+    # If all of this is equal, a second run may resume the first.
     parts = [tasks.project, tasks.config_xml, repr(asked), version, repr(options.task_ids)]
     digest = hashlib.sha256("\n".join(parts).encode())
     if options.tasks is not None:
@@ -197,14 +200,14 @@ def _make_folder(folder: Path) -> None:
 
 
 def count(text: str) -> int:
-    """An option that is a number of things."""
+    """An option with a whole number."""
     if not text.isdecimal() or not 1 <= int(text) <= 1000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 1000")
     return int(text)
 
 
 def share(text: str) -> float:
-    """An option from 0 to 1."""
+    """An option with a number from 0 to 1."""
     try:
         number = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Pictures of what a run made, so that people can look before they import it."""
+"""Pictures of the results of a run, so that people can look before they import them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def added(
     answer: Answer,
     path: Path,
 ) -> Answer:
-    """Writes the preview of an answer; where that fails, the answer says so too."""
+    """Writes the preview of an answer. If that fails, the answer reports it."""
     try:
         config = label_config.parse(config_xml)
         known = services.state.project(project)

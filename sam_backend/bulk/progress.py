@@ -1,4 +1,4 @@
-"""How far a run has come, on standard error."""
+"""The progress of a run, on standard error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _QUIET_S = 10.0  # between the lines of a log file
 
 
 class _Lines(tqdm):  # type: ignore[type-arg]  # it iterates over nothing
-    """One line after another, without the control characters that redraw a bar."""
+    """Writes line by line, without the control characters that redraw a bar."""
 
     @staticmethod
     def status_printer(file: Any) -> Callable[[str], None]:

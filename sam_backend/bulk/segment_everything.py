@@ -11,7 +11,9 @@ from sam_backend.clicks import everything
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     prediction_run.add_arguments(parser)
-    parser.add_argument("--label", help="of all proposals (default: none, left to the annotator)")
+    parser.add_argument(
+        "--label", help="the label of all proposals (default: none, so that annotators choose)"
+    )
     parser.add_argument("--level", choices=everything.LEVELS, default="all")
     parser.add_argument(
         "--grid",
@@ -21,7 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="points along each side",
     )
     parser.add_argument(
-        "--crops", type=int, choices=(0, 1, 2), default=0, help="layers of parts to look at closely"
+        "--crops",
+        type=int,
+        choices=(0, 1, 2),
+        default=0,
+        help="levels of smaller crops: 1 adds 2 x 2 parts, 2 also 4 x 4",
     )
     parser.add_argument(
         "--most",
@@ -35,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=prediction_run.share,
         default=everything.MIN_IOU,
         metavar="SHARE",
-        help="how sure the model must be of a mask, 0 to 1",
+        help="the least predicted IoU of a mask, 0 to 1",
     )
 
 

@@ -1,4 +1,4 @@
-"""Masks for the boxes and keypoints that tasks have already, as predictions."""
+"""Masks for the existing boxes and keypoints of tasks, as predictions."""
 
 from __future__ import annotations
 

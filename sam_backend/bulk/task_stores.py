@@ -1,4 +1,4 @@
-"""Where tasks come from and where their predictions go: a project in Label Studio, or files."""
+"""Sources of tasks and destinations of predictions: a project in Label Studio, or files."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sam_backend.whole_files import replacing
 Task = Mapping[str, Any]
 Prediction = dict[str, Any]
 
-PAGE = 50  # tasks asked for at once: each brings all of its masks
+PAGE = 50  # tasks in one request; each comes with all its masks
 
 
 class Tasks(Protocol):
-    """Tasks of one label config, each with a key that stays the same from run to run."""
+    """Tasks with one label config. The key of a task is the same in each run."""
 
     project: str
     config_xml: str
@@ -31,7 +31,7 @@ class Tasks(Protocol):
 
 
 class ProjectTasks:
-    """The tasks of a project, read page by page while the run goes on."""
+    """The tasks of a project, read page by page during the run."""
 
     def __init__(self, api: StudioApi, project: int, ids: Collection[int]) -> None:
         self.project = str(project)
@@ -47,7 +47,7 @@ class ProjectTasks:
         for number in self._ids:
             task = self._api.get(f"/api/tasks/{number}")
             if str(task.get("project")) != self.project:
-                raise Refusal("task", f"task {number} is not of project {self.project}")
+                raise Refusal("task", f"task {number} does not belong to project {self.project}")
             yield str(number), task
         if not self._ids:
             for page in range(1, -(-self._total // PAGE) + 1):
@@ -96,21 +96,21 @@ class FileTasks:
 
 
 class Output(Protocol):
-    """Takes predictions as they are made."""
+    """The destination of predictions."""
 
     def has(self, key: str) -> bool:
-        """Whether a task needs no more work: an earlier run that was killed did it."""
+        """Whether an earlier run has finished this task."""
         ...
 
     def put(self, key: str, task: Task, prediction: Prediction | None, *, complete: bool) -> None:
-        """Takes a task's prediction, whole or not at all."""
+        """Stores a task's prediction completely or not at all."""
         ...
 
     def finish(self, tasks: Tasks, *, complete: bool) -> None: ...
 
 
 class ToLabelStudio:
-    """Predictions go into the project at once; what it has already, tasks themselves tell."""
+    """Sends predictions to the project at once. Its tasks contain the earlier ones."""
 
     def __init__(self, api: StudioApi) -> None:
         self._api = api
@@ -126,7 +126,7 @@ class ToLabelStudio:
 
 
 class ToFile:
-    """A file to import: of tasks with their predictions, or of predictions for known tasks."""
+    """A file to import: tasks with their predictions, or predictions for existing tasks."""
 
     def __init__(self, path: Path, run: str, *, predictions_only: bool) -> None:
         self._path = path
@@ -140,7 +140,7 @@ class ToFile:
         self._journal.put(key, prediction, complete=complete)
 
     def finish(self, tasks: Tasks, *, complete: bool) -> None:
-        """Writes the file in one go. What failed is tried again when the run is repeated."""
+        """Writes the complete file. A repeated run retries the failed tasks."""
         with replacing(self._path, durable=True) as file:
             separator = b"[\n"
             for entry in self._entries(tasks):
@@ -156,6 +156,6 @@ class ToFile:
                 if prediction is not None:
                     yield {"task": task["id"], **prediction}
             else:
-                # An export without details lists them by numbers, which no import understands.
+                # An export without details lists them by id, and an import cannot read ids.
                 earlier = [p for p in task.get("predictions") or () if isinstance(p, dict)]
                 yield {**task, "predictions": [*earlier, *([prediction] if prediction else [])]}

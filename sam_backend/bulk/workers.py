@@ -1,7 +1,9 @@
-"""Processes that make answers, each with an engine of its own.
+"""Processes that make answers, each with its own engine.
 
-One that dies (of too large an image, say) costs its task, and another takes its place. They end
-by themselves when the run does, also when that is killed.
+A process that dies, for example of too large an image, loses its task, and a new one replaces it.
+All of them end with the run, even if the run is killed.
+
+The pool is written by hand: in concurrent.futures, one dead process breaks the whole pool.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ _END_S = 10.0
 
 @dataclass(frozen=True)
 class Job:
-    """What all workers of a run do."""
+    """The work that all workers of a run share."""
 
     settings: Settings
     project: str
@@ -44,12 +46,12 @@ class _Worker:
     device: str
     process: BaseProcess
     pipe: Connection
-    key: str = ""  # of the task that it works on
+    key: str = ""  # of its present task
     task: Task = dataclasses.field(default_factory=dict)
 
 
 class Workers:
-    """A number of processes that share a machine's cores, and take turns at its devices."""
+    """Processes that share the cores of the machine and use its devices in turn."""
 
     def __init__(self, job: Job, count: int, devices: list[str]) -> None:
         self._job = job
@@ -57,7 +59,7 @@ class Workers:
         self._devices = [devices[number % len(devices)] for number in range(count)]
 
     def answers(self, tasks: Iterator[tuple[str, Task]]) -> Iterator[tuple[str, Task, Answer]]:
-        """Answers as they come. No more tasks are read than there are workers."""
+        """The answers, in the order in which they finish. Reads only one task per worker ahead."""
         busy: list[_Worker] = []
         try:
             for device, (key, task) in zip(self._devices, tasks, strict=False):
@@ -87,7 +89,7 @@ class Workers:
                 _end(worker)
 
     def _start(self, device: str) -> _Worker:
-        # Spawned: neither runtime survives a fork, and no worker holds another's pipe open.
+        # Spawned, because no runtime survives a fork, and a fork would keep other pipes open.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         settings = dataclasses.replace(self._job.settings, device=device)
@@ -100,7 +102,7 @@ class Workers:
 
 def _give(worker: _Worker, key: str, task: Task) -> _Worker:
     worker.key, worker.task = key, task
-    with contextlib.suppress(ConnectionError):  # it died; its answer will say so
+    with contextlib.suppress(ConnectionError):  # the worker died, and its answer will say so
         worker.pipe.send((key, task))
     return worker
 
@@ -119,8 +121,8 @@ def _death(process: BaseProcess) -> str:
 
 def _work(pipe: Connection, job: Job, threads: int) -> None:
     """Answers tasks until the other end of the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which closes the pipe
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # PyTorch reads it when it is imported
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run handles Ctrl-C and closes the pipe
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # PyTorch reads it at import
     chosen = choice.plan(job.settings)
     services = Services(
         job.settings, chosen.model_version, lambda: choice.open_engine(chosen, threads)

@@ -20,14 +20,14 @@ from sam_backend.embeddings.store import EmbeddingStore, rounded
 from sam_backend.engines.protocol import Embedding
 from sam_backend.net.downloaded import Download
 
-MOST_UNWRITTEN = 4  # with a slow disk, they would fill the memory
+MOST_UNWRITTEN = 4  # more would fill the memory if the disk is slow
 
 
 class Embeddings:
-    """Two bounded tiers. Their key is the image's content, its address only finds that quickly.
+    """Two bounded tiers, memory and disk. Their key is the content of the image, not its address.
 
-    So a task that is shown at two addresses is encoded once, and an image that changed at its
-    address never gets the old one's embedding.
+    So an image with two addresses is encoded once, and an image that changed at its address never
+    gets the old embedding. An index finds the content of a known address quickly.
     """
 
     def __init__(
@@ -64,10 +64,10 @@ class Embeddings:
         encode: Callable[[bytes], Embedding],
         reading: AbstractContextManager[None] | None = None,
     ) -> Embedding:
-        """The embedding of the image at an address. Only one that is seen first is read.
+        """The embedding of the image at an address. Reads the image only if it is new.
 
         `model` names weights and preprocessing; without it, nothing is kept on disk. `reading` is
-        held as long as this thread reads, or waits for another that does.
+        held while this thread reads the image, or waits for another thread that reads it.
         """
         return self.find(source_key, model) or self.refresh(
             source_key, model, read, encode, reading
@@ -81,7 +81,7 @@ class Embeddings:
         encode: Callable[[bytes], Embedding],
         reading: AbstractContextManager[None] | None = None,
     ) -> Embedding:
-        """The embedding of what is at an address now."""
+        """The embedding of the present content of an address."""
 
         def read_once() -> tuple[str, bytes]:
             download = read()
@@ -96,16 +96,16 @@ class Embeddings:
         )
 
     def find(self, source_key: str, model: str | None) -> Embedding | None:
-        """The embedding, if it takes neither a fetch nor an encode."""
+        """The embedding, if no fetch and no encode is needed."""
         known = self._index.get(source_key)
         return None if known is None else self._load(_name(model, known.content), model)
 
     def known(self, source_key: str) -> Known | None:
-        """What was at an address when it was last read."""
+        """The content of an address when it was last read."""
         return self._index.get(source_key)
 
     def confirm(self, source_key: str, known: Known) -> None:
-        """Notes that the same is still there."""
+        """Records that the content of an address is unchanged."""
         self._index.put(source_key, known.content, known.validator)
 
     def __len__(self) -> int:
@@ -126,14 +126,14 @@ class Embeddings:
         with contextlib.ExitStack() as held:
             if store:
                 held.enter_context(store.lock(name))
-            found = self._load(name, model)  # another thread's or worker's, a moment ago
+            found = self._load(name, model)  # another thread or worker made it a moment ago
             if found is not None:
                 return found
             metrics.CACHE.labels("miss").inc()
             embedding = rounded(encode())
             self._keep(name, embedding)
             if store:
-                # The click need not wait for the disk; other workers do, by the lock.
+                # The click does not wait for the disk. Other workers wait, because of the lock.
                 self._unwritten.acquire()
                 self._writing.submit(self._write, held.pop_all(), store, name, embedding)
         return embedding

@@ -1,4 +1,4 @@
-"""Which content an image's address had when it was last read: a warm click fetches nothing."""
+"""The content of each image address when it was last read, so that a warm click fetches nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sam_backend.shared.database import Database
 logger = logging.getLogger("sam_backend")
 
 _MOST = 200_000  # addresses; some 30 MB
-_LONGEST_VALIDATOR = 200  # characters; a server may send what it likes
+_LONGEST_VALIDATOR = 200  # characters; servers choose them
 _SCHEMA = """
 create table if not exists source (
     key text primary key, content text not null, validator text, checked real not null
@@ -29,7 +29,7 @@ create table if not exists source (
 
 @dataclass(frozen=True)
 class Known:
-    """The content behind an address: its SHA-256, and what a server needs to say "unchanged"."""
+    """The content of an address: its SHA-256, and the validator for a conditional request."""
 
     content: str
     validator: str | None
@@ -37,9 +37,9 @@ class Known:
 
 
 class ContentIndex:
-    """A small table in the cache folder, with the addresses in use in memory.
+    """A small table in the cache folder, with recent addresses in memory.
 
-    Where the folder cannot be written, memory is all there is.
+    If the folder cannot be written, only memory is used.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -50,7 +50,7 @@ class ContentIndex:
             try:
                 private_files.folder(path.parent, partial(_is_ours, path.stem))
                 self._database = Database(path, _SCHEMA)
-            except (OSError, sqlite3.Error) as error:  # the embeddings beside it warn of it
+            except (OSError, sqlite3.Error) as error:  # the embedding store warns of it
                 logger.debug("%s: %s", path, error)
 
     def get(self, source_key: str) -> Known | None:
@@ -82,7 +82,7 @@ class ContentIndex:
                     "delete from source where rowid <= (select max(rowid) from source) - ?",
                     (_MOST,),
                 )
-        except (OSError, sqlite3.Error) as error:  # it is then read once more after a restart
+        except (OSError, sqlite3.Error) as error:  # after a restart, the image is read once more
             logger.debug("%s: %s", self._database.path, error)
 
     def _read(self, database: Database, key: str) -> Known | None:
@@ -103,5 +103,5 @@ def _is_ours(stem: str, name: str) -> bool:
 
 
 def _hash(source_key: str) -> str:
-    # Addresses may carry signatures and inline images megabytes: neither is to be kept.
+    # Addresses may contain signatures, and inline images have megabytes. Neither is stored.
     return hashlib.sha256(source_key.encode(errors="surrogatepass")).hexdigest()

@@ -1,4 +1,4 @@
-"""Images that will be clicked soon: encoded ahead in one thread, the newest wish first."""
+"""Encodes images ahead of the first click, in one thread, the newest job first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Job = Callable[[], object]
 
 
 class Prefetcher:
-    """A bounded stack of jobs by name. Wishes that are old when there are too many are dropped."""
+    """A bounded stack of jobs by name. If there are too many, the oldest are dropped."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -24,9 +24,9 @@ class Prefetcher:
         self._thread: threading.Thread | None = None
 
     def ask(self, name: str, job: Job, *, behind: bool = False) -> None:
-        """Returns at once. The job may run later, or never; asked again, it becomes the newest.
+        """Adds a job and returns at once. Adding it again makes it the newest. It may never run.
 
-        One that is to run `behind` the others takes nobody's place.
+        A job that runs `behind` the others displaces none of them.
         """
         with self._changed:
             if behind and name in self._jobs:
@@ -36,7 +36,7 @@ class Prefetcher:
             while len(self._jobs) > self._most:
                 self._jobs.popitem(last=False)
             metrics.QUEUE.labels("prefetch").set(len(self._jobs))
-            if self._thread is None:  # not earlier: a server may fork after it was set up
+            if self._thread is None:  # not earlier, because a server may fork after its setup
                 self._thread = threading.Thread(target=self._work, name="prefetch", daemon=True)
                 self._thread.start()
             self._changed.notify()
@@ -53,7 +53,7 @@ class Prefetcher:
             try:
                 job()
             except Exception as error:  # noqa: BLE001 (the click on that image will report it)
-                logger.debug("prefetch: %s", error)  # not the name: it may hold a signature
+                logger.debug("prefetch: %s", error)  # the name may contain a signature
                 metrics.PREFETCH.labels("failed").inc()
             else:
                 metrics.PREFETCH.labels("done").inc()

@@ -1,4 +1,4 @@
-"""Any number of threads that want the same thing at once: one makes it, the others wait."""
+"""Several threads need the same value at once: one makes it, and the others wait."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Keeps nothing: who comes after the maker is done makes it again, or finds it in a cache."""
+    """Keeps no value: a thread that comes later makes it again, or finds it in a cache."""
 
     def __init__(self) -> None:
         self._flights: dict[str, Future[T]] = {}
         self._lock = threading.Lock()
 
     def do(self, key: str, make: Callable[[], T]) -> T:
-        """What `make` returns or raises, here or in the thread that was first.
+        """The result of `make`, or its error, from this thread or from the thread that was first.
 
-        A first one that gives up (Stale) does so for itself alone: one of the others takes over.
+        If the first thread gives up (Stale), one of the others takes over.
         """
         while True:
             with self._lock:
@@ -45,6 +45,6 @@ class SingleFlight(Generic[T]):
         return made
 
     def _end(self, key: str) -> None:
-        # Before the others hear of it, so that who takes over does not find this flight again.
+        # Before the others wake up, so that the next maker does not find this flight again.
         with self._lock:
             del self._flights[key]

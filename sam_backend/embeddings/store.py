@@ -1,7 +1,10 @@
 """Embeddings on disk: bounded, shared by all workers of a machine, kept across restarts.
 
-One file an embedding, in half precision: a head, then the features. A file that is cut off,
-changed or of another format is a miss and goes away; nothing in it is ever executed.
+Each file holds one embedding in half precision: a header, then the features. A file that is cut
+off, changed or of another format is a miss and is deleted. Nothing in a file is ever executed.
+
+It is written by hand. diskcache has had no release since 2023 and unpickles what it reads, so a
+file in the folder could run code.
 """
 
 from __future__ import annotations
@@ -29,15 +32,15 @@ _MAGIC = b"SAMEMB01"
 # Magic; height and width of the image; channels, rows and columns of the features; their CRC-32.
 _HEAD = struct.Struct("<8sIIIIII")
 _SUFFIX = ".embedding"
-# A file being written is younger than this, unless its writer was killed.
+# A temporary file that is older than this was left by a writer that was killed.
 _ABANDONED_S = 600.0
-_SPARE = 0.9  # an eviction makes room for more than one file, so that not every write has to
+_SPARE = 0.9  # an eviction makes room for several files, so that it is not needed for each write
 
 
 def rounded(embedding: Embedding) -> Embedding:
-    """The embedding as it comes back from disk, so that a restart changes no mask.
+    """The embedding as it would come back from disk, so that a restart changes no mask.
 
-    In memory its channels are last: decoding reads it image token by image token.
+    In memory its channels come last, because decoding reads one image token after another.
     """
     half = embedding.features.astype(np.float16)
     if not np.isfinite(half).all():
@@ -47,7 +50,7 @@ def rounded(embedding: Embedding) -> Embedding:
 
 
 class EmbeddingStore:
-    """Reads and writes one folder. Where that fails, embeddings live in memory only."""
+    """Reads and writes one folder. If that fails, embeddings stay in memory only."""
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self._folder = folder
@@ -61,22 +64,22 @@ class EmbeddingStore:
             self._warn(error)
 
     def get(self, name: str) -> Embedding | None:
-        """The embedding of that name, if there is a whole one."""
+        """The embedding of that name, if its file is complete."""
         path = self._path(name)
         try:
             content = path.read_bytes()
         except OSError:
             return None
         embedding = _parsed(content)
-        with contextlib.suppress(OSError):  # another worker may evict it meanwhile
+        with contextlib.suppress(OSError):  # another worker may have evicted it
             if embedding is None:
                 path.unlink()
             else:
-                os.utime(path)  # the time of use decides what is evicted
+                os.utime(path)  # eviction goes by the time of last use
         return embedding
 
     def put(self, name: str, embedding: Embedding) -> None:
-        """Keeps an embedding: after a crash, the file is there as a whole or not at all."""
+        """Writes an embedding. After a crash, the file is complete or absent."""
         content = _formatted(embedding)
         if content is None or len(content) > self._limit:
             return
@@ -94,9 +97,9 @@ class EmbeddingStore:
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Held by one thread of one worker at a time. It ends with its process, however that ends.
+        """A lock that one thread of one worker can hold. It ends with its process.
 
-        Names share 256 lock files, which are never removed: removing them safely would take more.
+        Names share 256 lock files, which are never removed. Removing them safely is harder.
         """
         try:
             file = os.open(self._locks / name[:2], os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -110,17 +113,17 @@ class EmbeddingStore:
             os.close(file)
 
     def usage(self) -> tuple[int, int]:
-        """Number of files and of bytes."""
+        """The number of files and of bytes."""
         sizes = [size for _, size, path in self._entries() if path.endswith(_SUFFIX)]
         return len(sizes), sum(sizes)
 
     def _evict(self) -> None:
-        """Brings the folder below its limit; what was not used for longest goes first."""
+        """Deletes the least recently used files until the folder is below its limit."""
         entries = sorted(self._entries())
         total = sum(size for _, size, _ in entries)
         allowed = self._limit if total <= self._limit else self._limit * _SPARE
         for used, size, path in entries:
-            # A time in the future is a clock's that was put back since.
+            # A time in the future means that the clock was put back.
             is_abandoned = path.endswith(".tmp") and abs(time.time() - used) > _ABANDONED_S
             goes = is_abandoned or (path.endswith(_SUFFIX) and total > allowed)
             if goes:
@@ -157,12 +160,12 @@ def _is_ours(name: str) -> bool:
 
 
 def _formatted(embedding: Embedding) -> bytes | None:
-    """The file of an embedding; None if half precision cannot hold it."""
+    """The bytes of an embedding's file. None if half precision cannot hold it."""
     half = embedding.features.astype(np.float16)
     if not np.isfinite(half).all():
         return None
     _, channels, rows, columns = half.shape
-    # Channels last, as decoding wants them in memory.
+    # Channels last, as decoding needs them.
     payload = half[0].transpose(1, 2, 0).tobytes()
     head = (embedding.height, embedding.width, channels, rows, columns)
     return b"".join((_HEAD.pack(_MAGIC, *head, _checksum(head, payload)), payload))

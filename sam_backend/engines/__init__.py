@@ -1,1 +1,1 @@
-"""Models that turn an image into an embedding, and an embedding with prompts into masks."""
+"""Models that make an embedding of an image, and masks of an embedding and prompts."""

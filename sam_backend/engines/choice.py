@@ -1,7 +1,7 @@
-"""Which engine serves: from settings to files, from files to a loaded model.
+"""Chooses the engine: from settings to files, and from files to a loaded model.
 
 A checkpoint (X.pt, X.pth) and a folder X/ beside it with encoder.onnx and decoder.onnx are the
-same model for two runtimes: onnx_converter.py makes the one from the other.
+same model for two runtimes. onnx_converter.py makes the folder from the checkpoint.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _DOWNLOADS = {"SAM-B": "sam_vit_b", "SAM-L": "sam_vit_l", "SAM-H": "sam_vit_h"}
 
 @dataclass(frozen=True)
 class EnginePlan:
-    """What will be loaded. Says nothing about whether it can be: see `check`."""
+    """The engine and the files that will be loaded. `check` tells whether this will work."""
 
     name: str
     runtime: str  # onnx, openvino, torch or transformers
@@ -49,14 +49,14 @@ class EnginePlan:
 
     @property
     def key(self) -> str:
-        """The environment variable that says where the files are."""
+        """The environment variable with the path of the files."""
         return _KEYS[self.name]
 
     @property
     def model_version(self) -> str:
-        """The same for the same weights: Label Studio groups predictions by it.
+        """A name that is the same for the same weights. Label Studio groups predictions by it.
 
-        Published weights are called by their name, others also by the start of their hash.
+        For published weights it is their name. For others, the start of their hash is added.
         """
         name = Path(self.source).name or self.name
         if name != "ONNX" and all(published(path) for path in self.files):
@@ -66,7 +66,7 @@ class EnginePlan:
 
 
 def plan(settings: Settings) -> EnginePlan:
-    """The engine that these settings ask for; of `auto`, the fastest whose files are there."""
+    """The engine for these settings. `auto` means the fastest one whose files exist."""
     model = "SAM-H" if settings.sam_choice == "SAM" else settings.sam_choice
     if model == "ONNX":
         if settings.sam_engine == "torch":
@@ -94,7 +94,7 @@ def plan(settings: Settings) -> EnginePlan:
     runtime = settings.sam_engine
     if runtime == "auto":
         runtime = _fastest(checkpoint, pair, settings.device, "torch" if is_checkpoint else "onnx")
-        # Its masks were compared with those of ONNX Runtime for these weights.
+        # Its masks were compared with the masks of ONNX Runtime for these weights only.
         if model == "MobileSAM" and runtime == "onnx" and _gains_by_openvino(settings.device):
             runtime = "openvino"
     files = (checkpoint,) if runtime == "torch" else pair
@@ -102,9 +102,9 @@ def plan(settings: Settings) -> EnginePlan:
 
 
 def check(chosen: EnginePlan) -> None:
-    """SettingsError, one line, if the plan cannot work. Loads no model and starts no thread.
+    """SettingsError if the plan cannot work. Loads no model and starts no thread.
 
-    It runs before the server forks its workers, and neither runtime survives a fork.
+    It runs before the server forks its workers, and no runtime survives a fork.
     """
     if chosen.runtime == "transformers":
         _need_transformers()
@@ -136,9 +136,9 @@ def check(chosen: EnginePlan) -> None:
 
 
 def open_engine(chosen: EnginePlan, threads: int = 0) -> Engine:
-    """The model, loaded. Call it in the process that uses it.
+    """Loads the model. Call it in the process that uses the model.
 
-    `threads` is how many ONNX Runtime takes for one image; 0: as many as there are cores.
+    `threads` is the number of threads of ONNX Runtime for one image. 0: the number of cores.
     """
     if chosen.runtime == "torch":
         _need_torch(chosen)
@@ -164,7 +164,7 @@ def open_engine(chosen: EnginePlan, threads: int = 0) -> Engine:
 
 
 def _pair(path: Path) -> tuple[Path, Path]:
-    """Encoder and decoder in a folder, or a decoder and the encoder beside it."""
+    """The encoder and decoder in a folder, or a decoder and the encoder beside it."""
     if path.suffix != ".onnx":
         return path / "encoder.onnx", path / "decoder.onnx"
     twin = path.name.replace("decoder", "encoder")
@@ -172,7 +172,7 @@ def _pair(path: Path) -> tuple[Path, Path]:
 
 
 def _fastest(checkpoint: Path, pair: tuple[Path, Path], device: str, otherwise: str) -> str:
-    """PyTorch on a GPU, ONNX Runtime on a CPU (three times as fast there), of what can be had."""
+    """PyTorch on a GPU, ONNX Runtime on a CPU (three times as fast), whichever has its files."""
     has_pair = all(path.is_file() for path in pair)
     if checkpoint.is_file() and (not has_pair or (_torch_installed() and _has_gpu(device))):
         return "torch"
@@ -180,7 +180,7 @@ def _fastest(checkpoint: Path, pair: tuple[Path, Path], device: str, otherwise: 
 
 
 def _gains_by_openvino(device: str) -> bool:
-    """Whether this is where it was found to be faster than ONNX Runtime, and it is there."""
+    """Whether OpenVINO is installed, and was found to be faster than ONNX Runtime here."""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         importlib.metadata.version("onnxruntime-gpu")
         return False
@@ -193,7 +193,7 @@ def _openvino_works() -> bool:
         import openvino  # noqa: F401, PLC0415 (optional, and slow to import)
     except ImportError as error:
         if _openvino_installed():
-            logger.warning("OpenVINO is left out, ONNX Runtime is slower here: %s", error)
+            logger.warning("OpenVINO cannot be used (ONNX Runtime is slower here): %s", error)
         return False
     return True
 
@@ -209,7 +209,7 @@ def _torch_installed() -> bool:
 def _has_gpu(device: str) -> bool:
     if device != "auto":
         return device != "cpu"
-    # Asking CUDA itself would leave it initialised, and then no forked worker could use it.
+    # Asking CUDA would initialise it, and then no forked worker could use it.
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     import torch  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Runs the rebuilt mask decoder: logits for the part of the square that holds image."""
+"""Runs the rebuilt mask decoder: logits for the part of the square that contains the image."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from sam_backend.engines.trimmed_encoder import Array, OpenSession, Session
 
 logger = logging.getLogger("sam_backend")
 
-# Logits where no image is: certainly not the object.
+# Logits of the padding, which is certainly not the object.
 OUTSIDE = -10.0
-BLOCK = 2  # so many padding tokens on a side are looked at as one
+BLOCK = 2  # a block of padding tokens with this side is decoded as one token
 _TOLERANCE = 1e-2  # of logits, which are around ten
 
 # (features, coordinates, codes, mask or None) -> logits (4, 256, 256), scores (4,)
@@ -42,14 +42,14 @@ Decode = Callable[[Floats, Floats, Floats, "Floats | None"], tuple[Floats, Float
 
 @dataclass(frozen=True)
 class Layout:
-    """Which of the 64 x 64 image tokens are looked at, the image's own first.
+    """The subset of the 64 x 64 image tokens that is decoded, the tokens of the image first.
 
-    Those of the padding are all much alike: of each block of them one is kept, and counts for all.
+    Padding tokens are all similar, so one of each block is kept and counts for the block.
     """
 
-    used: tuple[int, int]  # rows and columns that hold image
+    used: tuple[int, int]  # rows and columns that contain the image
     kept: npt.NDArray[np.int64]  # (n,)
-    weights: Floats  # (1, n) logarithm of how many tokens each one stands for
+    weights: Floats  # (1, n) logarithm of the number of tokens that each one stands for
     places: Floats  # (n, 256)
 
     @classmethod
@@ -76,7 +76,7 @@ class Layout:
 
 
 class ClickDecoder:
-    """Two graphs of one decoder: with an earlier mask, and the faster one without."""
+    """Two graphs of one decoder: one for an earlier mask, and a faster one without it."""
 
     def __init__(self, model: onnx.ModelProto, open_session: OpenSession) -> None:
         """ValueError or KeyError if the decoder is not SAM's."""
@@ -128,7 +128,7 @@ class ClickDecoder:
         return logits, scores[0]
 
     def warm_up(self) -> None:
-        """Lets no first click wait for what is made at its first use; returns at once."""
+        """Opens the sessions in the background, so that the first click need not wait."""
         ahead = ThreadPoolExecutor(1, thread_name_prefix="first-decodes")
         for mask in (None, np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), np.float32)):
             for points in (2, 3):
@@ -143,7 +143,7 @@ class ClickDecoder:
         ahead.shutdown(wait=False)
 
     def agrees_with(self, decode: Decode) -> bool:
-        """Whether both give the same masks, tried on a made-up image with and without a mask."""
+        """Whether both give the same masks for a synthetic image, with and without a mask input."""
         random = np.random.default_rng(0)
         features = random.normal(0, 0.3, (1, 256, 64, 64)).astype(np.float32)
         coordinates = random.uniform(0, MODEL_SIDE, (1, 3, 2)).astype(np.float32)
@@ -160,7 +160,7 @@ class ClickDecoder:
         return True
 
     def _masked(self) -> Session:
-        """Opened when first needed, which `warm_up` is, unless a click comes before."""
+        """Opens a session at its first use: by `warm_up`, or by an earlier click."""
         with self._lock:
             if self._with_mask is None:
                 self._with_mask = self._open_session(self._with_mask_model)
@@ -170,13 +170,13 @@ class ClickDecoder:
 def open_click_decoder(
     model: onnx.ModelProto, open_session: OpenSession, decode: Decode
 ) -> ClickDecoder | None:
-    """The decoder for clicks, or None if this one cannot be rebuilt to give the same masks."""
+    """The decoder for clicks. None if this graph cannot be rebuilt with the same masks."""
     try:
         decoder = ClickDecoder(model, open_session)
     except (KeyError, ValueError, StopIteration) as error:
         logger.info("the decoder is used as it was exported: %r", error)
         return None
     if not decoder.agrees_with(decode):
-        logger.info("the decoder is used as it was exported: rebuilt, it gives other masks")
+        logger.info("the decoder is used as it was exported: the rebuilt one gives other masks")
         return None
     return decoder

@@ -1,9 +1,9 @@
-"""Turns a PyTorch checkpoint of SAM or MobileSAM into encoder.onnx and decoder.onnx.
+"""Converts a PyTorch checkpoint of SAM or MobileSAM to encoder.onnx and decoder.onnx.
 
     python onnx_converter.py models/sam_vit_b_01ec64.pth
 
-The pair goes into a folder called like the checkpoint, where the back end looks for it, and is
-compared with PyTorch on an image before anything is put in place.
+The pair is first compared with PyTorch on an image. It is then written to a folder with the name of
+the checkpoint, where the back end looks for it.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class FourMasks(torch.nn.Module):
         return masks, scores
 
     def _sparse(self, points: Any, labels: Any) -> Any:
-        # By arithmetic, as a trace keeps no decision: every label's embedding, times 0 or 1.
+        # A trace keeps no `if`, so the embedding of every label is multiplied by 0 or 1.
         codes = self.prompts.pe_layer._pe_encoding((points + 0.5) / MODEL_SIDE)  # noqa: SLF001
         codes = codes * (labels != -1)
         kinds = [self.prompts.not_a_point_embed, *self.prompts.point_embeddings]
@@ -95,7 +95,7 @@ def convert(
     fixed_size: tuple[int, int] | None = None,
     picture: Pixels | None = None,
 ) -> float:
-    """Writes the pair into the folder; the lowest IoU with PyTorch's masks over all prompts."""
+    """Writes the pair into the folder. Returns the lowest IoU with PyTorch over all prompts."""
     with step(f"reading {checkpoint}"):
         model = torch_engine.identify(torch_engine.read(checkpoint, "meta"))
         if model not in torch_engine.ARCHITECTURES:
@@ -108,7 +108,7 @@ def convert(
         facts = {"model": model, "checkpoint_sha256": sha256(checkpoint)}
         _export_encoder(engine.sam, draft / "encoder.onnx", facts)
         _export_decoder(engine.sam, draft / "decoder.onnx", facts, fixed_size)
-        # Squares: what an engine makes of padding is its own affair.
+        # A square, because engines may treat padding differently.
         image = scene(MODEL_SIDE, MODEL_SIDE) if picture is None else picture
         with step("comparing PyTorch with ONNX Runtime"):
             worst = compare(engine, _pair(draft), image)
@@ -156,7 +156,7 @@ def _export(
     module: Any, inputs: dict[str, Any], outputs: list[str], axes: dict[str, Any], path: Path
 ) -> None:
     with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # about constants, which is what all shapes are here
+        warnings.simplefilter("ignore")  # about constants, and all shapes are constants here
         torch.onnx.export(
             module.eval(),
             tuple(inputs.values()),
@@ -165,20 +165,20 @@ def _export(
             output_names=outputs,
             dynamic_axes=axes,
             opset_version=OPSET,
-            dynamo=False,  # the newer exporter needs a further package, onnxscript
+            dynamo=False,  # the new exporter needs another package, onnxscript
         )
 
 
 def _finish(path: Path, facts: dict[str, str], outputs: dict[str, tuple[int, ...]]) -> None:
-    """Says in the file what it is made of and gives; gathers weights that did not fit into it."""
+    """Adds facts and output shapes to the file, and joins weights that were exported beside it."""
     model = onnx.load(path)
     onnx.helper.set_model_props(model, facts)
-    for output in model.graph.output:  # a trace does not know all their sizes
+    for output in model.graph.output:  # a trace does not know all sizes of its outputs
         shape = outputs[output.name]
         output.CopyFrom(onnx.helper.make_tensor_value_info(output.name, 1, shape))
     pieces = [file for file in path.parent.iterdir() if file.suffix not in (".onnx", ".data")]
     path.unlink()
-    if pieces:  # more than protobuf's 2 GB: exported as a file for each tensor
+    if pieces:  # over protobuf's limit of 2 GB, each tensor is exported to its own file
         onnx.save_model(model, path, save_as_external_data=True, location=path.name + ".data")
         for piece in pieces:
             piece.unlink()
@@ -187,7 +187,7 @@ def _finish(path: Path, facts: dict[str, str], outputs: dict[str, tuple[int, ...
 
 
 def _compare_finished(engine: torch_engine.TorchSam, folder: Path, image: Pixels) -> float:
-    """The lowest IoU of the masks that the decoder scaled up by itself; OnnxSam ignores those."""
+    """The lowest IoU of the masks that the decoder itself scaled up. OnnxSam does not use them."""
     embedding = engine.encode(image)
     points, labels, _, _ = prompts(*image.shape[:2])["two points"]
     coordinates, codes = prompt_points(embedding, points, labels, None)
@@ -221,7 +221,7 @@ def _pair(folder: Path) -> OnnxSam:
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """Says what is being done, that it still is, and how long it took."""
+    """Prints the name of a step, a sign of life now and then, and the time that it took."""
     print(what, flush=True)
     start, done = time.monotonic(), threading.Event()
 
@@ -248,10 +248,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         type=int,
         nargs=2,
         metavar=("H", "W"),
-        help="finished masks for images of one size, for programs that cannot scale them up",
+        help="masks at the size of the image, for programs that cannot scale masks up",
     )
-    parser.add_argument("--image", type=Path, help="compare on this one instead of a drawn one")
-    parser.add_argument("--force", action="store_true", help="replace an earlier pair")
+    parser.add_argument("--image", type=Path, help="compare on this image, not a synthetic one")
+    parser.add_argument("--force", action="store_true", help="replace an existing pair")
     given = parser.parse_args(arguments)
     picture = given.image and _square(Image.open(given.image).convert("RGB"))
     folder = given.output or given.checkpoint.with_suffix("")

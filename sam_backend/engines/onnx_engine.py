@@ -1,4 +1,4 @@
-"""SAM on ONNX Runtime: an encoder, and a decoder cut open so that all four masks come out."""
+"""SAM on ONNX Runtime: an encoder, and a decoder that is cut so that it returns all four masks."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from sam_backend.engines.weights import published, sha256
 from sam_backend.errors import Refusal, SettingsError
 from sam_backend.formats.pictures import Pixels
 
-_NOWHERE = -100.0  # logits outside of the image, where a decoder gives none
+_NOWHERE = -100.0  # logits outside the image, if a decoder gives none
 _OTHER_MODEL = "choose another model (SAM_CHOICE), or make one with onnx_converter.py"
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64}
 
-# Counts the ways in which images were encoded so far: another way makes other embeddings.
+# The version of the way in which images are encoded. Increase it when embeddings change.
 _ENCODING = 2
 _CORES_A_DECODE = 4
-# Larger encoders are none of those that can be trimmed, and slow to read.
+# Larger encoders are slow to read, and none of them can be trimmed.
 _SMALL_BYTES = 256 << 20
 
 
 class OnnxSam:
-    """Encoder and decoder sessions, all safe to share between threads; no image is kept."""
+    """Encoder and decoder sessions. Threads may share them, and they keep no image."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class OnnxSam:
         name: str,
         device: str = "auto",
         *,
-        threads: int = 0,  # for one encode or decode; 0: as many as there are cores
+        threads: int = 0,  # for one encode or decode. 0: the number of cores
         openvino: bool = False,  # instead of ONNX Runtime
     ) -> None:
         self.name = name
@@ -67,14 +67,14 @@ class OnnxSam:
         self._openvino = openvino
         self._trimmed = self._open_trimmed(encoder)
         self._encoder = self._trimmed.session if self._trimmed else self._open(encoder)
-        # Names weights, preprocessing and arithmetic: embeddings on disk are kept under it.
+        # Names weights, preprocessing and arithmetic. It is part of the key of embeddings on disk.
         arithmetic = f"onnx-{_ENCODING}{self._precision()}"
         self.fingerprint = f"{arithmetic}:{sha256(encoder)}"
         self._constants = self._positions(encoder)
         self._click = self._open_click(is_known=published(decoder) is not None)
         if self._click is None:
-            _ = self._decoder  # what is wrong with it comes to light now
-        # One encoding uses the whole GPU, and its memory is what runs out first.
+            _ = self._decoder  # so that an error in it appears now
+        # One encode uses the whole GPU, and a second one might not fit into its memory.
         self._one_at_a_time = threading.Lock() if on_gpu else nullcontext()
 
     def _session(self, model: Path | onnx.ModelProto) -> ort.InferenceSession:
@@ -82,7 +82,7 @@ class OnnxSam:
 
     @cached_property
     def _decoder(self) -> ort.InferenceSession:
-        """As it was exported. The rebuilt one, where it serves, needs half the memory alone."""
+        """The decoder as it was exported. It is not opened if the rebuilt one replaces it."""
         return self._session(self._gives.model)
 
     def encode(self, image: Pixels) -> Embedding:
@@ -119,7 +119,7 @@ class OnnxSam:
     def _exported(
         self, features: Floats, prompt: dict[str, npt.NDArray[np.generic]], size: tuple[int, int]
     ) -> tuple[Floats, Floats]:
-        """By the decoder as it was exported."""
+        """Decodes with the decoder as it was exported."""
         inputs = prompt | {"image_embeddings": features} | self._constants
         wanted = {
             given.name: inputs[given.name].astype(_DTYPES.get(given.type, np.float32), copy=False)
@@ -134,7 +134,7 @@ class OnnxSam:
         )
 
     def _open_trimmed(self, encoder: Path) -> TrimmedEncoder | None:
-        """An encoder that leaves the padding out, where the graph is a known one."""
+        """An encoder that leaves out the padding, if its graph is a known one."""
         if self._takes.raw or encoder.stat().st_size > _SMALL_BYTES:
             return None
         return open_trimmed(onnx.load(encoder), self._open)
@@ -152,9 +152,10 @@ class OnnxSam:
         return f"-openvino-{precision}" if precision else ""
 
     def _open_click(self, *, is_known: bool) -> ClickDecoder | None:
-        """The same decoder with half the arithmetic, where it can be rebuilt so.
+        """The same decoder with half the arithmetic, if it can be rebuilt.
 
-        Of a known one that was shown by the tests, any other is compared with itself rebuilt.
+        The tests prove that the rebuilt decoder of published weights gives the same masks. Any
+        other decoder is compared with its rebuilt form when it is opened.
         """
         if self._gives.by_transformers or self._gives.full_size or self._gives.size:
             return None
@@ -170,7 +171,7 @@ class OnnxSam:
             decoder = open_click_decoder(self._gives.model, self._session, exported)
             if decoder is None:
                 return None
-        if decoder is None or self._openvino:  # compared in full precision, whatever serves
+        if decoder is None or self._openvino:  # it is compared in full precision
             decoder = ClickDecoder(
                 self._gives.model, lambda model: self._open(model, cores_a_run=_CORES_A_DECODE)
             )
@@ -192,7 +193,7 @@ class OnnxSam:
                 f"this ONNX model's encoder takes images of {takes.size[1]} x {takes.size[0]}, and "
                 f"one of {image.shape[1]} x {image.shape[0]} does not fit: {_OTHER_MODEL}",
             )
-        # It normalises all that it is given: the mean becomes the zeros that SAM pads with.
+        # It normalises its input by itself: from the mean it makes the zeros of SAM's padding.
         canvas = np.full((*takes.size, 3), PIXEL_MEAN, np.float32)
         canvas[:height, :width] = scaled
         return canvas.astype(takes.dtype, copy=False)
@@ -219,7 +220,7 @@ class OnnxSam:
         return {"input_points": coordinates[:, None, :-1], "input_labels": codes[:, None, :-1]}
 
     def _positions(self, encoder: Path) -> dict[str, Floats]:
-        """What transformers.js's decoder also takes of its encoder: the same for all images."""
+        """The second output of transformers.js's encoder. It is the same for all images."""
         name = reader.POSITIONS
         if name not in self._gives.inputs:
             return {}
@@ -233,7 +234,7 @@ class OnnxSam:
 def _prompt(
     coordinates: Floats, codes: Floats, mask_input: Floats | None
 ) -> dict[str, npt.NDArray[np.generic]]:
-    """The inputs of an exported decoder beside the embedding."""
+    """The inputs of an exported decoder, except the embedding."""
     mask = np.zeros((1, 1, LOW_RES_SIDE, LOW_RES_SIDE), np.float32)
     if mask_input is not None:
         mask[0, 0] = mask_input
@@ -246,7 +247,7 @@ def _prompt(
 
 
 def _four(masks: Floats, scores: Floats) -> tuple[Floats, Floats]:
-    """As four masks, whatever a decoder gives: some have no single mask, some nothing else."""
+    """Four masks from any decoder. Some have no single mask, and some have only that one."""
     if len(masks) == 1:
         return np.repeat(masks, 4, axis=0), np.repeat(scores, 4)
     if len(masks) == 3:
@@ -270,19 +271,19 @@ def _image_output(session: Session) -> str:
 def _session(model: Path | onnx.ModelProto, device: str, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     may_use = cores()
-    # Left to itself it takes one thread a physical core of the machine, which is right for all.
+    # By default it takes one thread for each physical core of the machine.
     options.intra_op_num_threads = threads or (may_use if may_use < (os.cpu_count() or 1) else 0)
     options.log_severity_level = 3  # exported graphs warn about their own constants
-    # Threads wait for the next operation in a loop only as long as one takes to come: longer, and
-    # they keep the cores from other annotators' clicks, and from Label Studio where it runs beside.
+    # Threads spin only for the usual gap between operations. Longer spinning would keep the cores
+    # from the clicks of other annotators, and from a Label Studio on the same machine.
     options.add_session_config_entry("session.intra_op.spin_duration_us", "20")
     providers: list[str | tuple[str, dict[str, str]]] = ["CPUExecutionProvider"]
     if device != "cpu":
-        ort.preload_dlls()  # finds the CUDA libraries that PyTorch brings
+        ort.preload_dlls()  # finds the CUDA libraries of PyTorch
         number = device.partition(":")[2] or "0"
-        # Else its memory doubles whenever it grows, and never shrinks.
+        # By default its memory doubles whenever it grows, and never shrinks.
         memory = {"device_id": number, "arena_extend_strategy": "kSameAsRequested"}
         providers.insert(0, ("CUDAExecutionProvider", memory))
-    # By its path where it can be: larger ones (ViT-H) keep their weights in a file beside it.
+    # By its path if possible, because large models (ViT-H) keep weights in a file beside it.
     source = str(model) if isinstance(model, Path) else model.SerializeToString()
     return ort.InferenceSession(source, options, providers=providers)

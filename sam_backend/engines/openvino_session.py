@@ -1,4 +1,4 @@
-"""Models on OpenVINO, which uses a CPU's matrix units where it has them."""
+"""Models on OpenVINO, which uses the matrix units of a CPU if it has them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _CPU_INFO = Path("/proc/cpuinfo")
 
 
 class OpenVinoSession:
-    """An ONNX model with as much of ONNX Runtime's session as is needed here.
+    """An ONNX model with the part of ONNX Runtime's session interface that is needed here.
 
-    May be called from many threads at once: each call has a request of its own.
+    Many threads may call it at once: each call has its own request.
     """
 
     def __init__(
         self, model: Path | onnx.ModelProto, threads: int = 0, cores_a_run: int | None = None
     ) -> None:
-        """`threads` for all runs, 0: as many as there are cores; a run has so many, or all.
+        """`threads` for all runs (0: the number of cores), and the number of threads for one run.
 
-        Small operations gain little from many cores: runs side by side gain more.
+        Small operations gain little from many cores. Parallel runs gain more.
         """
         threads = threads or cores()
         core = ov.Core()
@@ -40,7 +40,7 @@ class OpenVinoSession:
             "INFERENCE_PRECISION_HINT": _precision(),
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": max(1, threads // cores_a_run) if cores_a_run else 1,
-            # Else two workers may choose the same cores while others have nothing to do.
+            # By default, two workers may choose the same cores while other cores are idle.
             "ENABLE_CPU_PINNING": False,
         }
         self._model = core.compile_model(read, "CPU", wishes)
@@ -48,7 +48,7 @@ class OpenVinoSession:
 
     @property
     def precision(self) -> str:
-        """Of its arithmetic: bf16 or f32."""
+        """The precision of the arithmetic: bf16 or f32."""
         return str(self._model.get_property("INFERENCE_PRECISION_HINT").to_string())
 
     def get_inputs(self) -> Sequence[Named]:
@@ -72,10 +72,10 @@ class OpenVinoSession:
 
 
 def _precision() -> str:
-    """Half as many bits where the CPU has matrix units (AMX) for them.
+    """bf16 if the CPU has matrix units (AMX) for it.
 
-    OpenVINO would take them wherever there is an instruction for bf16: with those of AVX-512 only,
-    it is slower than with f32.
+    By default, OpenVINO uses bf16 whenever the CPU has an instruction for it. With AVX-512 only,
+    this is slower than f32.
     """
     try:
         flags = re.search(r"^flags\s*:(.*)", _CPU_INFO.read_text(), re.MULTILINE)

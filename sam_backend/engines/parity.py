@@ -1,4 +1,4 @@
-"""Whether two engines give the same masks: what a converted model must pass."""
+"""Compares the masks of two engines. A converted model must pass this."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WARM_UP = 3.0  # seconds
 
 
 def compare(one: Engine, other: Engine, image: Pixels) -> float:
-    """Prints how long both take to encode and how their masks agree; the lowest IoU."""
+    """Prints how fast both engines encode and how well their masks agree. The lowest IoU."""
     seconds, embedding = _timed(one, image)
     other_seconds, other_embedding = _timed(other, image)
     distance = float(np.abs(embedding.features - other_embedding.features).max())
@@ -38,7 +38,7 @@ def compare(one: Engine, other: Engine, image: Pixels) -> float:
 
 
 def prompts(height: int, width: int) -> dict[str, tuple[Floats, Floats, Floats | None, Any]]:
-    """One of each kind, as `Engine.decode` takes them."""
+    """A prompt of each kind, as arguments of `Engine.decode`."""
 
     def at(*fractions: float) -> Floats:
         size = np.array([width, height], np.float32)
@@ -58,7 +58,7 @@ def prompts(height: int, width: int) -> dict[str, tuple[Floats, Floats, Floats |
 
 
 def scene(height: int, width: int) -> Pixels:
-    """An image with something in it: discs and a bar on a gradient."""
+    """A synthetic image: discs and a bar on a gradient."""
     rows, columns = np.mgrid[:height, :width]
     image = np.stack([rows * 90 // height + 60, columns * 90 // width + 60, rows * 0 + 90], -1)
     picture = np.ascontiguousarray(image.astype(np.uint8))
@@ -72,14 +72,14 @@ def scene(height: int, width: int) -> Pixels:
 def _timed(engine: Engine, image: Pixels) -> tuple[float, Embedding]:
     start = time.perf_counter()
     embedding = engine.encode(image)
-    if time.perf_counter() - start < WARM_UP:  # the first one of a small model mostly allocates
+    if time.perf_counter() - start < WARM_UP:  # the first one mostly allocates memory
         start = time.perf_counter()
         embedding = engine.encode(image)
     return time.perf_counter() - start, embedding
 
 
 def iou(first: Floats, second: Floats) -> float:
-    """Of two masks of logits; nothing is like nothing."""
+    """The IoU of two masks of logits. It is 1 if both are empty."""
     a, b = first > 0, second > 0
     union = np.count_nonzero(a | b)
     return np.count_nonzero(a & b) / union if union else 1.0

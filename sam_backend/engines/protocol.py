@@ -19,7 +19,7 @@ PIXEL_STD = np.array([58.395, 57.12, 57.375], np.float32)
 
 @dataclass(frozen=True)
 class Embedding:
-    """What an encoder makes of one image; holds all that decoding needs, and nothing shared."""
+    """The output of an encoder for one image: everything that decoding needs."""
 
     features: Floats  # (1, C, h, w)
     height: int  # of the image, pixels
@@ -35,11 +35,11 @@ class Embedding:
 
     @cached_property
     def digest(self) -> bytes:
-        """Names what is in it: the same for the same image, wherever and whenever it was encoded.
+        """A hash of the content. It is the same for the same image in every process.
 
-        It takes a few milliseconds, once for each image that comes into memory.
+        It takes a few milliseconds, once for each image that is loaded into memory.
         """
-        # Channels last, as embeddings lie in memory, so that nothing is copied.
+        # Channels last, like the embedding in memory, so that nothing is copied.
         features = np.ascontiguousarray(self.features.transpose(0, 2, 3, 1))
         found = hashlib.sha256(f"{self.height} {self.width} {features.shape}".encode())
         found.update(features.data)
@@ -47,7 +47,7 @@ class Embedding:
 
 
 class Engine(Protocol):
-    """A SAM model. Keeps no image between calls and may be called from many threads at once."""
+    """A SAM model. It keeps no image between calls, and many threads may call it at once."""
 
     name: str
 
@@ -80,9 +80,9 @@ def to_model_frame(image: Pixels) -> Pixels:
 
 
 def model_input(image: Pixels, height: int = MODEL_SIDE, width: int = MODEL_SIDE) -> Floats:
-    """What an encoder takes: (1, 3, height, width), normalised, zeros right of and below the image.
+    """The input of an encoder: (1, 3, height, width), normalised, with zeros right and below.
 
-    Height and width are the model's square, or the part of it that holds the image.
+    It has the size of the model's square, or of the part that contains the image.
     """
     scaled = to_model_frame(image)
     pixels = np.zeros((1, 3, height, width), np.float32)
@@ -96,9 +96,10 @@ def model_input(image: Pixels, height: int = MODEL_SIDE, width: int = MODEL_SIDE
 def prompt_points(
     embedding: Embedding, points: Floats, labels: Floats, box: Floats | None
 ) -> tuple[Floats, Floats]:
-    """Prompts as SAM's prompt encoder takes them: (1, M, 2) in the model's square, and (1, M).
+    """The input of SAM's prompt encoder: points (1, M, 2) in the model's square, labels (1, M).
 
-    A box is two points labelled 2 and 3; without one, SAM expects a padding point labelled -1.
+    A box is two points with the labels 2 and 3. Without a box, SAM expects a padding point with
+    the label -1.
     """
     if box is None:
         corners, codes = np.zeros((1, 2), np.float32), np.array([-1], np.float32)

@@ -21,7 +21,7 @@ from sam_backend.engines.weights import published, sha256
 from sam_backend.errors import SettingsError
 from sam_backend.formats.pictures import Pixels
 
-# Our name of a model: the package that defines it, and its name there.
+# Our name of a model → the package that defines it, and its name in that package.
 ARCHITECTURES = {
     "MobileSAM": ("mobile_sam", "vit_t"),
     "SAM-B": ("segment_anything", "vit_b"),
@@ -38,11 +38,11 @@ _encoding: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 class TorchSam:
-    """SAM's modules, called directly: all that depends on an image is in its Embedding."""
+    """SAM's modules, called directly. Everything that depends on an image is in its Embedding."""
 
     def __init__(self, checkpoint: Path, model: str, device: str = "auto") -> None:
         self.name = model
-        # Names weights and preprocessing: embeddings on disk are kept under it.
+        # Names weights and preprocessing. It is part of the key of embeddings on disk.
         self.fingerprint = f"torch-1:{sha256(checkpoint)}"
         self.device = torch.device(choose_device(device))
         self.sam = load(checkpoint, model).to(self.device)
@@ -63,7 +63,7 @@ class TorchSam:
         mask_input: Floats | None = None,
     ) -> tuple[Floats, Floats]:
         coordinates, codes = prompt_points(embedding, points, labels, box)
-        # The prompt encoder takes a box apart from the points, and adds the padding by itself.
+        # The prompt encoder takes a box separately from the points, and adds the padding point.
         is_point = np.isin(codes[0], (*_BOX_CODES, -1), invert=True)
         corners = coordinates[:, np.isin(codes[0], _BOX_CODES)]
         with torch.inference_mode():
@@ -87,12 +87,12 @@ class TorchSam:
 
 
 def encoding_lock(device: torch.device) -> threading.Lock:
-    """Held while encoding on a device: activations take gigabytes (ViT-H), and one fills it."""
+    """The lock for encodes on a device. The activations of one ViT-H encode can fill its memory."""
     return _encoding[str(device)]
 
 
 def choose_device(wanted: str) -> str:
-    """What `DEVICE` stands for on this machine; SettingsError if it is not there."""
+    """The device that `DEVICE` means on this machine. SettingsError if it does not exist."""
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if wanted == "auto":
         return "cuda" if cuda else "mps" if mps else "cpu"
@@ -110,12 +110,12 @@ def check_file(checkpoint: Path, model: str) -> None:
 
 
 def load(checkpoint: Path, model: str) -> Any:
-    """The `Sam` module of the package that defines it, on the CPU, ready to infer."""
+    """The `Sam` module from its package, on the CPU, ready for inference."""
     weights = read(checkpoint, "cpu")
     _expect(model, checkpoint, weights)
     build = _package(model).sam_model_registry[ARCHITECTURES[model][1]]
-    # Skips drawing 640 million random weights only to overwrite them. TinyViT has tables that
-    # are computed when it is built, and no checkpoint holds those.
+    # On the meta device, no random weights are drawn only to be overwritten. TinyViT computes
+    # tables when it is built, and no checkpoint contains them.
     with torch.device("cpu" if model == "MobileSAM" else "meta"):
         sam = build()
     try:
@@ -123,12 +123,12 @@ def load(checkpoint: Path, model: str) -> Any:
     except RuntimeError as error:
         problem = " ".join(str(error).split())[:200]
         raise SettingsError(f"{checkpoint} does not fit {model}: {problem}") from None
-    del sam.pixel_mean, sam.pixel_std  # not in a checkpoint, and model_input() knows them
+    del sam.pixel_mean, sam.pixel_std  # they are not in a checkpoint, and model_input() has them
     return sam.eval().requires_grad_(requires_grad=False)
 
 
 def identify(weights: dict[str, Any]) -> str:
-    """The model that a checkpoint's tensors belong to, in words; "" if they are none of SAM's."""
+    """The name of the model that a checkpoint's tensors belong to. "" if it is not a SAM."""
     if "mask_decoder.hf_token.weight" in weights:
         return "SAM-HQ"
     if "image_encoder.patch_embed.seq.0.c.weight" in weights:
@@ -149,7 +149,7 @@ def _expect(model: str, checkpoint: Path, weights: dict[str, Any]) -> None:
 
 
 def read(checkpoint: Path, device: str) -> dict[str, Any]:
-    """The tensors by name. Pickles can run code, so nothing but tensors is read."""
+    """The tensors by name. Pickles can run code, so only tensors are read."""
     try:
         weights = torch.load(checkpoint, map_location=device, weights_only=True)
     except FileNotFoundError:
@@ -157,7 +157,7 @@ def read(checkpoint: Path, device: str) -> dict[str, Any]:
     except (pickle.UnpicklingError, OSError, EOFError, RuntimeError, KeyError, ValueError):
         raise SettingsError(f"{checkpoint} is not a readable PyTorch checkpoint") from None
     if isinstance(weights, dict) and isinstance(weights.get("model"), dict):
-        weights = weights["model"]  # as training scripts save them, beside the optimizer
+        weights = weights["model"]  # training scripts save the optimizer beside the model
     return weights if isinstance(weights, dict) else {}
 
 
@@ -170,17 +170,17 @@ def _package(model: str) -> ModuleType:
                 "pip install -r requirements-torch.txt"
             )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of timm, about its own old names
+        warnings.simplefilter("ignore")  # timm warns about its own old names
         import_torchvision()
         return importlib.import_module(package)
 
 
 def import_torchvision() -> None:
-    """Makes `import torchvision` work where its operators cannot be loaded.
+    """Makes `import torchvision` work even if its operators cannot be loaded.
 
-    A torchvision built for CUDA beside a CPU build of PyTorch (what `pip install` makes easily)
-    fails with "operator torchvision::nms does not exist". Only its resizing is used here, by the
-    packages' predictors at that, so that it is enough if the operators are declared.
+    With a CPU build of PyTorch, a torchvision built for CUDA fails with "operator torchvision::nms
+    does not exist". pip easily installs such a pair. The packages here only use torchvision for
+    resizing, so declaring the operators is enough.
     """
     if importlib.util.find_spec("torchvision") is None:
         return
@@ -192,7 +192,7 @@ def import_torchvision() -> None:
         library = torch.library.Library("torchvision", "DEF")
         library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _kept.append(library)  # the declarations last as long as it does
+        _kept.append(library)  # the declarations live as long as this object
         importlib.import_module("torchvision")
 
 

@@ -1,8 +1,8 @@
 """SAM 2, SAM-HQ, SlimSAM and SAM as Hugging Face's transformers defines them.
 
-Two things differ from SAM's own code. These models answer with the single mask or with the three
-others, so that an engine that gives all four asks twice. And SAM 2 sees the image stretched to a
-square instead of padded to one: masks are brought into the frame that all engines share.
+Two things differ from SAM's own code. These models return either the single mask or the three
+others, so the engine asks twice for all four. SAM 2 stretches the image to a square instead of
+padding it, so its masks are moved to the frame that all engines share.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sam_backend.engines.torch_engine import choose_device, encoding_lock, impor
 from sam_backend.errors import SettingsError
 from sam_backend.formats.pictures import Pixels
 
-# What a model's config.json says, and the class for images (SAM 2 is published as one for videos).
+# The type in a model's config.json → the class for images. SAM 2 is published as a video model.
 CLASSES = {
     "sam": "SamModel",
     "sam_hq": "SamHQModel",
@@ -37,7 +37,7 @@ _STD = np.array([0.229, 0.224, 0.225], np.float32) * 255
 
 
 class TransformersSam:
-    """One model of transformers behind the engines' protocol; keeps no image."""
+    """A model of transformers as an engine. It keeps no image."""
 
     def __init__(self, source: str, device: str = "auto") -> None:
         self.name = source
@@ -51,7 +51,7 @@ class TransformersSam:
         with self._one_at_a_time, torch.inference_mode():
             made = self.model.get_image_embeddings(pixels.to(self.device))
             parts = [part.float().cpu().numpy() for part in _flat(made)]
-        # One array, whatever a model has: an embedding is then as easy to keep as any other.
+        # All parts are joined to one array, so that the caches need not know the model.
         features = np.concatenate([part.ravel() for part in parts])[None]
         return Embedding(features, height=image.shape[0], width=image.shape[1])
 
@@ -86,7 +86,7 @@ class TransformersSam:
         return logits, np.concatenate([scores.ravel() for _, scores in answers])
 
     def _embeddings(self, embedding: Embedding) -> dict[str, Any]:
-        """The embedding's parts under the names that the model calls them by."""
+        """The parts of the embedding, under the model's own names."""
         start, parts = 0, []
         for shape in _shapes(self.model):
             end = start + int(np.prod(shape))
@@ -103,7 +103,7 @@ class TransformersSam:
 
 
 def check_source(source: str) -> None:
-    """SettingsError unless it is a folder with such a model, or can be a name on the hub."""
+    """SettingsError unless it is a folder with a known model, or may be a name on the hub."""
     folder = Path(source).expanduser()
     if not folder.is_dir():
         if not _HUB_NAME.fullmatch(source):
@@ -134,7 +134,7 @@ def _load(source: str) -> tuple[Any, bool]:
     try:
         config = transformers.AutoConfig.from_pretrained(place)
         name = _class_name(source, config.model_type)
-        # Weights as safetensors only: pickles can run code.
+        # Only safetensors, because pickles can run code.
         model = getattr(transformers, name).from_pretrained(place, use_safetensors=True)
     except (OSError, ValueError) as error:
         problem = " ".join(str(error).split())[:200]
@@ -160,11 +160,11 @@ def _shapes(model: Any) -> list[tuple[int, ...]]:
 
 
 def _flat(made: Any) -> list[Any]:
-    """What get_image_embeddings returns: a tensor, several, or a tensor and intermediate ones."""
+    """Unpacks get_image_embeddings: one tensor, several, or one and a list of intermediate ones."""
     if isinstance(made, torch.Tensor):
         return [made]
     if len(made) == 2 and isinstance(made[1], (list, tuple)):
-        return [made[0], made[1][0]]  # SAM-HQ only looks at the first
+        return [made[0], made[1][0]]  # SAM-HQ only uses the first
     return list(made)
 
 
@@ -174,7 +174,7 @@ def _array(tensor: Any) -> Floats:
 
 
 def _stretched(image: Pixels) -> Floats:
-    """What SAM 2 takes: (1, 3, 1024, 1024), the whole square filled, normalised as ImageNet."""
+    """The input of SAM 2: (1, 3, 1024, 1024), stretched to the square, normalised like ImageNet."""
     square = Image.fromarray(image).resize((MODEL_SIDE, MODEL_SIDE), Image.Resampling.BILINEAR)
     pixels = (np.asarray(square, np.float32) - _MEAN) / _STD
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
@@ -190,7 +190,7 @@ def _to_stretched(mask: Floats, height: int, width: int) -> Floats:
 
 
 def _warp(mask: Floats, scale: list[float]) -> Floats:
-    """Every pixel from where `scale` (y, x) says, between the centres of pixels."""
+    """Resamples by `scale` (y, x), with interpolation between the centres of pixels."""
     down, across = scale
     shift = [across / 2 - 0.5, down / 2 - 0.5]
     matrix = np.array([[across, 0, shift[0]], [0, down, shift[1]]], np.float32)

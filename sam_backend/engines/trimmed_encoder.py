@@ -1,4 +1,4 @@
-"""Runs an image encoder on the part of the square that holds image."""
+"""Runs an image encoder on the part of the square that contains the image."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Named:
 
 
 class Session(Protocol):
-    """An encoder that was read: what ONNX Runtime and OpenVINO have in common here."""
+    """The common interface of an encoder on ONNX Runtime and on OpenVINO."""
 
     def get_inputs(self) -> Sequence[Named]: ...
 
@@ -43,17 +43,17 @@ OpenSession = Callable[[onnx.ModelProto], Session]
 
 
 class TrimmedEncoder:
-    """Encodes the rows and columns that hold image; the rest is an empty image's embedding.
+    """Encodes the rows and columns that contain the image. The rest comes from an empty image.
 
-    Empty at the same place: the decoder knows padding by how it looks there, and with a constant
-    in its stead some second clicks go wrong.
+    The decoder recognises padding by its embedding at that place. With a constant instead, some
+    second clicks go wrong.
     """
 
     def __init__(self, encoder: AnySizeEncoder, open_session: OpenSession) -> None:
         self._any_size = encoder
         self.session = open_session(encoder.model)
         self._input = self.session.get_inputs()[0].name
-        # Takes as long as an image, so nothing waits for it but the first image.
+        # It takes as long as an image, so only the first image waits for it.
         ahead = ThreadPoolExecutor(1, thread_name_prefix="empty-image")
         self._empty = ahead.submit(
             lambda: self._run(np.zeros((1, 3, MODEL_SIDE, MODEL_SIDE), np.float32))
@@ -77,7 +77,7 @@ class TrimmedEncoder:
 
 
 def open_trimmed(model: onnx.ModelProto, open_session: OpenSession) -> TrimmedEncoder | None:
-    """An encoder without padding if the graph is a known one."""
+    """An encoder without padding, if the graph is a known one."""
     try:
         return TrimmedEncoder(any_size(model), open_session)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Published weights, by hash. Others are welcome (people fine-tune), damaged ones are not."""
+"""Recognises published weights by hash. Fine-tuned weights are accepted, damaged copies are not."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sam_backend.installation import DOWNLOAD
 
 @dataclass(frozen=True)
 class Published:
-    """One file that download_models.sh fetches, and how it asks for it."""
+    """A file that download_models.sh fetches, and its name there."""
 
     model: str
     size: int
     sha256: str
 
 
-# The same as in download_models.sh, which says where the hashes are published.
+# The same hashes as in download_models.sh, which says where they are published.
 PUBLISHED = (
     Published(
         "mobile_sam",
@@ -56,7 +56,7 @@ PUBLISHED = (
 
 
 def sha256(path: Path) -> str:
-    """Of a file's content; remembered until the file changes, as the large ones take seconds."""
+    """The SHA-256 of a file, cached until the file changes, because large files take seconds."""
     facts = path.stat()
     return _sha256(path, facts.st_size, facts.st_mtime_ns)
 
@@ -71,11 +71,10 @@ def _sha256(path: Path, size: int, modified: int) -> str:  # noqa: ARG001 (they 
 
 
 def published(path: Path) -> Published | None:
-    """Which published file this is; None for anybody's own.
+    """The published file that this is, or None for any other file.
 
-    SettingsError for a published file gone bad. A file's name says nothing, and a fine-tuned
-    checkpoint may well be called like the original; but one that has the size of a published file
-    to the byte, and other bytes, is a damaged copy of it.
+    SettingsError for a damaged copy: a file with exactly the size of a published file but other
+    bytes. The name proves nothing, because a fine-tuned checkpoint may keep it.
     """
     for known in PUBLISHED:
         if path.stat().st_size == known.size:

@@ -1,4 +1,4 @@
-"""Masks as NumPy arrays: one .npz file an annotation, in it one array (H, W) of bool a region."""
+"""Masks as NumPy arrays: an .npz file for each annotation, with an array (H, W) for each region."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sam_backend.whole_files import replacing
 
 
 class Arrays:
-    """Written region by region: all masks of a picture at once may not fit into memory."""
+    """Writes region by region, because all masks of a picture may not fit into memory."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -38,4 +38,4 @@ class Arrays:
             yield add
 
     def finish(self) -> None:
-        """There is nothing left to do."""
+        """Nothing remains to be written."""

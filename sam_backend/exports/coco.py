@@ -20,7 +20,7 @@ from sam_backend.whole_files import replacing
 
 
 class Coco:
-    """Annotations and images wait in files of their own: only their numbers are in memory."""
+    """Collects images and annotations in temporary files, so that few of them are in memory."""
 
     def __init__(self, path: Path, categories: Categories, *, polygons: bool) -> None:
         self._path = path
@@ -88,7 +88,7 @@ class _Entries:
 
     def __init__(self) -> None:
         self.count = 0
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (it goes away with this object)
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (it is deleted with this object)
 
     def add(self, entry: dict[str, Any]) -> None:
         self._file.write(b",\n" if self.count else b"")

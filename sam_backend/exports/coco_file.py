@@ -1,4 +1,4 @@
-"""A COCO file: its pictures, annotations and categories; nothing in it is taken for granted."""
+"""A COCO file: its pictures, annotations and categories. Every value is checked before use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CocoAnnotation = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class CocoFile:
-    """What a COCO file holds."""
+    """The content of a COCO file."""
 
     images: list[CocoImage]
     _annotations: dict[object, list[CocoAnnotation]]
@@ -41,7 +41,7 @@ class CocoFile:
         lists = content if isinstance(content, dict) else {}
         missing = [k for k in ("images", "annotations", "categories") if k not in lists]
         if missing:
-            raise Refusal("file", f"{path} is no COCO file: it has no {', no '.join(missing)}")
+            raise Refusal("file", f"{path} is not a COCO file: it has no {', no '.join(missing)}")
         by_image: dict[object, list[CocoAnnotation]] = {}
         for annotation in mappings(lists["annotations"]):
             by_image.setdefault(_key(annotation.get("image_id")), []).append(annotation)
@@ -64,7 +64,7 @@ class CocoFile:
 
 
 def size(image: CocoImage) -> tuple[int, int]:
-    """Height and width of a picture. ValueError if the file does not tell them."""
+    """Height and width of a picture. ValueError if the file does not contain them."""
     height, width = image.get("height"), image.get("width")
     if not isinstance(height, int) or not isinstance(width, int):
         raise ValueError("the picture's width and height are not in the file")  # noqa: TRY004
@@ -80,7 +80,7 @@ def polygons(annotation: CocoAnnotation) -> list[Points] | None:
         return None
     if not isinstance(segmentation, list) or not segmentation:
         raise ValueError("it has no mask")
-    return [mask_reader.places(polygon) for polygon in segmentation]
+    return [mask_reader.polygon_points(polygon) for polygon in segmentation]
 
 
 def mask(annotation: CocoAnnotation, height: int, width: int) -> Mask:
@@ -100,5 +100,5 @@ def mask(annotation: CocoAnnotation, height: int, width: int) -> Mask:
 
 
 def _key(number: object) -> object:
-    """An id, whatever it is, as a key."""
+    """An id of any type as a key."""
     return number if isinstance(number, (int, str)) else repr(number)

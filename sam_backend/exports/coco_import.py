@@ -24,13 +24,13 @@ Data = Callable[[str], Mapping[str, Any]]
 
 
 class Import:
-    """A COCO file on its way into a project with a label config."""
+    """The import of a COCO file into a project with a label config."""
 
     def __init__(
         self,
         coco: CocoFile,
         config: LabelConfig,
-        control: str | None,  # that takes the masks; None: the first one that can
+        control: str | None,  # the control for the masks. None: the first one that can hold them
         tolerance: float,  # of polygons, pixels
         report: Report,
     ) -> None:
@@ -43,26 +43,26 @@ class Import:
         self._wishes = Wishes(control, candidates=1)
         self._tolerance = tolerance
         self._report = report
-        config.output_for(self._to_name, control)  # a Refusal now, not one for each mask
-        # The labels of a mask of each category. None: it cannot be imported.
+        config.output_for(self._to_name, control)  # one Refusal now, not one for each mask
+        # The labels for a mask of each category. None: the category cannot be imported.
         self._words = {word: self._words_of(word) for word in coco.category_names}
 
     def tasks(self, data: Data, kind: str) -> Iterator[Mapping[str, Any]]:
-        """A task for each picture, also without masks; `kind` is the list that holds them."""
+        """A task for each picture, even without masks. `kind` is "annotations" or "predictions"."""
         for image in self._coco.images:
             file_name = str(image.get("file_name"))
             try:
-                shown = data(file_name)
+                task_data = data(file_name)
             except ValueError as error:
                 self._report(f"picture {file_name!r}: {error}")
                 continue
-            ids = SafeNames()  # Label Studio takes regions of one id for one
+            ids = SafeNames()  # Label Studio would merge regions with the same id
             results = [
                 result
                 for annotation in self._coco.annotations(image)
                 for result in self._results(annotation, image, ids)
             ]
-            yield {"data": shown, kind: [{"result": results}]}
+            yield {"data": task_data, kind: [{"result": results}]}
 
     def _words_of(self, word: str) -> tuple[str, ...] | None:
         for labels in ((word,), ()) if word == UNLABELED else ((word,),):
@@ -95,7 +95,7 @@ class Import:
         )
 
     def _labels(self, annotation: CocoAnnotation) -> tuple[str, ...] | None:
-        """In the file's words: the category, or all labels where our export wrote several."""
+        """The labels of an annotation: its category, or several labels from our own export."""
         word = self._coco.category(annotation)
         if word is None:
             self._report(f"annotation {annotation.get('id')}: its category is not in the file")
@@ -104,14 +104,14 @@ class Import:
         words = several if isinstance(several, list) and word in several else [word]
         found = [self._words.get(str(other)) for other in words]
         if None in found:
-            return None  # its category was reported
+            return None  # the category has been reported
         return tuple(label for labels in found for label in labels or ())
 
     def _output(self, target: Target) -> Output:
         return Output.of(self._config, target, self._wishes)
 
     def _parts(self, annotation: CocoAnnotation, output: Output) -> list[dict[str, Any]]:
-        """The mask as the control takes it. Polygons stay as they are where it takes polygons."""
+        """The mask in the form of the control. For a polygon control, polygons stay unchanged."""
         height, width = output.target.height, output.target.width
         lines = coco_file.polygons(annotation)
         if lines is not None and output.control.tag in ("Polygon", "PolygonLabels"):
@@ -121,6 +121,6 @@ class Import:
 
 
 def _rotation(annotation: CocoAnnotation) -> float:
-    """What our export wrote of a picture that was turned in the editor."""
+    """The rotation of the picture in the editor, which our own export writes."""
     angle = annotation.get("image_rotation")
     return float(angle) if isinstance(angle, (int, float)) else 0

@@ -20,20 +20,20 @@ from sam_backend.formats.results import Page
 
 @dataclass
 class Summary:
-    """What became of it, in numbers."""
+    """The result of an export, in numbers."""
 
     pictures: int = 0
     regions: int = 0
-    empty: int = 0  # erased, or too thin to hold a pixel's middle
-    shared: int = 0  # tasks with several annotations, of which all are in
-    rotated: int = 0  # regions on pictures that were turned in the editor
+    empty: int = 0  # erased, or too thin to contain the centre of a pixel
+    shared: int = 0  # tasks with several annotations, all of which are exported
+    rotated: int = 0  # regions on pictures that were rotated in the editor
 
 
 def labels(path: Path, *, latest: bool) -> set[str]:
     """The labels of all regions with masks."""
     return {
         label
-        for task in task_file.read(path, lambda _line: None)  # reported when it is read again
+        for task in task_file.read(path, lambda _line: None)  # reported in the second pass
         for by_annotation in saved_regions.pages(
             saved_regions.finished(task, latest=latest)
         ).values()
@@ -45,7 +45,7 @@ def labels(path: Path, *, latest: bool) -> set[str]:
 
 @dataclass
 class Export:
-    """An export on its way."""
+    """One export of a file to all chosen formats."""
 
     path: Path  # of Label Studio's JSON
     config: LabelConfig | None
@@ -67,21 +67,21 @@ class Export:
                 for annotation, found in by_annotation.items():
                     where = "" if page.item_index is None else f"-page-{page.item_index}"
                     name = f"task-{task.get('id')}-annotation-{annotation}{where}"
-                    shown = Picture(
+                    page_picture = Picture(
                         task=str(task.get("id")),
                         annotation=annotation,
                         page=page,
                         file_name=picture(task, page, self.config),
                         name=names.free(safe(name)),
                     )
-                    self._picture(shown, found, summary)
+                    self._write(page_picture, found, summary)
         for form in self.formats:
             form.finish()
         return summary
 
-    def _picture(self, shown: Picture, found: Iterable[Region], summary: Summary) -> None:
+    def _write(self, picture: Picture, found: Iterable[Region], summary: Summary) -> None:
         with ExitStack() as stack:
-            adds: list[Add] = [stack.enter_context(form.picture(shown)) for form in self.formats]
+            adds: list[Add] = [stack.enter_context(form.picture(picture)) for form in self.formats]
             for region in found:
                 try:
                     mask = region.mask()
@@ -91,7 +91,7 @@ class Export:
                     for add in adds:
                         add(region, mask)
                 except ValueError as error:
-                    self._left_out(shown.task, region, str(error))
+                    self._left_out(picture.task, region, str(error))
                     continue
                 summary.regions += 1
                 summary.rotated += region.rotation != 0
@@ -99,7 +99,7 @@ class Export:
     def _report_all(
         self, task: Mapping[str, Any], page: Page, found: Iterable[Iterable[Region]]
     ) -> None:
-        why = f"a picture of {page.width}x{page.height} pixels is none"
+        why = f"{page.width}x{page.height} is not a valid picture size"
         for some in found:
             for region in some:
                 self._left_out(str(task.get("id")), region, why)

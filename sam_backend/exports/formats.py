@@ -1,4 +1,4 @@
-"""What all formats of an export share: what a picture is, which labels there are."""
+"""The protocol of export formats, and the pictures and labels that they all use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAMING = ("Labels", "BrushLabels", "BitmaskLabels", "PolygonLabels")
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of one task, and the annotation of it that comes now."""
+    """One picture of one task, with the annotation that is being exported."""
 
     task: str
     annotation: str
@@ -30,20 +30,20 @@ class Picture:
 
 
 class Format(Protocol):
-    """One kind of files. Pictures come one after another, those of one page without a break."""
+    """One format. Pictures come one by one, and pictures of the same page follow each other."""
 
     def picture(self, picture: Picture) -> AbstractContextManager[Add]:
-        """Takes the masks of a picture, in the order in which they were saved."""
+        """Receives the masks of a picture, in the order in which they were saved."""
 
     def finish(self) -> None:
-        """Writes what is known at the end only."""
+        """Writes what is only known at the end."""
 
 
 class Categories:
     """The labels and their numbers, from 1.
 
-    They are in the label config's order, so that they are the same for every part of a project;
-    others come after them, by the alphabet.
+    They follow the order of the label config, so that every part of a project has the same
+    numbers. Labels that the config lacks follow in alphabetical order.
     """
 
     def __init__(self, config: LabelConfig | None, found: Iterable[str]) -> None:
@@ -55,11 +55,11 @@ class Categories:
         self._numbers = {name: number for number, name in enumerate(self.names, start=1)}
 
     def number(self, region: Region) -> int:
-        """That of a region's label; of its first one if there are several."""
+        """The number of a region's label, or of its first label if it has several."""
         return self._numbers[region.labels[0]]
 
     def at_most(self, most: int, form: str) -> None:
         if len(self.names) > most:
             raise Refusal(
-                "format", f"{form} have room for {most} labels, and there are {len(self.names)}"
+                "format", f"{form} have room for {most} labels, but there are {len(self.names)}"
             )

@@ -1,4 +1,4 @@
-"""Names of files: those of pictures as they are in their storage, and safe ones for the rest."""
+"""File names: the names of pictures in their storage, and safe names for everything else."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from sam_backend.images.sources import LOCAL_FILES_PATH
 
 _UPLOADS = "/data/upload/"
 _PICTURE = re.compile(r"\.(jpe?g|png|webp|bmp|gif|tiff?|avif)\b|^data:image/", re.IGNORECASE)
-_LONGEST = 120  # bytes; file systems end at 255
+_LONGEST = 120  # bytes; the limit of file systems is 255
 
 
 def safe(text: str) -> str:
-    """A text without what some file system does not take in a name."""
+    """A text without the characters that some file system rejects in a name."""
     name = re.sub(r"[^\w.-]+", "_", text).strip("._")
     return _shortened(name, _LONGEST) or "_"
 
 
 class SafeNames:
-    """Names of files, no two the same."""
+    """File names of which no two are equal."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
         self._names: dict[str, str] = {}
 
     def of(self, text: str) -> str:
-        """The safe name for a text: always the same one."""
+        """The safe name for a text. The same text always gets the same name."""
         if text not in self._names:
             self._names[text] = self.free(safe(text))
         return self._names[text]
 
     def free(self, name: str) -> str:
-        """The name, with a number where it is taken. Some systems know no capital letters."""
+        """The name, with a number if it is taken. Upper and lower case count as equal."""
         number, free = 1, name
         while free.casefold() in self._taken:
             number += 1
@@ -49,14 +49,14 @@ class SafeNames:
 
 
 def picture(task: Mapping[str, Any], page: Page, config: LabelConfig | None) -> str:
-    """The file name of a page: the path in its storage; of an upload, the name alone."""
+    """The file name of a page: its path in its storage, or the plain name of an upload."""
     value = _link(task.get("data"), page, config)
     index = "" if page.item_index is None else f"-{page.item_index}"
     return (value and _path(value)) or safe(f"task-{task.get('id')}{index}") + ".png"
 
 
 def _link(data: object, page: Page, config: LabelConfig | None) -> str | None:
-    """What the task's data says of the picture, by the label config; else what looks like one."""
+    """The picture's address in the task's data, by the label config, or else by its looks."""
     if not isinstance(data, Mapping):
         return None
     keys = (
@@ -74,7 +74,7 @@ def _path(link: str) -> str:
     try:
         parts = urlsplit(link)
         query = parse_qs(parts.query)
-        if "fileuri" in query:  # what Label Studio makes of a link into a cloud
+        if "fileuri" in query:  # Label Studio's form of a link to a cloud storage
             return _path(base64.urlsafe_b64decode(query["fileuri"][0]).decode())
     except ValueError:
         return ""  # not a link

@@ -1,4 +1,4 @@
-"""A mask's outlines along the edges of its pixels: polygons that give back exactly the mask."""
+"""A mask's outlines along the edges of its pixels: polygons that reproduce the mask exactly."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy.typing as npt
 from sam_backend.formats.mask import Mask, tight_box
 
 Ints = npt.NDArray[np.int64]
-Polygon = Ints  # (N, 2) x, y of pixels' corners, clockwise as seen; the first is not repeated
+Polygon = Ints  # (N, 2) x, y of pixels' corners, clockwise as visited; the first is not repeated
 
 Place = tuple[int, int]
-Line = list["Place | Line"]  # an outline; within it, those of holes that are reached from there
+Line = list["Place | Line"]  # an outline, with the outlines of the holes that are reached from it
 
 
 def parts(mask: Mask) -> list[Polygon]:
-    """A polygon for each part of a mask, in reading order; pixels that touch are one part.
+    """A polygon for each part of a mask, in reading order. Pixels that touch belong to one part.
 
-    A hole is reached by a cut from its part's outline and back the same way, which takes no
-    pixel: polygons in COCO and YOLO have no other way to a hole.
+    A cut of zero width leads from a part's outline to its hole and back. Polygons in COCO and YOLO
+    cannot express a hole in another way.
     """
     box = tight_box(mask)
     if box is None:
@@ -32,15 +32,15 @@ def parts(mask: Mask) -> list[Polygon]:
 
 
 def joined(polygons: list[Polygon]) -> Polygon:
-    """One polygon for several: from each to the next, and back the same way."""
+    """Joins several polygons to one, by cuts of zero width from each one to the next."""
     out = np.concatenate([np.concatenate([polygon, polygon[:1]]) for polygon in polygons])
     back = [polygon[:1] for polygon in polygons[-2::-1]]
-    return np.concatenate([out, *back])[:-1]  # it ends where it began
+    return np.concatenate([out, *back])[:-1]  # back to its start
 
 
 @dataclass(frozen=True)
 class _Corners:
-    """Where outlines turn, in reading order. Where two pixels touch, two of one place."""
+    """The corners of outlines, in reading order. Two pixels that touch at a point give two."""
 
     x: Ints
     y: Ints
@@ -61,8 +61,8 @@ class _Corners:
         y, x = np.repeat(y, times), np.repeat(x, times)
         second = np.zeros(len(x), bool)
         second[1:] = (x[1:] == x[:-1]) & (y[1:] == y[:-1])
-        # The first of such two has the edge to the left, the second the one to the right. Which
-        # of them has the upper edge decides that the pixels are one part, not what lies between.
+        # Of two corners at one point, the first has the left edge and the second the right one.
+        # The upper edge goes to the one that joins the two pixels, not the background around them.
         falling = touch[y, x] & upper_left[y, x]
         by_column = np.lexsort((second ^ falling, y, x))
         beside, above = np.empty(len(x), np.int64), np.empty(len(x), np.int64)
@@ -72,19 +72,20 @@ class _Corners:
         return cls(x, y, lower_right[y, x], beside, above, by_column)
 
     def loops(self) -> list[list[int]]:
-        """The corners of each outline, the mask on the right, by their first corners.
+        """The corners of each outline, with the mask on the right, ordered by first corner.
 
-        A part's outline begins with the upper edge of its first pixel, a hole's with the left one.
+        The outline of a part starts with the upper edge of its first pixel, and that of a hole with
+        the left edge.
         """
         beside, above = self.beside.tolist(), self.above.tolist()
-        seen = bytearray(len(beside))
+        visited = bytearray(len(beside))
         found = []
         for start in range(len(beside)):
-            if not seen[start]:
+            if not visited[start]:
                 ways = (beside, above) if self.in_mask[start] else (above, beside)
                 loop, at = [], start
-                while not seen[at]:
-                    seen[at] = 1
+                while not visited[at]:
+                    visited[at] = 1
                     loop.append(at)
                     at = ways[(len(loop) + 1) % 2][at]
                 found.append(loop)
@@ -92,10 +93,10 @@ class _Corners:
 
 
 def _lines(mask: Mask) -> list[Line]:
-    """The outlines of a mask's parts, each with its holes in it.
+    """The outlines of a mask's parts, each with its holes.
 
-    From a hole's first pixel, the mask goes on to the left until a pixel that is not of it. The
-    edge there is of an outline that begins earlier: so the last one can be finished first.
+    To the left of a hole's first pixel, the mask continues up to some edge. This edge belongs to an
+    outline that starts earlier, so the outlines can be finished from the last to the first.
     """
     corners = _Corners.of(mask)
     xs, ys, above = corners.x.tolist(), corners.y.tolist(), corners.above.tolist()
@@ -118,7 +119,7 @@ def _lines(mask: Mask) -> list[Line]:
         x, y = xs[loop[0]], ys[loop[0]]
         outside = np.flatnonzero(~mask[y, :x])
         edge = int(outside[-1]) + 1 if len(outside) else 0
-        # The last corner in that column that is not below: the edge goes down from there.
+        # The edge starts at the last corner in its column that is not below the hole's corner.
         upper = int(corners.by_column[np.searchsorted(columns, edge * height + y, "right") - 1])
         reached.setdefault(upper, []).append((y, [*line, line[0]]))
     return lines[::-1]
@@ -129,7 +130,7 @@ def _row(hole: tuple[int, Line]) -> int:
 
 
 def _flat(line: Line) -> Iterator[Place]:
-    """The places of an outline and of all within it, none twice in a row."""
+    """The points of an outline and of all outlines in it, without repeated points."""
     last = None
     todo = [iter(line)]
     while todo:

@@ -1,4 +1,4 @@
-"""Masks as PNG files: one a region, one a label, and maps of all labels or all regions."""
+"""Masks as PNG files: one for each region, one for each label, or maps of labels or regions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sam_backend.formats.mask import Mask
 from sam_backend.whole_files import replacing
 
 _MOST_REGIONS = 65535
-_FAST = 1  # PNG compression: masks are small whatever the level
+_FAST = 1  # PNG compression: masks are small at any level
 
 
 class Regions:
@@ -38,7 +38,7 @@ class Regions:
         yield add
 
     def finish(self) -> None:
-        """There is nothing left to do."""
+        """Nothing remains to be written."""
 
 
 class Labels:
@@ -48,7 +48,7 @@ class Labels:
         self._folder = folder
         self._names = SafeNames()
         for label in categories.names:
-            self._names.of(label)  # in this order, so that names do not depend on what comes first
+            self._names.of(label)  # so that names do not depend on the order of regions
 
     @contextmanager
     def picture(self, picture: Picture) -> Iterator[Add]:
@@ -64,7 +64,7 @@ class Labels:
             _write(self._folder / picture.name / name, _black_and_white(mask))
 
     def finish(self) -> None:
-        """There is nothing left to do."""
+        """Nothing remains to be written."""
 
 
 class Semantic:
@@ -97,7 +97,7 @@ class Semantic:
 
 
 class Instances:
-    """A map of regions for each annotation, 16 bits a pixel, and which region each number is."""
+    """A map of regions for each annotation, 16 bits a pixel, and a list of regions by number."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -118,7 +118,7 @@ class Instances:
         _write_json(self._folder / f"{picture.name}.json", legend)
 
     def finish(self) -> None:
-        """There is nothing left to do."""
+        """Nothing remains to be written."""
 
 
 def _black_and_white(mask: Mask) -> Image.Image:

@@ -1,4 +1,4 @@
-"""The tasks of a Label Studio export, one at a time, however large the file is."""
+"""Reads the tasks of a Label Studio export one at a time, so that the file may be large."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from sam_backend.errors import Refusal
 from sam_backend.formats import bodies
 
 _CHUNK = 1 << 20
-# A bracket or a string. Only its first quote, if the string does not end.
+# A bracket, a string, or the first quote of a string without an end.
 _MARK = re.compile(rb'["{}\[\]](?:(?<=")[^"\\]*(?:\\.[^"\\]*)*")?', re.DOTALL)
 _OPENING, _CLOSING = (b"[", b"{"), (b"]", b"}")
 
-Report = Callable[[str], None]  # takes a line for people: what is left out, and why
+Report = Callable[[str], None]  # receives a line for people: what is left out, and why
 
 
 def read(
     path: Path, report: Report, *, needs_annotations: bool = True
 ) -> Iterator[Mapping[str, Any]]:
-    """The tasks of a file; brush masks are strings, see `bodies.parse`.
+    """The tasks of a file. Their brush masks are strings, see `bodies.parse`.
 
-    What is no task is reported and left out; Refusal if that is so from the start.
+    An item that is not a task is reported and left out. Refusal if the first item is not a task.
     """
     number = 0
     try:
@@ -44,14 +44,14 @@ def read(
 
 
 def items(file: BinaryIO) -> Iterator[bytes]:
-    """The objects of a JSON array as they stand in a file. ValueError if it is none, or cut off."""
+    """The objects of a JSON array in a file, as bytes. ValueError if it is invalid or cut off."""
     text, depth = b"", 0
-    begin = at = 0  # of the current object; of what was not looked at
-    while more := file.read(max(_CHUNK, len(text))):  # doubling, for an object of any size
+    begin = at = 0  # of the current object; of the text not scanned yet
+    while more := file.read(max(_CHUNK, len(text))):  # twice as much each time, for large objects
         text += more
         for mark in _MARK.finditer(text, at):
             if mark[0] == b'"':
-                break  # a string whose end is not here yet
+                break  # the end of this string has not been read yet
             at = mark.end()
             if mark[0] in _OPENING:
                 depth += 1
@@ -79,4 +79,4 @@ def _task(text: bytes, *, needs_annotations: bool) -> Mapping[str, Any]:
 
 
 def _no_export(path: Path, error: ValueError) -> Refusal:
-    return Refusal("file", f"{path} is no JSON export of Label Studio: {error}")
+    return Refusal("file", f"{path} is not a JSON export of Label Studio: {error}")

@@ -1,4 +1,4 @@
-"""Which task's data belongs to a picture's file name."""
+"""Finds the task data for a picture's file name."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _UPLOAD = re.compile(r"^[0-9a-f]{8}-")
 
 
 def below(prefix: str, config: LabelConfig) -> Callable[[str], Mapping[str, Any]]:
-    """New tasks, whose pictures lie below an address or path."""
+    """The data of new tasks, whose pictures are below an address or path."""
     key = config.images[0].data_key
     return lambda file_name: {key: prefix + quote(file_name)}
 
 
 def of_tasks(path: Path, config: LabelConfig) -> Callable[[str], Mapping[str, Any]]:
-    """The data of an export's tasks: by the picture's whole path, else by its name alone."""
+    """The data of existing tasks, by the picture's complete path, or else by its name."""
     page = Page(config.images[0].name, None, 1, 1)
     by_name: dict[str, list[Mapping[str, Any]]] = {}
     for task in task_file.read(path, lambda _line: None, needs_annotations=False):

@@ -1,4 +1,4 @@
-"""Masks for YOLO's segmentation: a text file a picture, a line a region, and data.yaml."""
+"""Masks for YOLO: a text file for each picture, with a line for each region, and data.yaml."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sam_backend.whole_files import replacing
 
 
 class Yolo:
-    """Text files lie in `labels` as the pictures should in `images`."""
+    """The text files in `labels` have the paths of the pictures in `images`."""
 
     def __init__(self, folder: Path, categories: Categories) -> None:
         self._folder = folder

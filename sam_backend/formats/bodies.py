@@ -1,4 +1,8 @@
-"""Request bodies: megabytes of brush masks that hardly anybody reads, and some JSON around them."""
+"""Request bodies: JSON with megabytes of brush masks, few of which are ever decoded.
+
+The masks are cut out by hand before orjson parses the rest: making a Python number of each byte
+would take longer than a click, and no JSON parser offers to leave an array unparsed.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +18,11 @@ _KEY = re.compile(rb'(?<!\\)"rle"[ \t\r\n]*:[ \t\r\n]*\[')
 
 
 def parse(body: bytes) -> Any:
-    """The JSON value; each brush mask `"rle": [1, 2, …]` is the string "1, 2, …" instead.
+    """The JSON value, with the string "1, 2, …" in place of each brush mask `"rle": [1, 2, …]`.
 
-    A task carries the masks of its annotations and drafts, a number for each byte: making Python
-    objects of them would take longer than a click. `rle.decode` reads both. JSONDecodeError if
-    the body is not JSON.
+    `rle.decode` reads both forms. JSONDecodeError if the body is not JSON.
     """
-    # Stands for the key of a mask that was taken out. Whoever wrote the body cannot know it.
+    # Replaces the key of a mask that was cut out. The sender of the body cannot guess it.
     unread = f"rle {secrets.token_hex(16)}"
     rest, masks = _without_masks(body, unread.encode())
     value = orjson.loads(rest)
@@ -30,7 +32,7 @@ def parse(body: bytes) -> Any:
 
 
 def _without_masks(body: bytes, unread: bytes) -> tuple[bytes, list[str]]:
-    """The body with a number in each brush mask's stead, and the masks."""
+    """The body with a number in place of each brush mask, and the masks."""
     kept, masks = list[bytes](), list[str]()
     start = 0
     for key in _KEY.finditer(body):  # not "format": "rle"
@@ -44,7 +46,7 @@ def _without_masks(body: bytes, unread: bytes) -> tuple[bytes, list[str]]:
 
 
 def _put_back(value: Any, masks: Sequence[str], unread: str) -> None:
-    """The masks into the value that the rest of the body is, in place."""
+    """Puts the masks back into the parsed rest of the body, in place."""
     unseen = [value]
     while unseen:
         node = unseen.pop()
@@ -56,13 +58,13 @@ def _put_back(value: Any, masks: Sequence[str], unread: str) -> None:
 
 
 def _end_of_numbers(body: bytes, begin: int) -> int | None:
-    """Where an array ends that holds nothing but numbers.
+    """The end of an array of numbers.
 
-    It is looked for up to the next quote only: a body of many keys is read once, not once per key.
+    The search stops at the next quote, so that a body with many keys is read once, not once a key.
     """
     quote = body.find(b'"', begin)
     end = body.find(b"]", begin, quote if quote >= 0 else len(body))
-    # With an array or an object in it, it is no list of numbers, or goes on behind.
+    # An array or an object inside means that this is not a list of numbers.
     if end < 0 or any(body.find(mark, begin, end) >= 0 for mark in (b"[", b"{")):
         return None
     return end

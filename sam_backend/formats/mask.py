@@ -1,4 +1,4 @@
-"""What a mask is: one bool for each pixel of a picture."""
+"""The mask: one bool for each pixel of a picture."""
 
 from __future__ import annotations
 

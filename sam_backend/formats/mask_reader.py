@@ -1,4 +1,4 @@
-"""A region's value, as Label Studio saves it, to its mask. Pure; ValueError where it is none."""
+"""From a region's value, as Label Studio saves it, to its mask. Pure. ValueError if it has none."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Points = npt.NDArray[np.float64]  # (N, 2) x, y in pixels, (0, 0) the picture's 
 Middles = npt.NDArray[np.floating]  # of rows or columns, in pixels
 Indices = npt.NDArray[np.intp]
 
-# A polygon's edges cross so many rows at most; the outline of a mask crosses some ten thousand.
+# The limit of rows that a polygon's edges cross. The outline of a mask crosses some ten thousand.
 MOST_CROSSINGS = 1 << 23
-# The parts of one mask look at the picture's pixels so many times at most. They lie side by side.
+# The limit of reads of the whole picture for the parts of one mask, which lie side by side.
 MOST_LAYERS = 10
-_PIXELS_A_CROSSING = 16  # takes as long as so many pixels
-# What browsers save, 8 bits for each of four channels, cannot hold more pixels a byte than 258.
+_PIXELS_A_CROSSING = 16  # reading one crossing takes as long as this many pixels
+# Browsers save 8 bits for each of four channels. This cannot hold more than 258 pixels a byte.
 _MOST_PIXELS_A_BYTE = 300
-# Pixels, or crossings, that are worked on at once.
+# Pixels or crossings in one step.
 _AT_ONCE = 1 << 20
 
 _UNREADABLE = (ValueError, TypeError, KeyError)
@@ -47,7 +47,7 @@ def read(value: Mapping[str, Any], height: int, width: int) -> Mask:
 def sample(
     value: Mapping[str, Any], height: int, width: int, rows: Indices, columns: Indices
 ) -> Mask:
-    """The mask at some rows and columns, in ascending order, for a fraction of the work."""
+    """The mask at some rows and columns, in ascending order. It takes a fraction of the work."""
     _check_size(height, width)
     if "rle" in value:
         return rle.sample(value["rle"], height, width, rows, columns)
@@ -57,9 +57,9 @@ def sample(
 
 
 def union(values: Sequence[Mapping[str, Any]], height: int, width: int) -> Mask:
-    """The mask of all parts together. What cannot be read is not there.
+    """The mask of all parts together. Parts that cannot be read are left out.
 
-    ValueError if the parts lie so often above each other that nobody drew them.
+    ValueError if the parts overlap so often that no person drew them.
     """
     mask = np.zeros((height, width), bool)
     left = MOST_LAYERS * height * width
@@ -69,12 +69,12 @@ def union(values: Sequence[Mapping[str, Any]], height: int, width: int) -> Mask:
             if left >= 0:
                 mask |= read(value, height, width)
     if left < 0:
-        raise ValueError("its parts lie above each other too often")
+        raise ValueError("its parts overlap too often")
     return mask
 
 
-def places(points: object) -> Points:
-    """A polygon's points from a list of pairs, or of numbers in turn."""
+def polygon_points(points: object) -> Points:
+    """A polygon's points from a list of pairs, or from a flat list of numbers."""
     try:
         found = np.array(points, np.float64).reshape(-1, 2)
     except (TypeError, ValueError, OverflowError):
@@ -87,16 +87,16 @@ def places(points: object) -> Points:
 
 
 def polygon(points: Points, height: int, width: int) -> Mask:
-    """The pixels whose middles lie inside a polygon, as browsers fill it: the non-zero rule."""
+    """The pixels with their centre inside a polygon, by the non-zero rule of browsers."""
     return _inside(points, np.arange(height) + 0.5, np.arange(width) + 0.5)
 
 
-@np.errstate(divide="ignore", over="ignore", invalid="ignore")  # of level edges, never crossed
+@np.errstate(divide="ignore", over="ignore", invalid="ignore")  # horizontal edges
 def _inside(points: Points, middle_y: Middles, middle_x: Middles) -> Mask:
-    """Which places of a grid lie inside a polygon: rows at `middle_y`, columns at `middle_x`."""
+    """The points of a grid that lie inside a polygon: rows at `middle_y`, columns at `middle_x`."""
     x, y = points[:, 0], points[:, 1]
     x_next, y_next = np.roll(x, -1), np.roll(y, -1)
-    # An edge crosses the rows from `first` to before `last`.
+    # An edge crosses the rows from `first` up to, but not including, `last`.
     first, last = np.sort(np.searchsorted(middle_y, np.stack([y, y_next])), axis=0)
     if (last - first).sum() > MOST_CROSSINGS:
         raise ValueError("the polygon goes up and down too often")
@@ -113,7 +113,7 @@ def _inside(points: Points, middle_y: Middles, middle_x: Middles) -> Mask:
         row = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - end, counts)
         crossing = x[edge] + (middle_y[row] - y[edge]) * slope[edge]
         column = np.clip(np.searchsorted(middle_x, crossing), left, right)
-        # How often the outline winds around each pixel: what lies left of it, added up.
+        # How often the outline winds around each pixel: the sum of the crossings to its left.
         turns = np.zeros((bottom - top, right - left + 1), np.int32)
         np.add.at(turns, (row - top, column - left), down[edge])
         inside[top:bottom, left:right] = np.cumsum(turns, axis=1, out=turns)[:, :-1] != 0
@@ -122,15 +122,15 @@ def _inside(points: Points, middle_y: Middles, middle_x: Middles) -> Mask:
 
 def _check_size(height: int, width: int) -> None:
     if not 0 < height * width <= MOST_PIXELS:
-        raise ValueError(f"a picture of {width}x{height} pixels is none")
+        raise ValueError(f"{width}x{height} is not a valid picture size")
 
 
 def _in_pixels(value: Mapping[str, Any], height: int, width: int) -> Points:
-    return places(value["points"]) / 100 * [width, height]
+    return polygon_points(value["points"]) / 100 * [width, height]
 
 
 def _work(value: Mapping[str, Any], height: int, width: int) -> int:
-    """What reading it costs, as a number of pixels that are looked at."""
+    """The cost of reading a value, as a number of pixels."""
     if "rle" in value or "points" not in value:
         return height * width
     corners = np.clip(_in_pixels(value, height, width), 0, [width, height])
@@ -150,7 +150,7 @@ def _bitmask(value: Mapping[str, Any], height: int, width: int) -> Mask:
     except (binascii.Error, Refusal):
         raise ValueError("the bitmask is not a picture") from None
     if alpha is None:
-        raise ValueError(f"the bitmask is not one of {width}x{height} pixels")
+        raise ValueError(f"the bitmask does not have {width}x{height} pixels")
     return alpha
 
 

@@ -1,4 +1,4 @@
-"""A mask in each form that Label Studio has for one. Pure; no labels, no ids."""
+"""A mask in each of Label Studio's forms, without labels and ids. Pure."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ logger = logging.getLogger("sam_backend")
 
 Value = dict[str, Any]  # the geometry in a result's `value`
 
-# Contours run through the middles of pixels. In a picture of twice the size that is a quarter of
-# a pixel inside the mask's edge instead of half a one.
+# Contours run through the centres of pixels, half a pixel inside the edge of the mask. At twice
+# the size, it is only a quarter of a pixel.
 _FINER = 2
-# A mask is long runs of one number, and of nothing at all less the pixel before: a third of the
-# time, and of the size, that the encoder takes by itself.
+# A mask has long runs of one value. This filter and strategy take a third of the time, and give a
+# third of the size, of the encoder's defaults.
 _PNG = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB),
@@ -62,7 +62,7 @@ def rectangle(mask: Mask) -> list[Value]:
 def polygons(mask: Mask, tolerance: float) -> list[Value]:
     """The outlines of the mask's parts, the largest first, at most `tolerance` pixels off.
 
-    Label Studio's polygons have no holes: what lies in one is filled, and that is said once.
+    Label Studio's polygons have no holes, so holes are filled. The log says so once.
     """
     pixels = mask.astype(np.uint8)
     left, top, width, height = cv2.boundingRect(pixels)
@@ -78,21 +78,21 @@ def polygons(mask: Mask, tolerance: float) -> list[Value]:
     )
     is_outer = hierarchy[0, :, 3] < 0
     if not is_outer.all():
-        _say_once("polygons have no holes: those of a mask are filled")
+        _say_once("polygons have no holes: the holes of a mask are filled")
     outer = [c for c, keep in zip(contours, is_outer, strict=True) if keep]
     size = np.array([mask.shape[1], mask.shape[0]])
     found = []
     for contour in sorted(outer, key=cv2.contourArea, reverse=True):
         line = cv2.approxPolyDP(contour, tolerance * _FINER, closed=True)
         if len(line) < 3 or cv2.contourArea(line) == 0:
-            line = cv2.convexHull(contour)  # a part so thin that its outline became a line
+            line = cv2.convexHull(contour)  # the part is so thin that its outline is a line
         points = (line.reshape(-1, 2) + 0.5) / _FINER / size * 100
         found.append({"points": points.tolist(), "closed": True})
     return found
 
 
 def in_form_of(tag: str, tolerance: float) -> Callable[[Mask], list[Value]]:
-    """How a control's tag wants its masks, e.g. `BrushLabels` or `Brush`: as a brush."""
+    """The values of a mask for a control's tag, for example `BrushLabels` or `Brush`."""
     forms: dict[str, Callable[[Mask], list[Value]]] = {
         "Brush": brush,
         "Bitmask": bitmask,

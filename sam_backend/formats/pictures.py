@@ -1,4 +1,4 @@
-"""From the bytes of an image file to the pixels that the annotator sees."""
+"""Decodes an image file to the pixels that the annotator sees."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from sam_backend.errors import Refusal
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3), RGB
 
 MOST_PIXELS = 200_000_000
-# What browsers show and scanners write. Pillow knows dozens more, some of which it hands to other
-# programs (EPS to Ghostscript) and few people ever test.
+# The formats of browsers and scanners. Pillow knows dozens more. It passes some of them to other
+# programs (EPS to Ghostscript), and few people test them.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-# Pillow's own limit warns before it refuses; ours is checked on the header, before decoding.
+# Pillow's own limit only warns at first. Ours is checked on the header, before decoding.
 Image.MAX_IMAGE_PIXELS = None
 
-# A file may take this much memory, and beyond that so many bytes for each of its own.
+# Decoding may take this much memory, and beyond that this many bytes for each byte of the file.
 _MOST_BYTES = 240 << 20
 _MOST_BYTES_A_BYTE = 240
-# Of each, cameras write ten at most. A decoder takes its time for each one: scans look at all
-# pixels again, and Pillow adds each Exif part to those before.
+# Cameras write at most ten of each. Each one costs time: a scan goes through all pixels again, and
+# Pillow joins the Exif parts one by one.
 _MOST_PARTS = (
     (b"\xff\xd8", b"\xff\xda", 50),  # the scans of a JPEG
     (b"\xff\xd8", b"Exif\0\0", 100),
@@ -37,7 +37,7 @@ _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def count(content: bytes) -> int:
-    """How many pixels an image file says it has."""
+    """The number of pixels in an image file, by its header."""
     with opened(content) as image:
         return image.width * image.height
 
@@ -57,7 +57,7 @@ def decode(content: bytes, most: int = MOST_PIXELS) -> Pixels:
 
 @contextmanager
 def opened(content: bytes, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
-    """The image, as far as its header tells. Whatever goes wrong within is the file's fault."""
+    """The image, opened but not decoded. Any error within the block is the file's fault."""
     for start, part, most in _MOST_PARTS:
         if content.startswith(start) and content.count(part) > most:
             raise Refusal("image", f"the image file is damaged: over {most} parts of one kind")
@@ -77,7 +77,7 @@ def opened(content: bytes, formats: tuple[str, ...] = FORMATS) -> Iterator[Image
 
 
 def _check_memory(image: Image.Image, length: int) -> None:
-    """Refusal where a small file is a large image: it would take memory that nobody paid for."""
+    """Refusal if a small file would take far more memory than its size justifies."""
     needed = image.width * image.height * _bytes_a_pixel(image)
     most = max(_MOST_BYTES, length * _MOST_BYTES_A_BYTE)
     if needed > most:
@@ -89,7 +89,7 @@ def _check_memory(image: Image.Image, length: int) -> None:
 
 
 def _bytes_a_pixel(image: Image.Image) -> int:
-    """Of memory while it is decoded: what the decoder takes, what Pillow keeps, and the answer."""
+    """The memory for decoding: that of the decoder, of Pillow's copy, and of the result."""
     kept = 1 if image.mode in ("1", "L", "P") else 4
     if image.format in ("WEBP", "AVIF"):
         decoder = 10
@@ -101,7 +101,7 @@ def _bytes_a_pixel(image: Image.Image) -> int:
 
 
 def _rgb(image: Image.Image) -> Pixels:
-    """The pixels, made of some rows at a time: whole copies would take more than the image."""
+    """The pixels, converted some rows at a time, so that no copy is as large as the image."""
     image.load()
     found = np.empty((image.height, image.width, 3), np.uint8)
     is_deep, is_transparent = image.mode in _DEEP_MODES, image.has_transparency_data
@@ -112,7 +112,7 @@ def _rgb(image: Image.Image) -> Pixels:
             grey = (np.asarray(strip, np.float32) - low) / span * 255
             rows[:] = np.nan_to_num(grey).astype(np.uint8)[..., None]
         elif is_transparent:
-            # Where nothing is painted, the editor's page shines through.
+            # The editor's page shows through transparent pixels.
             page = Image.new("RGBA", strip.size, "white")
             rows[:] = np.asarray(Image.alpha_composite(page, strip.convert("RGBA")).convert("RGB"))
         else:
@@ -121,7 +121,7 @@ def _rgb(image: Image.Image) -> Pixels:
 
 
 def _range(image: Image.Image) -> tuple[float, float]:
-    """More than 8 bits a pixel, rarely all of them used: the file's own range is what shows."""
+    """Pixels of more than 8 bits, of which few are used: scales the range of the file to 8 bits."""
     values = [np.asarray(strip, np.float32) for _, strip in _strips(image)]
     low = min(float(np.nanmin(some)) for some in values)
     high = max(float(np.nanmax(some)) for some in values)
@@ -136,7 +136,7 @@ def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 
 
 def _upright(pixels: Pixels, orientation: object) -> Pixels:
-    """The picture of a camera that was held sideways, by its Exif number."""
+    """Turns the picture upright, by its Exif orientation."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

@@ -3,6 +3,9 @@
 The stream, most significant bit first: 32 bits number of values (height * width * 4), 5 bits word
 size - 1, four times 4 bits run-length size - 1; then blocks of 1 bit "is a run", 2 bits which of
 the four sizes, that many bits count - 1, and one word (a run) or count words (no run).
+
+It is written by hand: label-studio-sdk, which has the only other encoder, joins strings of bits in
+a loop. For masks of 2241 x 1500 pixels it encodes 60 times and decodes 13 times as slowly.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ Indices = npt.NDArray[np.intp]
 
 
 def encode(mask: npt.NDArray[np.bool_]) -> list[int]:
-    """Bytes of the brush RLE of a mask (H, W), every channel 255 where the mask is true."""
+    """The brush RLE of a mask (H, W), with 255 in every channel where the mask is true."""
     flat = np.ascontiguousarray(mask, dtype=bool).ravel()
     if flat.size == 0:
         raise ValueError("an image without pixels has no brush mask")
@@ -38,10 +41,10 @@ def encode(mask: npt.NDArray[np.bool_]) -> list[int]:
 def decode(rle: Iterable[int] | str, height: int, width: int) -> npt.NDArray[np.bool_]:
     """The mask (H, W) of a brush RLE: true where alpha is not 0. ValueError if it does not fit.
 
-    A string is what `bodies.parse` makes of the numbers: the same, with commas.
+    `bodies.parse` gives the numbers as a string with commas.
     """
     ends, values = _runs(rle, height, width)
-    # A pixel's last byte is its alpha: a run has those of the pixels that end in it.
+    # A pixel's last byte is its alpha, so a run decides for the pixels that end in it.
     pixels = np.diff(ends // CHANNELS, prepend=0)
     mask: npt.NDArray[np.bool_] = np.repeat(values > 0, pixels).reshape(height, width)
     return mask
@@ -50,11 +53,11 @@ def decode(rle: Iterable[int] | str, height: int, width: int) -> npt.NDArray[np.
 def sample(
     rle: Iterable[int] | str, height: int, width: int, rows: Indices, columns: Indices
 ) -> npt.NDArray[np.bool_]:
-    """The mask at a grid of rows and columns, in ascending order: a fraction of the work."""
+    """The mask at some rows and columns, in ascending order. It takes a fraction of the work."""
     ends, values = _runs(rle, height, width)
     rows, times = np.unique(rows, return_counts=True)
     alphas = (rows[:, None] * width + columns).ravel() * CHANNELS + CHANNELS - 1
-    # How many of the places lie before each run's end: there are fewer runs than places.
+    # The number of grid points before each run's end. There are fewer runs than points.
     places = np.diff(np.searchsorted(alphas, ends), prepend=0)
     found: npt.NDArray[np.bool_] = np.repeat(values > 0, places).reshape(len(rows), len(columns))
     return np.repeat(found, times, axis=0)
@@ -63,19 +66,19 @@ def sample(
 def _runs(
     rle: Iterable[int] | str, height: int, width: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    """Where each run of bytes ends, and its value."""
+    """The end of each run of bytes, and its value."""
     try:
-        # Of a number, bytes() would make so many zeros: whatever it is, it is read one by one.
+        # iter() rejects a single number, of which bytes() would make that many zeros.
         content = bytes(map(int, rle.split(",")) if isinstance(rle, str) else iter(rle))
     except (ValueError, TypeError):
         raise ValueError("the brush mask is not a list of bytes") from None
     end_of_stream = len(content) * 8
-    content += bytes(8)  # zeros behind the end, so that the last numbers are read like all others
+    content += bytes(8)  # zeros after the end, so that the last numbers are read like all others
     expected = height * width * CHANNELS
     if end_of_stream < _HEADER_BITS or _number(content, 0, 32) != expected:
-        raise ValueError(f"the brush mask is not one of {width}x{height} pixels")
+        raise ValueError(f"the brush mask does not have {width}x{height} pixels")
     if _number(content, 32, 5) != _WORD_BITS - 1:
-        raise ValueError("the brush mask is not one of bytes")
+        raise ValueError("the brush mask does not consist of bytes")
     sizes = [_number(content, 37 + 4 * i, 4) + 1 for i in range(4)]
     ends: list[int] = []
     values: list[int] = []
@@ -123,13 +126,13 @@ def _run_blocks(
 
 
 def _pack(numbers: npt.NDArray[np.int64], widths: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-    """The numbers, each in its own width of at most 32 bits, one after another in bytes."""
+    """Packs the numbers, each in its own width of at most 32 bits, into bytes."""
     ends = np.cumsum(widths)
     first_byte, offset = np.divmod(ends - widths, 8)
     window = numbers << (40 - offset - widths)  # five bytes, the number at its offset
     out = np.zeros(int(-(-ends[-1] // 8)) + 5, dtype=np.float64)
     for i in range(5):
-        # No two numbers share a bit, so adding is or-ing, and bincount adds fast.
+        # No two numbers share a bit, so adding equals or-ing, and bincount adds fast.
         share = (window >> (32 - 8 * i)) & 0xFF
         out += np.bincount(first_byte + i, weights=share, minlength=out.size)[: out.size]
     return out[: -(-ends[-1] // 8)].astype(np.uint8)

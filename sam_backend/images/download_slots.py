@@ -1,4 +1,4 @@
-"""How many requests may wait for downloads at once, so that slow hosts do not stop the others."""
+"""A limit on the requests that wait for downloads, so that slow hosts do not block the others."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 from sam_backend.errors import Refusal
 
-PATIENCE_S = 2.0  # who comes when all places are taken gives up after it
+PATIENCE_S = 2.0  # how long a request waits for a free slot
 
 
 class Places:
-    """Places in all, and for one host. The other threads answer what needs no download."""
+    """Slots in all, and for one host. The other threads serve requests without a download."""
 
     def __init__(self, threads: int) -> None:
         self._in_all = max(1, threads * 3 // 4)
@@ -23,7 +23,7 @@ class Places:
 
     @contextmanager
     def take(self, host: str) -> Iterator[None]:
-        """A place for the time of a download, one's own or another's that is waited for."""
+        """A slot for the time of a download, or of waiting for another thread's download."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._is_free(host), PATIENCE_S):
                 raise Refusal(

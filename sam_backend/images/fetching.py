@@ -1,4 +1,4 @@
-"""The bytes of an image: from a file, from Label Studio, from the web; with limits."""
+"""Downloads an image from a file, from Label Studio or from the web, with limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from requests.utils import get_auth_from_url
 
 from sam_backend.errors import Refusal
-from sam_backend.images.sources import Source, serves, shown
+from sam_backend.images.sources import Source, quoted, serves
 from sam_backend.label_studio.access import TIMEOUT_S, LabelStudioAccess
 from sam_backend.label_studio.trust import ADVICE
 from sam_backend.net import guarded_http, urls
@@ -26,18 +26,18 @@ MOST_REDIRECTS = 5
 
 
 class Fetcher:
-    """Downloads images; keeps connections open between them."""
+    """Downloads images and keeps connections open between them."""
 
     def __init__(self, settings: Settings, access: LabelStudioAccess) -> None:
         self._access = access
         self._most_mb = settings.max_image_mb
         self._seconds = settings.fetch_seconds
         self._outside = guarded_http.session(settings.allowed_image_hosts.permits)
-        # At DEBUG it writes whole addresses, and with them the signatures of private images.
+        # At DEBUG it logs whole addresses, with the signatures of private images.
         logging.getLogger("urllib3").setLevel(logging.INFO)
 
     def fetch(self, source: Source) -> Download:
-        """The image; Refusal says why it cannot be had."""
+        """The image. Refusal if it cannot be fetched."""
         if source.content is not None:
             return Download(source.content)
         if source.path is not None:
@@ -46,8 +46,8 @@ class Fetcher:
             return self._download(response, source)
 
     def fetch_if_changed(self, source: Source, validator: str | None) -> Download | None:
-        """The image, or None if it is still the one that came with this validator."""
-        if source.url is None:  # files and inline images are never the same under another key
+        """The image, or None if it is unchanged since it came with this validator."""
+        if source.url is None:  # the key of a file or an inline image changes with its content
             return None
         with self._answer(source, validator) as response:
             if validator and response.status_code == 304:
@@ -56,7 +56,7 @@ class Fetcher:
 
     @contextmanager
     def _answer(self, source: Source, validator: str | None) -> Iterator[requests.Response]:
-        """The response whose body is the image. All of it is over after the time limit."""
+        """The response with the image. The time limit covers everything until the body is read."""
         try:
             with (
                 guarded_http.Deadline(self._seconds),
@@ -66,7 +66,8 @@ class Fetcher:
         except guarded_http.Overdue:
             raise Refusal(
                 "image",
-                f"the image {shown(source.url or '')} takes over {self._seconds} s (FETCH_SECONDS)",
+                f"the image {quoted(source.url or '')} takes over {self._seconds} s "
+                "(FETCH_SECONDS)",
             ) from None
 
     def _get_allowed(self, source: Source, validator: str | None) -> requests.Response:
@@ -79,7 +80,7 @@ class Fetcher:
     def _get(
         self, source: Source, validator: str | None, *, renew: bool = False
     ) -> requests.Response:
-        """The first answer that is no redirect. Each hop is checked as if it were the first."""
+        """The first answer that is not a redirect. Each hop is checked like the first."""
         url = source.url or ""
         for _ in range(MOST_REDIRECTS + 1):
             response = self._hop(source, url, validator, renew=renew)
@@ -88,7 +89,7 @@ class Fetcher:
             response.close()
             url = _target(source, url, response)
         raise Refusal(
-            "image", f"the image {shown(source.url or '')} redirects over {MOST_REDIRECTS} times"
+            "image", f"the image {quoted(source.url or '')} redirects over {MOST_REDIRECTS} times"
         )
 
     def _hop(
@@ -123,10 +124,10 @@ class Fetcher:
         try:
             return guarded_http.body(response, self._most_mb << 20)
         except guarded_http.TooLarge:
-            raise self._too_large(shown(source.url or "")) from None
+            raise self._too_large(quoted(source.url or "")) from None
         except requests.RequestException as error:
             raise Refusal(
-                "image", f"the image {shown(source.url or '')} broke off ({type(error).__name__})"
+                "image", f"the image {quoted(source.url or '')} broke off ({type(error).__name__})"
             ) from None
 
     def _read_file(self, path: Path, root: Path) -> bytes:
@@ -146,7 +147,7 @@ class Fetcher:
 
 
 class _OfAddress(AuthBase):
-    """A password that the address itself has; none of a .netrc file."""
+    """Uses a password in the address itself, and never a .netrc file."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         user, password = get_auth_from_url(request.url or "")
@@ -154,9 +155,9 @@ class _OfAddress(AuthBase):
 
 
 def _open_below(root: Path, name: Path) -> int:
-    """A file below a folder, opened for reading. `name` had no links in it a moment ago.
+    """Opens a file below a folder for reading. `name` had no links in it when it was checked.
 
-    Should one have come since then, it is not followed: each step opens what the last one found.
+    A link that was added since then is not followed: each step starts from an open folder.
     """
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -165,7 +166,7 @@ def _open_below(root: Path, name: Path) -> int:
             below = os.open(part, flags, dir_fd=folder)
             os.close(folder)
             folder = below
-        # A pipe would wait for its other end.
+        # O_NONBLOCK: opening a pipe would wait for its other end.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         file = os.open(name.name, flags, dir_fd=folder)
     finally:
@@ -177,13 +178,13 @@ def _open_below(root: Path, name: Path) -> int:
 
 
 def _is_inside(source: Source, url: str) -> bool:
-    """Whether the Label Studio of this image is asked at an address: there, its token may go."""
+    """Whether an address belongs to the image's own Label Studio, so that the token may be sent."""
     own = source.label_studio
     return own is not None and (urls.parse(url) == urls.parse(source.url or "") or serves(own, url))
 
 
 def _target(source: Source, url: str, response: requests.Response) -> str:
-    """Where a redirect leads."""
+    """The target of a redirect."""
     try:
         there = urls.parse(urljoin(url, response.headers["Location"]))
     except ValueError:
@@ -191,11 +192,11 @@ def _target(source: Source, url: str, response: requests.Response) -> str:
     here = urls.parse(url)
     if there is None or here is None:
         raise Refusal(
-            "image", f"the image {shown(source.url or '')} redirects to what is no web address"
+            "image", f"the image {quoted(source.url or '')} redirects to an invalid web address"
         )
     if _is_inside(source, url) and there.origin == here.origin and "/login" in there.path:
         raise _not_let_in(source)
-    # Such a redirect is of all that is there, and the token is not sent along.
+    # Label Studio redirects all of its addresses like this, and the token would not be sent along.
     to_https = here.origin[:2] == ("http", there.origin[1]) and there.origin[0] == "https"
     if to_https and _is_inside(source, url):
         raise Refusal(
@@ -208,16 +209,16 @@ def _target(source: Source, url: str, response: requests.Response) -> str:
 
 def _not_let_in(source: Source) -> Refusal:
     has_token = source.label_studio is not None and source.label_studio.token
-    had = "does not accept the token" if has_token else "wants a token"
-    return Refusal("image", f"Label Studio {had} for the image {shown(source.url or '')}{ADVICE}")
+    had = "does not accept the token" if has_token else "needs a token"
+    return Refusal("image", f"Label Studio {had} for the image {quoted(source.url or '')}{ADVICE}")
 
 
 def _refused(source: Source, url: str, refused: guarded_http.AddressRefused) -> str:
     host, at = refused.host.strip("[]"), str(refused.address)
     if _is_inside(source, url):
-        return f"Label Studio at {host} is on an address where none can be ({at})"
+        return f"Label Studio at {host} is on an address that no Label Studio can have ({at})"
     return (
-        f"the image {shown(source.url or '')} is on a private address "
+        f"the image {quoted(source.url or '')} is on a private address "
         f"({host if host == at else f'{host}, {at}'}): "
         f"add {host} to ALLOWED_IMAGE_HOSTS to let the back end fetch it"
     )
@@ -227,12 +228,12 @@ def _unreachable(source: Source, url: str, error: Exception) -> str:
     why, advice = type(error).__name__, ""
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         why = "its TLS certificate is not trusted here"
-        advice = ": set REQUESTS_CA_BUNDLE to a file with the certificates of who signed it"
-    elif not isinstance(error, requests.RequestException):  # such as a CA bundle that is not there
+        advice = ": set REQUESTS_CA_BUNDLE to a file with the certificate of its authority"
+    elif not isinstance(error, requests.RequestException):  # for example, the CA bundle is missing
         why = str(error)
     elif _is_inside(source, url):
         advice = ": set LABEL_STUDIO_URL to an address of Label Studio that works from here"
-    return f"the image {shown(source.url or '')} cannot be fetched ({why}){advice}"
+    return f"the image {quoted(source.url or '')} cannot be fetched ({why}){advice}"
 
 
 def _conditions(validator: str | None) -> dict[str, str]:
@@ -249,6 +250,6 @@ def _check_answer(response: requests.Response, source: Source) -> None:
     if is_login and _is_inside(source, response.url):
         raise _not_let_in(source)
     if status != 200:
-        raise Refusal("image", f"the image {shown(url)} cannot be fetched: HTTP {status}")
+        raise Refusal("image", f"the image {quoted(url)} cannot be fetched: HTTP {status}")
     if is_page:
-        raise Refusal("image", f"there is a web page, not an image, at {shown(url)}")
+        raise Refusal("image", f"there is a web page, not an image, at {quoted(url)}")

@@ -1,4 +1,4 @@
-"""From the place of an image to its embedding: for a click at once, for a task opened ahead."""
+"""From an image's source to its embedding: at once for a click, ahead for an opened task."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from sam_backend.net.downloaded import Download
 from sam_backend.settings import Settings
 from sam_backend.shared.scheduling import LoadingEngine
 
-# Tasks opened and not yet encoded: who opens so many skips through them.
+# Opened tasks that are not encoded yet. An annotator who opens more is only skipping through.
 MOST_PREFETCHES = 16
-# A click trusts that an address still holds what it held. When a task is opened, that is checked,
-# unless it was a moment ago.
+# A click assumes that the image at an address is unchanged. Opening a task checks it, unless the
+# last check was a moment ago.
 RECHECK_S = 60.0
-# Above, images are decoded one at a time: 200 megapixels take over a gigabyte while they are.
+# Larger images are decoded one at a time: decoding 200 megapixels takes over a gigabyte.
 LARGE_PIXELS = 50_000_000
 
 
 class Images:
-    """The images that annotators look at, by where they are."""
+    """The images that annotators look at, by their source."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Images:
         self._engine = engine
 
     def embedding(self, source: Source) -> Embedding:
-        """For a click: from the cache, or else made before any other image."""
+        """The embedding for a click: from the cache, or encoded before any other image."""
         return self.embeddings.get(
             source.key,
             self._engine.ready().fingerprint,
@@ -60,11 +60,11 @@ class Images:
         )
 
     def pixels(self, source: Source) -> Pixels:
-        """The picture itself, RGB (H, W, 3): not kept."""
+        """The pixels, RGB (H, W, 3). They are not cached."""
         return pictures.decode(self._download(source).content, self._most_pixels)
 
     def prefetch(self, source: Source, *, behind: bool = False) -> None:
-        """For a click to come; `behind` all others, if nobody opened it yet. Returns at once."""
+        """Encodes ahead, in the background. `behind`: after all others, for an unopened task."""
         self.prefetcher.ask(source.key, lambda: self._make_ready(source), behind=behind)
 
     def _make_ready(self, source: Source) -> None:
@@ -75,7 +75,7 @@ class Images:
             return self._encode(content, nullcontext())
 
         known = self.embeddings.known(source.key)
-        # A time in the future is a clock's that was put back since.
+        # A time in the future means that the clock was put back.
         if known is not None and not 0 <= time.time() - known.checked <= RECHECK_S:
             changed = self.fetcher.fetch_if_changed(source, known.validator)
             if changed is not None:

@@ -1,4 +1,4 @@
-"""From a value in a task's data to the place where the image can be had. Pure."""
+"""From a value in a task's data to the source of the image: a file, an address or bytes. Pure."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _MOST_BYTES_OF_A_PATH = 4096  # on Linux
 _MOST_ENCODINGS = 4
 _LEADS_ELSEWHERE = re.compile(r"[/\\]([/\\]|\.\.?([/\\;]|$))")
 
-# Where Label Studio serves files. The operator's token opens much more, and a task's image is
-# whatever somebody wrote into it.
+# The paths under which Label Studio serves files. The operator's token opens much more, and
+# annotators choose what is in a task.
 _IMAGE_PATHS = re.compile(
     r"/data/upload/.+|/data/local-files/?|/static/.+|/storage-data/uploaded/?"
     r"|/(tasks|projects)/[0-9]+/(resolve|presign)/?"
@@ -64,36 +64,36 @@ class Picture:
 
 @dataclass(frozen=True)
 class Source:
-    """A file, an address (with the Label Studio whose token opens it, if any), or the bytes."""
+    """A file, an address (with the Label Studio whose token it needs, if any), or the bytes."""
 
     key: str  # names the image in caches
     path: Path | None = None
-    root: Path | None = None  # the folder that the path must not lead out of
+    root: Path | None = None  # the folder that contains the path
     url: str | None = None
     label_studio: Connection | None = None
     content: bytes | None = None
 
     @property
     def host(self) -> str:
-        """Who sends the image; empty for files and inline images."""
+        """The server of the image. Empty for files and inline images."""
         return urlsplit(self.url).netloc.rpartition("@")[2] if self.url else ""
 
 
 def resolve(
     value: str, task_id: str, label_studio: Connection | None, local_files_root: Path | None
 ) -> Source:
-    """Where the image of a task is: Label Studio stores uploads, local files and cloud links."""
+    """The source of a task's image: an upload, a local file, a cloud link or a web address."""
     if value.startswith("data:"):
         return Source(key=value, content=_inline(value))
     if len(value) > urls.MOST_CHARACTERS:
         raise Refusal(
             "image",
-            f"the task's image {shown(value)} is an address of over "
+            f"the task's image {quoted(value)} is an address of over "
             f"{urls.MOST_CHARACTERS} characters",
         )
     try:
         encoded, parts = value.encode(), urlsplit(value)
-    except ValueError:  # brackets without an address in them, say, or half a character
+    except ValueError:  # for example, brackets without an address in them
         raise _no_address(value) from None
     if parts.path.endswith(LOCAL_FILES_PATH) and local_files_root is not None:
         path = _below(local_files_root, parse_qs(parts.query).get("d", [""])[0])
@@ -112,14 +112,14 @@ def resolve(
 
 
 def serves(label_studio: Connection, address: str) -> bool:
-    """Whether an address is one of this Label Studio's for files. There, its token may go."""
+    """Whether this Label Studio serves files at an address, so that its token may be sent."""
     url, own = urls.parse(address), urls.parse(label_studio.url)
     if url is None or own is None or url.origin != own.origin:
         return False
     prefix, path = own.path.rstrip("/"), url.path
     if not path.startswith(prefix + "/") or not _IMAGE_PATHS.fullmatch(path[len(prefix) :]):
         return False
-    # A server on the way may decode the path, and then leave the folder that it names.
+    # A proxy may decode the path, and `..` in it would then leave the folder.
     for _ in range(_MOST_ENCODINGS):
         path, encoded = unquote(path), path
         if path == encoded:
@@ -128,9 +128,9 @@ def serves(label_studio: Connection, address: str) -> bool:
 
 
 def _at(address: str, key: str, label_studio: Connection | None) -> Source:
-    """An address on the web. Label Studio is asked as such where it serves files, and only there.
+    """The source for a web address. Only Label Studio's own paths for files get its token.
 
-    Other addresses of its host are like those of any other: no token, no private addresses.
+    Other addresses on its host are treated like any other host: no token, no private addresses.
     """
     url = urls.parse(address)
     if url is None:
@@ -142,13 +142,13 @@ def _at(address: str, key: str, label_studio: Connection | None) -> Source:
 def _no_address(value: str) -> Refusal:
     return Refusal(
         "image",
-        f"the task's image {shown(value)} is neither an address (http, https, "
+        f"the task's image {quoted(value)} is neither an address (http, https, "
         "a cloud storage's) nor a path on Label Studio",
     )
 
 
-def shown(value: str) -> str:
-    """A value for messages: not too long, and without what opens it: a signature, a password."""
+def quoted(value: str) -> str:
+    """A value as messages quote it: short, without a password and without a signature."""
     if value.startswith("data:"):
         return repr(value[:32] + "…")
     path = value if value.startswith(LOCAL_FILES_PATH) else re.split("[?#]", value, maxsplit=1)[0]
@@ -157,11 +157,11 @@ def shown(value: str) -> str:
 
 
 def _inside(path: str, value: str, label_studio: Connection | None) -> Source:
-    """A path on Label Studio itself; where that runs below a prefix, paths may carry it."""
+    """The source for a path on Label Studio, which may start with the prefix of its address."""
     if label_studio is None:
         raise Refusal(
             "image",
-            f"the image {shown(value)} is served by Label Studio, but its address is not known: "
+            f"the image {quoted(value)} is served by Label Studio, but its address is not known: "
             "reload the project in Label Studio, or set LABEL_STUDIO_URL",
         )
     prefix = urlsplit(label_studio.url).path
@@ -171,21 +171,21 @@ def _inside(path: str, value: str, label_studio: Connection | None) -> Source:
     if not serves(label_studio, url):
         raise Refusal(
             "image",
-            f"the image {shown(value)} is at a path where Label Studio keeps no images: "
-            "if another server has it, write its whole address",
+            f"the image {quoted(value)} is at a path where Label Studio keeps no images: "
+            "if it is on another server, use its complete address",
         )
     return _at(url, url, label_studio)
 
 
 def _below(root: Path, name: str) -> Path | None:
-    """The file `name` below root, links resolved; None if it is elsewhere or not there."""
+    """The file `name` below root, with links resolved. None if it is elsewhere or missing."""
     name = unquote(name)
-    if len(name.encode(errors="replace")) > _MOST_BYTES_OF_A_PATH:  # each step of it is looked up
+    if len(name.encode(errors="replace")) > _MOST_BYTES_OF_A_PATH:  # each part of it is looked up
         return None
     try:
         path = (root / name.lstrip("/")).resolve()
         return path if path.is_relative_to(root) and path.is_file() else None
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, a loop of links
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, or a loop of links
         return None
 
 
@@ -196,4 +196,4 @@ def _inline(value: str) -> bytes:
             return base64.b64decode(body, validate=True)
     except ValueError:
         pass
-    raise Refusal("image", f"the image {shown(value)} is not base64-encoded data")
+    raise Refusal("image", f"the image {quoted(value)} is not base64-encoded data")

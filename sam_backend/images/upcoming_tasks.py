@@ -1,4 +1,4 @@
-"""The tasks that an annotator will open next: where Label Studio lists them."""
+"""The tasks that an annotator will probably open next, from Label Studio's list."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sam_backend.shared.state import Connection
 
 
 def listing(label_studio: Connection, project: str, task_id: int, count: int) -> Source:
-    """The answer that holds the tasks after this one, in the order in which they were imported.
+    """The request for the tasks after this one, in the order of their import.
 
     Label Studio names a project by its number and the time it was made: `7.1732182000`.
     """
@@ -36,7 +36,7 @@ def listing(label_studio: Connection, project: str, task_id: int, count: int) ->
 
 
 def read(content: bytes) -> list[Mapping[str, Any]]:
-    """The tasks in Label Studio's answer; none, if that is something else."""
+    """The tasks in Label Studio's answer. Empty if the answer is something else."""
     try:
         answer = orjson.loads(content)
     except orjson.JSONDecodeError:

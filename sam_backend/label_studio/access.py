@@ -20,7 +20,7 @@ from sam_backend.net import addresses, guarded_http, urls
 from sam_backend.settings import Settings
 from sam_backend.shared.state import Connection, State
 
-TIMEOUT_S = (3.05, 10.0)  # to connect, between bytes
+TIMEOUT_S = (3.05, 10.0)  # to connect; between two bytes
 _EXCHANGE_S = 15.0  # in all
 _EXCHANGE_BYTES = 1 << 16
 _TOKEN = re.compile(r"[!-~]+")  # what a header may hold
@@ -29,9 +29,9 @@ _ACCESS_TOKEN_S = 240.0
 
 
 class TokenAuth(AuthBase):
-    """Sets the header itself: given as `headers`, requests would let a .netrc file override it.
+    """Sets the Authorization header, but only for requests to one Label Studio.
 
-    It looks where the request goes, whatever was decided before: to one Label Studio only.
+    It is an auth object because a .netrc file would override a header in `headers`.
     """
 
     def __init__(self, header: str, label_studio: str) -> None:
@@ -46,7 +46,7 @@ class TokenAuth(AuthBase):
 
 
 class LabelStudioAccess:
-    """Chooses address and token: what the operator configured comes before what `/setup` said."""
+    """Chooses address and token. Settings of the operator come before the content of `/setup`."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class LabelStudioAccess:
         state: State | None = None,
     ) -> None:
         self._settings = settings
-        # What the operator configured needs no proof.
+        # An address from the operator needs no proof.
         is_configured = settings.label_studio_url is not None
         self._belief = None if state is None or is_configured else Belief(state)
         # For requests to Label Studio alone: it may run on any machine inside.
@@ -64,21 +64,22 @@ class LabelStudioAccess:
         self._access_tokens: TTLCache[str, str] = TTLCache(maxsize=64, ttl=_ACCESS_TOKEN_S)
         self._lock = threading.Lock()
 
-    def connection(self, told: Connection | None) -> Connection | None:
-        """The Label Studio of a project, given what its `/setup` told, if anybody said."""
+    def connection(self, from_setup: Connection | None) -> Connection | None:
+        """The Label Studio of a project, given the one from `/setup`. None if it is unknown."""
         url = self._settings.label_studio_url
         if url is None:
-            return told
-        return Connection(url, self._settings.label_studio_token or (told.token if told else None))
+            return from_setup
+        token = self._settings.label_studio_token or (from_setup.token if from_setup else None)
+        return Connection(url, token)
 
     def doubt(self, connection: Connection) -> str | None:
-        """Why a Label Studio that `/setup` told of is not believed, if so."""
+        """The reason not to trust a Label Studio from `/setup`, if there is one."""
         return self._belief.doubt(connection) if self._belief else None
 
     def authorization(self, connection: Connection, *, renew: bool = False) -> TokenAuth | None:
-        """The header for requests to this Label Studio; `renew` drops a refused access token.
+        """The header for requests to this Label Studio. `renew` drops a refused access token.
 
-        Refusal, if this is not known to be one: it then gets no other request.
+        Refusal if it did not prove to be a Label Studio. It then gets no other request.
         """
         if self._belief:
             self._belief.check(connection, self.session, lambda: self._header(connection))
@@ -102,12 +103,12 @@ class LabelStudioAccess:
 
 
 def _no_header(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Said explicitly, requests would look for a password in a .netrc file."""
+    """Adds no header. Without it, requests would look for a password in a .netrc file."""
     return request
 
 
 def is_refresh_token(token: str) -> bool:
-    """A personal access token is a JWT that says of itself that it is for refreshing."""
+    """Whether a token is a personal access token: a JWT of the type "refresh"."""
     parts = token.split(".")
     if len(parts) != 3:
         return False

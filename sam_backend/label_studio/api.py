@@ -23,7 +23,7 @@ _MOST_DETAIL_BYTES = 1 << 16
 
 
 class StudioApi:
-    """One Label Studio and the operator's token for it. Refusals say what it answered."""
+    """One Label Studio and the operator's token for it. Refusals quote its answer."""
 
     def __init__(self, settings: Settings) -> None:
         if settings.label_studio_url is None or settings.label_studio_token is None:
@@ -46,13 +46,13 @@ class StudioApi:
             return self._json(response, path)
 
     def post(self, path: str, body: Mapping[str, Any] | list[Any]) -> Any:
-        """The JSON that a path answers to a JSON body."""
+        """Posts a JSON body and returns the JSON of the answer."""
         with self._open("POST", path, ANSWER_S, data=orjson.dumps(body)) as response:
             return self._json(response, path)
 
     @contextmanager
     def stream(self, path: str, **params: object) -> Iterator[Iterator[bytes]]:
-        """A long answer, piece by piece."""
+        """A long answer, in pieces."""
         try:
             with self._open("GET", path, EXPORT_S, params=params) as response:
                 yield guarded_http.chunks(response, MOST_EXPORT_BYTES)
@@ -77,7 +77,7 @@ class StudioApi:
         try:
             with guarded_http.Deadline(seconds), self._answer(method, path, **request) as response:
                 if response.status_code >= 300:
-                    raise Refusal("label studio", _no(method, path, response))
+                    raise Refusal("label studio", _error_message(method, path, response))
                 yield response
         except (guarded_http.Overdue, requests.RequestException) as error:
             what = (
@@ -122,7 +122,7 @@ def _too_large(path: str, limit: str) -> Refusal:
     return Refusal("label studio", f"Label Studio's answer to {path} is over {limit}")
 
 
-def _no(method: str, path: str, response: requests.Response) -> str:
+def _error_message(method: str, path: str, response: requests.Response) -> str:
     if response.status_code in (401, 403):
         return "Label Studio does not accept the token: put a new one into LABEL_STUDIO_API_KEY"
     if response.status_code == 404:
@@ -131,7 +131,7 @@ def _no(method: str, path: str, response: requests.Response) -> str:
 
 
 def _detail(response: requests.Response) -> str:
-    """What Label Studio says of an error, in one line."""
+    """Label Studio's own description of an error, in one line."""
     try:
         answer = orjson.loads(guarded_http.body(response, _MOST_DETAIL_BYTES))
         detail = answer.get("detail") or answer.get("validation_errors")

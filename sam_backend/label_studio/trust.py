@@ -1,7 +1,7 @@
-"""Who is believed to be Label Studio, where the operator did not say.
+"""Which Label Studio to trust if the operator named none.
 
-Anybody who reaches `/setup` may name any address. The first one that answers as Label Studio and
-accepts the token it came with is believed, and no other one after it.
+Any client that reaches `/setup` can name any address. The back end trusts the first one that
+answers like Label Studio and accepts the token from the same request. It trusts no other after it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _TOKEN = re.compile(r"[ -~]{1,4096}")  # what a header may hold
 _WHO_AM_I = "/api/current-user/whoami"
 
 
-def told(hostname: object, token: object) -> Connection | None:
-    """What a `/setup` request says of its Label Studio; None if that is no address of one."""
+def setup_connection(hostname: object, token: object) -> Connection | None:
+    """The Label Studio that a `/setup` request names. None if its address is not valid."""
     url = str(hostname or "").rstrip("/")
     if origin(url) is None or any(sign in url for sign in "?#@"):
         return None
@@ -34,26 +34,26 @@ def told(hostname: object, token: object) -> Connection | None:
 
 
 class Belief:
-    """One Label Studio at most, shared by all workers and kept over restarts."""
+    """The one trusted Label Studio. All workers share it, and it survives a restart."""
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._believed: str | None = None  # it never changes, and outlives a lost file
+        self._believed: str | None = None  # it never changes, and survives a lost file
 
     def doubt(self, connection: Connection) -> str | None:
-        """Why this Label Studio is not believed, if another one is."""
+        """The reason not to trust this Label Studio, if another one is trusted."""
         believed = self._known()
         if believed is None or origin(believed) == origin(connection.url):
             return None
         return (
-            f"Label Studio at {connection.url} is not believed, for {believed} came first: "
+            f"Label Studio at {connection.url} is not trusted, because {believed} came first: "
             f"if it is yours, set LABEL_STUDIO_URL={connection.url}"
         )
 
     def check(
         self, connection: Connection, session: requests.Session, auth: Callable[[], AuthBase | None]
     ) -> None:
-        """Refusal says why nothing is fetched there. Asks for a proof if nobody gave one yet."""
+        """Refusal if this Label Studio is not trusted. The first one must prove its identity."""
         if self._known() is None:
             prove(connection, session, auth())
             self._believed = self._state.believe(connection.url) or connection.url
@@ -68,7 +68,7 @@ class Belief:
 
 
 def prove(connection: Connection, session: requests.Session, auth: AuthBase | None) -> None:
-    """Asks whose token this is; Refusal unless that is answered as Label Studio does."""
+    """Asks who the owner of the token is. Refusal unless the answer is like Label Studio's."""
     url = connection.url
     if auth is None:
         raise Refusal("image", f"Label Studio at {url} sent no token to prove itself with{ADVICE}")
@@ -101,12 +101,12 @@ def prove(connection: Connection, session: requests.Session, auth: AuthBase | No
         raise Refusal(
             "image",
             f"Label Studio at {url} redirects elsewhere: "
-            "set LABEL_STUDIO_URL to the address that it has now",
+            "set LABEL_STUDIO_URL to its present address",
         )
     if response.status_code != 200 or not _is_a_user(answer):
         raise Refusal(
             "image",
-            f"{url} does not answer as Label Studio does (HTTP {response.status_code}): "
+            f"{url} does not answer like Label Studio (HTTP {response.status_code}): "
             "set LABEL_STUDIO_URL to Label Studio's address",
         )
 

@@ -1,7 +1,7 @@
-"""Which addresses an image may be fetched from: public ones, and those the operator allows. Pure.
+"""The addresses that images may be fetched from: public ones, and what the operator allows. Pure.
 
-An annotator names the address of an image. Without a check the back end would read for them what
-only machines inside can reach: other services, a cloud's metadata.
+Annotators choose the addresses of images. Without a check, the back end would fetch what only
+machines inside the network can reach, such as other services or a cloud's metadata.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ipaddress import (
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
-# Spelled out, because `is_global` changed between Python's versions.
+# Listed here, because `is_global` differs between versions of Python.
 _NOT_PUBLIC = tuple(
     map(
         IPv4Network,
@@ -28,11 +28,11 @@ _NOT_PUBLIC = tuple(
             "10.0.0.0/8",
             "100.64.0.0/10",  # carriers' NAT
             "127.0.0.0/8",
-            "168.63.129.16/32",  # Azure's machines ask it about themselves
+            "168.63.129.16/32",  # Azure's metadata
             "169.254.0.0/16",  # link-local: metadata of clouds
             "172.16.0.0/12",
             "192.0.0.0/24",
-            "192.0.2.0/24",  # documentation, as are the two below
+            "192.0.2.0/24",  # documentation, like 198.51.100.0/24 and 203.0.113.0/24
             "192.88.99.0/24",  # relays to 6to4
             "192.168.0.0/16",
             "198.18.0.0/15",  # benchmarks
@@ -55,7 +55,7 @@ _NOT_PUBLIC_V6 = tuple(
         ),
     )
 )
-# Where machines of clouds ask about themselves, and get keys. No image is there, no Label Studio.
+# Metadata services of clouds, which hand out keys. They hold no image and no Label Studio.
 _METADATA: tuple[IPNetwork, ...] = tuple(
     map(
         ip_network,
@@ -72,9 +72,9 @@ _METADATA: tuple[IPNetwork, ...] = tuple(
         ),
     )
 )
-# IPv4 addresses in IPv6 dress. In networks without IPv4, DNS64 makes the second of public names.
+# IPv6 forms of IPv4 addresses. In networks without IPv4, DNS64 gives public names the second form.
 _DRESSED = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
-# Those and more hold one in their last 32 bits: compatible, translated, NAT64 within a network.
+# All networks with an IPv4 address in the last 32 bits: also compatible, translated, local NAT64.
 _ENDS_IN_V4 = (
     *_DRESSED,
     IPv6Network("::/96"),
@@ -87,14 +87,14 @@ _NAME = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9
 
 
 def undressed(address: IPAddress) -> IPAddress:
-    """The IPv4 address that an IPv6 address stands for, if it is one of those."""
+    """The IPv4 address that an IPv6 address stands for, if any."""
     if isinstance(address, IPv6Address) and any(address in network for network in _DRESSED):
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 
 
 def faces(address: IPAddress) -> set[IPAddress]:
-    """An address, and each one that something on the way may make of it."""
+    """An address, and all addresses that a gateway may translate it to."""
     if isinstance(address, IPv4Address):
         return {address}
     number = int(address)
@@ -108,7 +108,7 @@ def faces(address: IPAddress) -> set[IPAddress]:
 
 
 def is_public(address: IPAddress) -> bool:
-    """Whether everybody on the internet can reach this address, and none inside is meant by it."""
+    """Whether this is an address on the internet, and cannot be translated to a private one."""
     bare = undressed(address)
     if isinstance(bare, IPv4Address):
         return not any(bare in network for network in _NOT_PUBLIC)
@@ -120,27 +120,27 @@ def is_public(address: IPAddress) -> bool:
 
 
 def is_metadata(address: IPAddress) -> bool:
-    """Whether a cloud tells machines about themselves there."""
+    """Whether this may be a cloud's metadata service."""
     return any(face in network for face in faces(address) for network in _METADATA)
 
 
 def may_be_label_studio(_host: str, address: IPAddress) -> bool:
-    """For an address that nobody vouches for: a Label Studio runs on loopback or anywhere inside.
+    """The rule for a Label Studio that the operator did not name: private addresses are fine.
 
-    Where metadata services are, none does.
+    Metadata services are not.
     """
     bare = undressed(address)
     return not (is_metadata(address) or bare.is_multicast or bare.is_unspecified)
 
 
 def anything(_host: str, _address: IPAddress) -> bool:
-    """For an address that the operator gave."""
+    """The rule for an address that the operator gave."""
     return True
 
 
 @dataclass(frozen=True)
 class AllowedHosts:
-    """What the operator allows on top of public addresses: names, addresses, networks."""
+    """Names, addresses and networks that the operator allows in addition to public addresses."""
 
     names: frozenset[str] = frozenset()
     domains: frozenset[str] = frozenset()  # `*.example.com`, without the star
@@ -148,7 +148,7 @@ class AllowedHosts:
 
     @classmethod
     def parse(cls, text: str) -> AllowedHosts:
-        """From a list with commas; ValueError has the entry that is wrong, and why."""
+        """Reads a list with commas. ValueError names the wrong entry and the reason."""
         names, domains = set(), set()
         networks: list[IPNetwork] = []
         for entry in filter(None, (part.strip().lower() for part in text.split(","))):
@@ -169,10 +169,10 @@ class AllowedHosts:
         return cls(frozenset(names), frozenset(domains), tuple(networks))
 
     def permits(self, host: str, address: IPAddress) -> bool:
-        """Whether an image may be fetched from this address, to which this name resolves.
+        """Whether an image may be fetched from this address of a host with this name.
 
-        A name opens no metadata service, for its owner may let it resolve to one; nor does a
-        network that is wider than that service's.
+        A metadata service must be allowed by its own address or network. The owner of an allowed
+        name could let it resolve to such a service, and a wide network contains it by accident.
         """
         name, bare = host.lower().rstrip("."), undressed(address)
         if is_metadata(address):

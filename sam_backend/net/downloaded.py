@@ -1,4 +1,4 @@
-"""What a download brought."""
+"""The result of a download."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Download:
-    """The bytes of an image, and the ETag or date by which its server can say "unchanged"."""
+    """The bytes of an image, and its ETag or date, with which a server can answer "unchanged"."""
 
     content: bytes
     validator: str | None = None

@@ -108,7 +108,7 @@ class Deadline:
             raise Overdue(f"not done within {self.seconds:g} s") from error
 
     def watch(self, sock: socket.socket) -> None:
-        """Keeps a descriptor of its own: the connection may close its socket at any time."""
+        """Keeps its own descriptor, because the connection may close its socket at any time."""
         with self._lock:
             self._sockets.append(socket.socket(fileno=os.dup(sock.fileno())))
         if self.is_over:

@@ -1,8 +1,8 @@
-"""An address on the web, read once: as the client reads it that connects. Pure.
+"""Web addresses, parsed exactly as the HTTP client parses them. Pure.
 
-Parsers differ on where a host ends (`http://a\\@b`), and what is judged must be what is connected
-to. So an address is taken in the form in which it is sent, and one that could be read in two ways
-is none.
+Parsers differ on where a host ends (`http://a\\@b`), but the host that is judged must be the host
+that is connected to. So an address is parsed in the form in which it is sent. An address that
+could be read in two ways is rejected.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-MOST_CHARACTERS = 8192  # what web servers take in a request's first line
+MOST_CHARACTERS = 8192  # the limit of web servers for a request's first line
 
 Origin = tuple[str, str, int]  # scheme, host, port
 
@@ -45,15 +45,15 @@ class Url:
 
 
 def parse(text: str) -> Url | None:
-    """The address that a text is; None if it is none, or could be read in two ways."""
+    """The address in a text. None if it is not an address, or could be read in two ways."""
     if len(text) > MOST_CHARACTERS or _CONTROL.search(text) or not _ADDRESS.fullmatch(text):
         return None
     try:
-        text.encode()  # half a character has no bytes
+        text.encode()  # fails for half of a surrogate pair
         sent = _as_sent(text)
         if len(sent) > MOST_CHARACTERS or not _ADDRESS.fullmatch(sent) or _as_sent(sent) != sent:
             return None
-        parts = urlsplit(sent)  # as `requests` finds the host in what it sends
+        parts = urlsplit(sent)  # as `requests` finds the host
         port = _DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
     except (requests.RequestException, ValueError):
         return None

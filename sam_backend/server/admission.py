@@ -1,4 +1,4 @@
-"""More requests than can be answered: so many at once, so many waiting, a quick no to others."""
+"""Limits the requests that are answered at once and that wait. Further requests get a 503."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from werkzeug.exceptions import ServiceUnavailable
 from sam_backend import metrics
 from sam_backend.errors import Refusal
 
-# Of clicks that wait, for each that is served. A click on an image seen before takes 0.2 s when
-# eight annotators click at once, so the last one in the queue waits for a second; one that is
-# told to come again waits no less, and nobody sees what it was told.
+# Waiting clicks for each click that is served. When eight annotators click at once, a click on a
+# cached image takes 0.2 s, so the last one in the queue waits for a second. A 503 would not help
+# sooner, because Label Studio does not display it.
 WAITING_FOR_EACH = 4
-# Label Studio's webhooks carry no credentials: few at once, so that nobody fills the memory.
+# Label Studio's webhooks carry no credentials. Few are read at once, to limit their memory.
 WEBHOOKS_AT_ONCE = 2
-# Threads that no click and no webhook ever takes: /health, /setup and refusals are answered at
-# once, however busy the others are.
+# Threads that clicks and webhooks never use, so that /health, /setup and refusals are always
+# answered at once.
 SPARE_THREADS = 8
 
 RETRY_AFTER_S = 2
 
-# Only clicks and batches carry all masks of a task. A webhook carries one saved annotation; with a
-# hundred brush masks that is 15 MB.
+# Only clicks and batches carry all masks of a task. A webhook carries one saved annotation. With a
+# hundred brush masks, it has 15 MB.
 MAX_OTHER_BODY_MB = 64
 _SAY_AGAIN_AFTER_S = 1.0
 
 
 def body_limit(path: str, largest: int) -> int:
-    """How many bytes the body of a request may have, where `largest` is the limit of a click."""
+    """The limit for the body of a request, in bytes. `largest` is the limit for a click."""
     return largest if path == "/predict" else min(largest, MAX_OTHER_BODY_MB << 20)
 
 
 def threads_for(clicks: int) -> int:
-    """How many threads a worker needs, so that an admission is the only place to wait at."""
+    """The number of threads of a worker, so that requests only ever wait for an admission."""
     return SPARE_THREADS + (clicks + WEBHOOKS_AT_ONCE) * (1 + WAITING_FOR_EACH)
 
 
 class Admission:
-    """Lets in so many requests at once and four times as many to wait; the next one is refused.
+    """Admits `slots` requests at once and lets four times as many wait. It refuses further ones.
 
-    `told` hears of those that are refused, at most once a second.
+    `on_refusal` is called at most once a second.
     """
 
-    def __init__(self, name: str, slots: int, told: Callable[[str, Refusal], None]) -> None:
+    def __init__(self, name: str, slots: int, on_refusal: Callable[[str, Refusal], None]) -> None:
         self._name = name
         self.slots = slots
         self.waiting = slots * WAITING_FOR_EACH
-        self._told = told
+        self._on_refusal = on_refusal
         self._free = threading.Semaphore(slots)
         self._lock = threading.Lock()
         self._inside = 0
@@ -58,7 +58,7 @@ class Admission:
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
-        """A slot, as soon as there is one. ServiceUnavailable (503) if too many wait already."""
+        """Waits for a slot and holds it. ServiceUnavailable (503) if too many wait already."""
         self._enter()
         try:
             with self._free:
@@ -77,10 +77,10 @@ class Admission:
             self._said = now if is_news else self._said
         message = (
             f"too busy: {self.slots} requests are being answered and {self.waiting} wait. "
-            "Come again in a moment; more WORKERS take more at once"
+            "Retry in a moment, or raise WORKERS if the machine has more cores"
         )
         if is_news:
-            self._told(self._name, Refusal("busy", message))
+            self._on_refusal(self._name, Refusal("busy", message))
         else:
             metrics.REFUSALS.labels("busy").inc()
         raise ServiceUnavailable(message, retry_after=RETRY_AFTER_S)

@@ -1,4 +1,4 @@
-"""Label Studio's protocol over HTTP: the app, who is let in, and what errors look like."""
+"""Label Studio's protocol over HTTP: the app, its authentication, and its error answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger("sam_backend")
 
 
 def open_app() -> Flask:
-    """The app of one worker. Its settings were checked before the port was opened."""
+    """The app of one worker. The settings were checked before the port was opened."""
     settings = Settings.from_environment()
     handler = logging.StreamHandler(sys.stdout)
     handler.addFilter(lines.readable)
@@ -71,16 +71,16 @@ def create_app(settings: Settings, services: Services) -> Flask:
     @app.errorhandler(Exception)
     def fail(error: Exception) -> Response:
         logger.error("%s %s", request.method, request.path, exc_info=error)
-        return answer({"error": "the back end failed; its log says where"}, 500)
+        return answer({"error": "the back end failed: see its log"}, 500)
 
     return app
 
 
 def _refuse_browsers() -> None:
-    """A page that an annotator visits may not speak to this server in the annotator's network.
+    """Refuses requests from other sites, which an annotator's browser could be made to send.
 
-    A browser says where such a request comes from. An old one does not always, but it sends JSON
-    to another site only after asking, which gets no permission here.
+    Browsers name the site that a request comes from. Old browsers do not always, but they ask
+    before they send JSON to another site, and this server does not permit it.
     """
     if request.method != "POST":
         return
@@ -97,7 +97,7 @@ def _is_let_in(basic_auth: tuple[str, str] | None) -> bool:
         return True
     given = request.authorization
     user, password = (given.username, given.password) if given else (None, None)
-    # Both are compared, in constant time, so that an answer's delay tells nothing.
+    # Both are compared in constant time, so that the delay of an answer reveals nothing.
     matches = [
         hmac.compare_digest((part or "").encode(), wanted.encode())
         for part, wanted in zip((user, password), basic_auth, strict=True)

@@ -1,11 +1,10 @@
-"""A body that comes in chunks (RFC 9112, 7.1), decoded as it arrives."""
+"""Decodes a chunked body (RFC 9112, 7.1) as it arrives."""
 
 from __future__ import annotations
 
 import re
 
-# A chunk costs some time however small it is. A client that sends 8 kB in each needs fewer for
-# the largest request.
+# Even a small chunk costs some time. With chunks of 8 kB, the largest request needs fewer.
 MOST_CHUNKS = 100_000
 _LONGEST_LINE = 256
 _LONGEST_TRAILERS = 8192
@@ -15,19 +14,19 @@ _END = b"\r\n"
 
 
 class BadChunk(ValueError):
-    """The bytes are not chunks."""
+    """The bytes are not valid chunks."""
 
 
 class Chunks:
-    """Takes bytes as they come and gives those of the body; extensions and trailers are ignored."""
+    """Takes bytes as they arrive and returns the body. It ignores extensions and trailers."""
 
     def __init__(self) -> None:
         self.is_complete = False
-        self._rest = bytearray()  # came, and is not decoded yet
-        self._left = 0  # of a chunk's data
+        self._rest = bytearray()  # received, but not decoded yet
+        self._left = 0  # bytes of the present chunk
         self._count = 0
-        self._is_data_over = False  # the line end that follows the data is missing
-        self._trailers: int | None = None  # bytes of them, once the last chunk came
+        self._is_data_over = False  # the line end after the data is still missing
+        self._trailers: int | None = None  # their bytes, after the last chunk
 
     def feed(self, data: bytes | memoryview) -> bytes:
         """The part of the body that these bytes bring."""

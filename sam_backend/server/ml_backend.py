@@ -1,4 +1,4 @@
-"""Label Studio's words in, Label Studio's words out: smart prompts become brush regions."""
+"""Label Studio's model class: turns smart prompts into regions with masks."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Prediction = dict[str, Any]
 
 
 class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
-    """One project's back end. Holds its label config and nothing of any request.
+    """The back end of one project. It holds the label config, and nothing of any request.
 
-    Can be constructed as label-studio-ml 1.0.9 does it (label_config, train_output, …) and as the
-    2.x line does (project_id, label_config).
+    label-studio-ml 1.0.9 constructs it with (label_config, train_output, …), and the 2.x line with
+    (project_id, label_config).
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         **_of_other_versions: object,
     ) -> None:
         self._services = services or services_from_environment()
-        # The SDK parses with entities expanded: it gets to see what our parser accepted.
+        # The SDK expands entities, so it only gets a config that our parser accepted.
         accepted = label_config if _is_readable(label_config) else None
         try:
             super().__init__(project_id=project_id, label_config=accepted)
-        except Exception as error:  # noqa: BLE001 (what it makes of the config is not used here)
+        except Exception as error:  # noqa: BLE001 (its result is not used)
             logger.info("the SDK cannot read the label config: %s", error)
             super().__init__(project_id=project_id)
         self._project = project_id or ""
@@ -56,11 +56,11 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
 
     @property
     def size(self) -> int:
-        """Roughly, in characters, for a cache that has a bound."""
+        """The approximate size in characters, for a bounded cache."""
         return 10_000 + len(self._project) + len(self._label_config)
 
     def setup(self) -> None:
-        """Called by the 2.x line, which keeps the model version in a store of its own."""
+        """Called by the 2.x line, which stores the model version itself."""
         self.set("model_version", self._services.model_version)
 
     def predict(
@@ -68,8 +68,8 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
     ) -> list[Any]:
         """A prediction for a click; without a context, an empty list for each task.
 
-        Label Studio stores nothing for an empty list. An empty prediction would hide the task
-        from later runs; an answer to a click that is no prediction would show nothing at all.
+        Label Studio stores nothing for an empty list, but an empty prediction would hide the task
+        from later runs. The answer to a click must be a prediction, or the editor shows nothing.
         """
         results = context.get("result") if isinstance(context, Mapping) else None
         if not isinstance(results, list):
@@ -116,7 +116,7 @@ def _is_readable(xml: str | None) -> bool:
 
 @cache
 def services_from_environment() -> Services:
-    """For servers other than ours, which construct the model without telling it more."""
+    """The services for other servers, which construct the model without arguments of ours."""
     from sam_backend.server.startup import checked_settings, open_services  # noqa: PLC0415 (no cycle)
 
     return open_services(checked_settings())

@@ -1,4 +1,4 @@
-"""The description at /openapi.json: a file, with what depends on this server filled in."""
+"""The description at /openapi.json: a file, completed with the facts of this server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REFUSED = {
 
 
 def description(*, guarded: bool) -> dict[str, Any]:
-    """The whole description; `guarded` if a user name and a password are set."""
+    """The complete description. `guarded`: a user name and a password are set."""
     whole: dict[str, Any] = orjson.loads(_FILE.read_bytes())
     whole["info"]["version"] = __version__
     if guarded:

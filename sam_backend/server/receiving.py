@@ -1,4 +1,4 @@
-"""A request as it arrives: its head, then its body, in whatever pieces the network brings them."""
+"""Receives a request in pieces of any size: first its head, then its body."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _STATUS: dict[type[Exception], HTTPStatus] = {
 
 
 class Unusable(Exception):
-    """What arrived is no request that can be answered."""
+    """The bytes are not a request that can be answered."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
         super().__init__(message[:_LONGEST_SAID])
@@ -36,10 +36,10 @@ class Unusable(Exception):
 
 
 class Incoming:
-    """One request. Gunicorn's parser reads its head, so the two cannot disagree about it.
+    """One request. Gunicorn's own parser reads the head, so both always agree about it.
 
-    A body over its limit is not read: the request is complete with an empty body, and with the
-    length that tells the app to refuse it.
+    A body over its limit is not read. The request then has an empty body and the original length,
+    so that the app refuses it.
     """
 
     def __init__(self, config: Config, client: object, limit: Callable[[str], int]) -> None:
@@ -55,7 +55,7 @@ class Incoming:
         self.held = 0  # bytes in memory
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Takes the next bytes; Unusable if they cannot belong to a request."""
+        """Takes the next bytes. Unusable if they are not part of a valid request."""
         if self.request is None:
             self._read_head(data)
         elif self._chunks:
@@ -67,10 +67,10 @@ class Incoming:
             self._end_if_complete()
 
     def wants_100_continue(self) -> bool:
-        """Whether the client waits for a go-ahead before it sends the body; true once."""
+        """Whether the client waits for "100 Continue" before it sends the body. True only once."""
         if self.request is None or self.is_complete:
             return False
-        wanted: bool = self.request._expected_100_continue  # noqa: SLF001 (told nowhere else)
+        wanted: bool = self.request._expected_100_continue  # noqa: SLF001 (not public)
         self.request._expected_100_continue = False  # noqa: SLF001
         return wanted
 
@@ -118,7 +118,7 @@ class Incoming:
         with memoryview(self._buffer) as view:
             self.request.body = BytesIO(bytes(view[: self._length]))
         self._buffer.clear()
-        # The app gets a body of a known length, however it came.
+        # The app always gets a body of known length.
         framing = ("CONTENT-LENGTH", "TRANSFER-ENCODING")
         kept = [(name, value) for name, value in self.request.headers if name not in framing]
         self.request.headers = [*kept, ("CONTENT-LENGTH", str(self._length))]

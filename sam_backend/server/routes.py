@@ -1,4 +1,4 @@
-"""What Label Studio asks, and what it is answered: one method a route."""
+"""The routes that Label Studio calls: one method for each."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from sam_backend.server.ml_backend import SamMLBackend
 from sam_backend.services import Services
 from sam_backend.shared import stale
 
-# Label Studio waits 100 s for a batch; what is begun by then may take as long as a task takes.
+# Label Studio waits 100 s for a batch. No task starts after this time, because it may take long.
 BATCH_SECONDS = 60.0
 
-# "Retrieve predictions" sends all tasks that are selected in one request; a click is in one task.
+# "Retrieve predictions" sends all selected tasks in one request. A click concerns one task.
 MAX_TASKS = 100_000
 MAX_TASKS_CLICKED = 16
 
-_MODELS_SIZE = 4_000_000  # characters of the models that are kept
+_MODELS_SIZE = 4_000_000  # characters of the label configs of cached models
 
 Handler = Callable[[], Response]
 
 
 class Protocol:
-    """The routes that Label Studio 1.23 calls, and those for people: status, metrics, openapi."""
+    """The routes for Label Studio 1.23, and the routes for people: status, metrics, openapi."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -118,7 +118,7 @@ class Protocol:
         return answer({"results": self._without_clicks(project, tasks, config)})
 
     def _without_clicks(self, project: str, tasks: list[Any], config: str) -> list[Any]:
-        """One task was opened by an annotator; several are to get predictions."""
+        """One task: an annotator opened it. Several tasks: they need predictions."""
         proposals = Proposals() if self._services.settings.proposals else None
         if len(tasks) == 1:
             self._services.opened(self._services.state.project(project), tasks[0], config)
@@ -128,10 +128,10 @@ class Protocol:
         return batch_predictions(self._services, project, config, tasks, until, proposals)
 
     def webhook(self) -> Response:
-        """Sent by anybody, for Label Studio cannot sign it.
+        """A webhook. Any client can send one, because Label Studio cannot sign it.
 
-        At most it makes us forget which prompts of one kind came before those of the other. Those
-        that the editor shows come again with every click.
+        At most, it makes the back end forget that a keypoint and a rectangle belong together. The
+        editor sends the visible prompts again with each click.
         """
         with self._webhooks.admitted():
             body = _body()
@@ -151,7 +151,7 @@ class Protocol:
         return answer({"job_status": "finished", "error": None})
 
     def nothing_to_do(self) -> Response:
-        """For calls about training and copies of models, of which there are none here."""
+        """Answers calls about training and model versions, which this back end does not have."""
         return answer({"status": "ok"})
 
     def _construct(self, project: str, config: str) -> SamMLBackend:
@@ -163,7 +163,7 @@ def answer(value: object, status_code: int = 200) -> Response:
 
 
 def _body() -> Mapping[str, Any]:
-    """The request's JSON object; its brush masks are left unread."""
+    """The request's JSON object. Its brush masks stay undecoded."""
     try:
         body = bodies.parse(_content())
     except RequestEntityTooLarge:
@@ -171,7 +171,7 @@ def _body() -> Mapping[str, Any]:
         advice = ": MAX_BODY_MB sets the limit" if request.path == "/predict" else ""
         raise RequestEntityTooLarge(f"the request is over {limit} MB{advice}") from None
     except ClientDisconnected:
-        raise RequestTimeout("the rest of the request did not come") from None
+        raise RequestTimeout("the rest of the request is missing") from None
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):
@@ -182,12 +182,12 @@ def _body() -> Mapping[str, Any]:
 def _content() -> bytes:
     """The request's body.
 
-    Of a known length, it is taken as a whole: Flask reads in small pieces, which takes as long as
-    a mask when the body has a hundred of them.
+    A body of known length is read at once. Flask reads small pieces, and with a hundred masks in
+    the body this takes as long as a new mask.
     """
     length = request.content_length
     if length is None or length > (request.max_content_length or 0):
-        return request.get_data()  # it counts, or says that this is too much
+        return request.get_data()  # Flask counts the bytes and refuses too many
     body: bytes = request.environ["wsgi.input"].read(length)
     if len(body) < length:
         raise ClientDisconnected

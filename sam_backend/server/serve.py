@@ -1,4 +1,4 @@
-"""Runs the server. Every option stands for an environment variable."""
+"""Runs the server. Each option sets an environment variable."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 from sam_backend.server import startup
 
-# These are also the options that `label-studio-ml start` passes on.
+# `label-studio-ml start` passes the same options.
 _OPTIONS = {
     "--port": "PORT",
     "--host": "HOST",

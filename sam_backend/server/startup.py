@@ -1,4 +1,4 @@
-"""From the environment to a running server, or to one line that says why not."""
+"""Starts the server from the environment, or exits with one line that says why not."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sam_backend.installation import FILES, IMPORTS, INSTALLED, START
 from sam_backend.services import Services
 from sam_backend.settings import Settings
 
-UNUSABLE = 2  # exit status: nothing was started, and a line says what to change
+UNUSABLE = 2  # exit status: the server did not start, and a line says what to change
 
 
 def checked_settings() -> Settings:
-    """The settings, with model files that exist and can be read; exits with status 2 if not."""
+    """The settings, after a check of the model files. Exits with status 2 if something is wrong."""
     try:
         settings = Settings.from_environment()
         choice.check(choice.plan(settings))
@@ -31,7 +31,7 @@ def open_services(settings: Settings) -> Services:
 
 
 def serve() -> NoReturn:
-    """Becomes gunicorn; gunicorn.conf.py tells it the rest."""
+    """Replaces this process by gunicorn, which reads gunicorn.conf.py."""
     config = FILES / "gunicorn.conf.py"
     arguments = [
         "-c",
@@ -49,12 +49,12 @@ _IMAGES_ADVICE = f"""
 """
 
 _STUDIO_ADVICE = """
-  No Label Studio at hand? `make studio` starts one with a sample project.
+  No Label Studio yet? `make studio` starts one with a sample project.
 """
 
 
 def welcome(settings: Settings) -> str:
-    """What to do in Label Studio, for whoever started the server in a terminal."""
+    """The next steps in Label Studio, for the person who started the server in a terminal."""
     config = FILES / "label_configs" / "brush.xml" if INSTALLED else "label_configs/brush.xml"
     return f"""
 SAM for Label Studio is up: http://localhost:{settings.port}

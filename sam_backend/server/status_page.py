@@ -1,4 +1,4 @@
-"""What a person sees who opens the back end's address in a browser, and the same as JSON."""
+"""The status of the back end, as a page for browsers and as JSON."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def report(services: Services) -> dict[str, Any]:
 
 
 def page(services: Services) -> str:
-    """The report as a page without scripts or outside parts."""
+    """The report as a page without scripts and without external parts."""
     facts = report(services)
     cache = facts["cache"]
     rows = {

@@ -1,7 +1,10 @@
-"""Gunicorn's worker here: a thread gets a request that is there, and never waits for a client.
+"""A gunicorn worker in which a thread gets only complete requests and never waits for a client.
 
-One thread reads all requests and sends what is left of the answers, as far as each client goes
-along, within deadlines. A connection carries one request, so none can hide behind another.
+One thread reads all requests and sends the rest of all answers, at the pace of each client and
+within deadlines. A connection carries one request, so that no request can hide behind another.
+
+It is written by hand: in gunicorn's gthread worker, a thread waits for the rest of each request, so
+eight slow clients would stop all clicks.
 """
 
 from __future__ import annotations
@@ -23,14 +26,14 @@ from sam_backend import metrics
 from sam_backend.server.admission import RETRY_AFTER_S, body_limit
 from sam_backend.server.receiving import Incoming, Unusable
 
-# Clients that a worker waits for. The one that it has waited for longest makes room for a new one.
+# The limit of clients that a worker waits for. A new client displaces the oldest one.
 MOST_WAITING = 512
 _AT_ONCE = 1 << 18  # bytes
 _LISTENING_ERRORS = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED)
 
 
 class Outbox:
-    """A client's connection as the app may use it: it collects the answer, and never waits."""
+    """A client's connection for the app: it collects the answer, and never blocks."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -43,11 +46,11 @@ class Outbox:
         self._unsent += data
 
     def put(self, data: bytes) -> None:
-        """This instead of what was collected."""
+        """Replaces the collected answer."""
         self._unsent[:] = data
 
     def is_sent(self) -> bool:
-        """Sends what the client takes now; whether that was all. OSError if it is gone."""
+        """Sends as much as possible now. True if all is sent. OSError if the client left."""
         while self._unsent:
             try:
                 del self._unsent[: self._connection.send(self._unsent)]
@@ -57,16 +60,16 @@ class Outbox:
 
 
 class Connection:
-    """A client: its request as it arrives, and its answer as it leaves."""
+    """A client, with its incoming request and its outgoing answer."""
 
     def __init__(self, connection: socket.socket, client: Any, server: Any, incoming: Incoming):
         self.connection = connection
-        self.sock = Outbox(connection)  # what gunicorn calls the socket
+        self.sock = Outbox(connection)  # gunicorn's name for the socket
         self.client = client
         self.server = server
         self.incoming = incoming
         self.is_answered = False
-        self.charged = 0  # bytes of the request that count against the worker's limit
+        self.charged = 0  # bytes of the request that count towards the worker's limit
         self.begun = self.heard = time.monotonic()
 
 
@@ -75,14 +78,14 @@ _IsLate = Callable[[Connection, float], bool]
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """Reads requests, hands those that are complete to threads, and sends the answers."""
+    """Reads requests, gives complete ones to threads, and sends the answers."""
 
     head_s = 10.0  # for all headers
     body_s = 60.0  # for the whole body
     answer_s = 60.0  # to read the whole answer
-    silence_s = 10.0  # without a byte
+    silence_s = 10.0  # since the last byte
     silence_at_stop_s = 1.0
-    linger_s = 2.0  # for the client to close first: its last bytes must not cut the answer off
+    linger_s = 2.0  # for the client to close first, because unread bytes would cut off the answer
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -102,11 +105,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return limit
 
     def accept(self, listener: Any) -> None:
-        """Takes a connection."""
+        """Accepts a connection."""
         try:
             connection, client = listener.accept()
         except OSError as error:
-            if error.errno not in _LISTENING_ERRORS:  # out of files, say
+            if error.errno not in _LISTENING_ERRORS:  # for example, too many open files
                 self.log.warning("a connection could not be accepted: %s", error)
                 self._make_room()
             return
@@ -119,7 +122,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._wait(conn, selectors.EVENT_READ, self._receive, self._is_request_late)
 
     def murder_pending(self) -> None:
-        """Called once a second: lets go of clients that take too long."""
+        """Called once a second: drops clients that take too long."""
         now = time.monotonic()
         for conn, (_, is_late) in list(self._waiting.items()):
             if is_late(conn, now):
@@ -130,7 +133,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.poller.register(conn.connection, event, lambda _: self._go_on(conn, step))
 
     def _go_on(self, conn: Connection, step: _Step) -> None:
-        # Another client may have pushed this one out, in the same round.
+        # Another client may have displaced this one in the same round.
         if conn in self._waiting and self._waiting[conn][0] == step:
             self._attempt(step, conn)
 
@@ -139,13 +142,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         del self._waiting[conn]
 
     def _attempt(self, step: _Step, conn: Connection) -> None:
-        """One client's fault must not be another's."""
+        """An error with one client must not affect another."""
         try:
             step(conn)
         except OSError:
             self._close(conn)
         except Exception:
-            self.log.exception("a connection is closed for a fault")
+            self.log.exception("a connection is closed after an error")
             self._close(conn)
 
     def _receive(self, conn: Connection) -> None:
@@ -179,7 +182,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         conn.charged = held
 
     def _has_room_for(self, conn: Connection) -> bool:
-        """Room for what it sent, made by refusing those that have been sending for longest."""
+        """Makes room for more bytes by refusing the clients that have been sending for longest."""
         while self._held > 2 * self._largest:
             oldest = next(other for other in self._waiting if other.charged)
             self._refuse(oldest, HTTPStatus.SERVICE_UNAVAILABLE, "too many bytes at once", "busy")
@@ -191,7 +194,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if self._waiting:
             oldest = next(iter(self._waiting))
             self._give_up(oldest)
-            if oldest in self._waiting:  # for what it is told
+            if oldest in self._waiting:  # for the answer
                 self._close(oldest)
 
     def _is_request_late(self, conn: Connection, now: float) -> bool:
@@ -207,7 +210,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._refuse(conn, HTTPStatus.REQUEST_TIMEOUT, message, "slow")
 
     def _refuse(self, conn: Connection, status: HTTPStatus, message: str, cause: str) -> None:
-        """Answers in place of the app, without a thread."""
+        """Answers without the app and without a thread."""
         metrics.REFUSALS.labels(cause).inc()
         body = orjson.dumps({"error": message})
         head = (
@@ -221,7 +224,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._attempt(self._send, conn)
 
     def handle(self, conn: Connection) -> None:
-        """Runs in a thread: has the app answer, and sends what the client takes at once."""
+        """Runs in a thread: calls the app, and sends as much as the client takes at once."""
         try:
             self.handle_request(conn.incoming.request, conn)
         except Exception:
@@ -233,7 +236,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             conn.sock.put(b"")
 
     def finish_request(self, conn: Connection, _done: Future[None]) -> None:
-        """Runs where requests are read, after the thread is done."""
+        """Runs in the reading thread, after the app's thread is done."""
         conn.incoming.request.body.close()
         self._attempt(self._send, conn)
 

@@ -1,1 +1,1 @@
-"""What workers share and what orders their work: state, schedule, overtaken clicks."""
+"""The state that workers share, the order of their work, and overtaken clicks."""

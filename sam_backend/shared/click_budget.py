@@ -1,4 +1,4 @@
-"""How many masks one request may have decoded: all of its tasks and objects together."""
+"""A limit on the masks that one request decodes, over all of its tasks and objects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DECODES_A_REQUEST = 24
 
 
 class OutOfBudget(Refusal):
-    """The request has used up its decodes. What it decoded is kept for the next one."""
+    """The request has used up its decodes. Its masks are kept for the next request."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -33,7 +33,7 @@ _of_request: ContextVar[_Budget | None] = ContextVar("click_budget", default=Non
 
 @contextmanager
 def shared() -> Iterator[None]:
-    """Within, this thread's request has so many decodes. Elsewhere, they are not counted."""
+    """Limits the decodes of this thread's request within the block. Elsewhere there is no limit."""
     token = _of_request.set(_Budget())
     try:
         yield

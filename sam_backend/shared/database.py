@@ -48,7 +48,7 @@ class Database:
 
 
 def _is_sound(path: Path, schema: str) -> bool:
-    """Whether SQLite can read the file, and its tables are those of the schema or none."""
+    """Whether SQLite can read the file, and it has the tables of the schema or none."""
     with _connected(":memory:") as db:
         db.executescript(schema)
         expected = _tables(db)

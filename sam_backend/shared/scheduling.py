@@ -1,4 +1,4 @@
-"""Who may use the model next: clicks in the order in which they came, prefetches when none does."""
+"""The order of work on the model: clicks in the order of arrival, prefetches in between."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ OpenEngine = Callable[[], Engine]
 class Schedule:
     """Slots for the encodes and decodes of clicks, and the gaps between them for prefetches.
 
-    More runs at once than there are slots would only make each other slower. No click waits for
-    a prefetch to end, except one that wants the very image which that one already works on.
+    More runs at once would only make each other slower. A click waits for a prefetch only if that
+    prefetch already encodes the click's own image.
     """
 
     def __init__(self, encodes: int, decodes: int) -> None:
@@ -41,12 +41,12 @@ class Schedule:
 
     @property
     def clicks(self) -> int:
-        """How many clicks encode, decode or wait to."""
+        """The number of clicks that encode, decode or wait."""
         with self._changed:
             return sum(len(queue.waiting) + queue.busy for queue in (self._encodes, self._decodes))
 
     def wait_for_a_gap(self, timeout: float | None = None) -> None:
-        """Returns when no click encodes, decodes or waits to, or when so many seconds are over."""
+        """Waits until no click encodes, decodes or waits, or for `timeout` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self._encodes.is_idle and self._decodes.is_idle, timeout)
 
@@ -59,7 +59,7 @@ class Schedule:
             self._changed.wait_for(lambda: queue.busy < queue.slots and queue.waiting[0] is ticket)
             queue.waiting.popleft()
             queue.busy += 1
-            self._changed.notify_all()  # there may be a slot for the next one too
+            self._changed.notify_all()  # the next click may have a slot too
         try:
             yield
         finally:
@@ -85,18 +85,18 @@ class _Queue:
 
 
 class ScheduledEngine:
-    """An engine whose decodes take turns; a click that is of no more use by then raises Stale."""
+    """An engine whose decodes take turns. A click that became useless meanwhile raises Stale."""
 
     def __init__(self, engine: Engine, schedule: Schedule) -> None:
         self.name = engine.name
-        # What the engine says of its weights and preprocessing. Embeddings of one that says
-        # nothing could be another model's after a restart, so they stay in memory.
+        # Names the engine's weights and preprocessing. Without it, the embeddings on disk could
+        # come from another model, so they stay in memory.
         self.fingerprint: str | None = getattr(engine, "fingerprint", None)
         self._engine = engine
         self._schedule = schedule
 
     def encode(self, image: Pixels) -> Embedding:
-        # A click that was overtaken goes on: the newer one is of the same image, and waits for it.
+        # An overtaken click still encodes, because the newer click waits for the same image.
         stale.check_connection()
         return self._engine.encode(image)
 

@@ -1,4 +1,4 @@
-"""Clicks whose answer nobody will see: a newer one came, or whoever asked has gone away."""
+"""Clicks whose answer nobody will see: a newer click came, or the client disconnected."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Protocol
 
 
 class Connection(Protocol):
-    """What a client's connection must be able to do to be looked at."""
+    """The part of a client's socket that tells whether the client is still there."""
 
     def recv(self, size: int, flags: int, /) -> bytes: ...
 
 
 class Stale(Exception):
-    """This request's answer would not be shown."""
+    """Nobody will see the answer of this request."""
 
 
 _is_overtaken: ContextVar[Callable[[], bool]] = ContextVar("is_overtaken", default=lambda: False)
@@ -25,7 +25,7 @@ _connection: ContextVar[Connection | None] = ContextVar("connection", default=No
 
 @contextmanager
 def asked_on(connection: Connection | None) -> Iterator[None]:
-    """The connection that this thread's request came on, where the server tells it."""
+    """Sets the connection of this thread's request, if the server knows it."""
     token = _connection.set(connection)
     try:
         yield
@@ -34,17 +34,17 @@ def asked_on(connection: Connection | None) -> Iterator[None]:
 
 
 def check() -> None:
-    """Raises Stale if the answer of this thread's request is of no use any more."""
+    """Raises Stale if nobody will see the answer of this thread's request."""
     if _is_overtaken.get()():
         raise Stale
     check_connection()
 
 
 def check_connection() -> None:
-    """Raises Stale if nobody is there to read the answer of this thread's request.
+    """Raises Stale if the client of this thread's request has disconnected.
 
-    A client that only said that it will send no more looks the same. Label Studio's does not do
-    that, and other servers take it for the end too.
+    A client that only closed its sending half looks the same. Label Studio never does that, and
+    other servers also treat it as a disconnect.
     """
     connection = _connection.get()
     if connection is None:
@@ -52,7 +52,7 @@ def check_connection() -> None:
     try:
         if connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
             return
-    except BlockingIOError:  # open and silent, as it should be
+    except BlockingIOError:  # open and silent, as expected
         return
     except OSError:
         pass
@@ -61,7 +61,7 @@ def check_connection() -> None:
 
 @contextmanager
 def overtaken_by(is_overtaken: Callable[[], bool]) -> Iterator[None]:
-    """Says how this thread's request finds out that a newer one came."""
+    """Sets the test by which this thread's request learns of a newer one."""
     token = _is_overtaken.set(is_overtaken)
     try:
         yield

@@ -1,7 +1,7 @@
-"""What the workers of one server share: a small SQLite file in the model folder.
+"""The state that the workers of one server share: a small SQLite file in the model folder.
 
-It holds the prompts seen a moment ago, how to reach each project's Label Studio, and the last
-refusals. All of it may be lost without harm.
+It holds recent prompts, the address of each project's Label Studio, and the last refusals. Losing
+it does no harm.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
-# Rows that are kept of each table; whoever may ask decides how many come.
+# Rows to keep in each table. Clients decide how many are added.
 LAST_MEMORIES = 500
 LAST_SETUPS = 1_000
 LAST_REFUSALS = 50
@@ -36,7 +36,7 @@ MEMORY_S = 3600.0
 MEMORY_BYTES = 1 << 16  # a memory of 200 prompts has 35 kB
 EXTRA_BYTES = 4_000
 
-# A row with a longer value is not kept. Requests choose most of these texts.
+# A row with a longer value is not kept: most of these texts come from requests.
 _SCHEMA = f"""
 create table if not exists memory (
     project text check (length(project) <= 200), task text check (length(task) <= 200),
@@ -59,7 +59,7 @@ create table if not exists refusals (
 
 @dataclass(frozen=True)
 class Connection:
-    """A Label Studio and a token for it, as a `/setup` request told them."""
+    """The address of a Label Studio and a token for it, from a `/setup` request."""
 
     url: str
     token: str | None
@@ -87,7 +87,7 @@ class RefusalRecord:
 def _if_possible(
     method: Callable[Concatenate[State, P], R],
 ) -> Callable[Concatenate[State, P], R | None]:
-    """A file that cannot be used (a full disk, say) must not cost anyone a mask."""
+    """Returns None instead of an error: a full disk, for example, must not cost a mask."""
 
     @wraps(method)
     def attempt(state: State, /, *args: P.args, **kwargs: P.kwargs) -> R | None:
@@ -112,7 +112,7 @@ class State:
         self._warned = False
 
     def warn(self, error: Exception) -> None:
-        """Once: what is wrong with the file stays wrong for many requests."""
+        """Warns once, because the same problem would repeat with every request."""
         level = logging.DEBUG if self._warned else logging.WARNING
         self._warned = True
         logger.log(
@@ -125,13 +125,13 @@ class State:
 
     @classmethod
     def in_folder(cls, folder: Path) -> State:
-        """The state in a folder, or in a temporary one where that cannot be written."""
+        """The state in a folder, or in a temporary folder if that cannot be written."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             return cls(folder / "state.sqlite3")
         except (OSError, sqlite3.Error):
             path = Path(tempfile.mkdtemp(prefix="sam-backend-")) / "state.sqlite3"
-            logger.warning("%s cannot be written: what workers share is in %s", folder, path)
+            logger.warning("%s cannot be written: workers share their state in %s", folder, path)
             return cls(path)
 
     def click(self, project: str, task: str, plan: Callable[[Project, Memories], T]) -> T:
@@ -181,9 +181,9 @@ class State:
     def remember_setup(
         self, project: str, connection: Connection | None, extra_params: Mapping[str, Any]
     ) -> None:
-        """What a `/setup` request told: it comes often, and predictions do not repeat it.
+        """Keeps the content of a `/setup` request, which predictions do not repeat.
 
-        Without a connection, the one that was told before stays.
+        Without a connection, the earlier one stays.
         """
         extra = orjson.dumps(extra_params)
         if len(extra) > EXTRA_BYTES:
@@ -204,14 +204,14 @@ class State:
 
     @_if_possible
     def believe(self, url: str) -> str:
-        """Notes the Label Studio that proved itself; the one that did so first is the answer."""
+        """Keeps the Label Studio that proved its identity. Returns the first one that did."""
         with self._database.transaction() as db:
             db.execute("insert into believed values (1, ?) on conflict do nothing", (url,))
             return str(db.execute("select url from believed").fetchone()[0])
 
     @_if_possible
     def believed(self) -> str | None:
-        """The Label Studio that proved itself, if one did."""
+        """The Label Studio that proved its identity, if any."""
         with self._database.opened() as db:
             row = db.execute("select url from believed").fetchone()
         return str(row[0]) if row else None
@@ -219,7 +219,7 @@ class State:
     @_if_possible
     def add_refusal(self, refusal: RefusalRecord) -> None:
         with self._database.transaction() as db:
-            db.execute(  # what happens again and again is one line, with its last time
+            db.execute(  # a repeated refusal is one line, with its last time
                 "delete from refusals where place = ? and message = ?",
                 (refusal.where, refusal.message),
             )
@@ -288,7 +288,7 @@ def _project(db: sqlite3.Connection, project: str) -> Project:
 
 
 def _keep_last(db: sqlite3.Connection, table: str, count: int) -> None:
-    """Removes all rows but those that were written last; to replace a row is to write it."""
+    """Removes all but the last written rows. Replacing a row counts as writing it."""
     db.execute(
         f"delete from {table} where rowid <= "  # noqa: S608 (a name of ours)
         f"(select rowid from {table} order by rowid desc limit 1 offset ?)",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from sam_backend.label_studio.trust import told
+from sam_backend.label_studio.trust import setup_connection
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from sam_backend.shared.state import Connection, State
@@ -106,7 +106,7 @@ def test_another_one_after_it_is_not_believed(
     made.setup(studio.url, "f00d")
     assert made.click()
     made.setup(other.url, "beef")
-    assert f"not believed, for {studio.url} came first" in made.last_error
+    assert f"not trusted, because {studio.url} came first" in made.last_error
     assert f"set LABEL_STUDIO_URL={other.url}" in made.last_error
     made.setup(other.url, "beef", "2.2")
     assert not made.click(project="2.2")
@@ -123,7 +123,7 @@ def test_of_two_at_once_the_first_to_prove_itself(
     made.setup(other.url, "beef", "2.2")
     assert made.click(project="2.2")
     assert not made.click(project="1.1")
-    assert "is not believed" in made.last_error
+    assert "is not trusted" in made.last_error
     assert studio.requests == []
 
 
@@ -168,12 +168,12 @@ def test_a_whole_address_on_label_studio_needs_the_proof_too(
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (always(200, b"<html>", Content_Type="text/html"), "does not answer as Label Studio does"),
-        (always(200, b"[]"), "does not answer as Label Studio does"),
-        (always(200, b'{"id": "x", "email": 1}'), "does not answer as Label Studio does"),
+        (always(200, b"<html>", Content_Type="text/html"), "does not answer like Label Studio"),
+        (always(200, b"[]"), "does not answer like Label Studio"),
+        (always(200, b'{"id": "x", "email": 1}'), "does not answer like Label Studio"),
         (always(200, b'{"id": 1, "email": "' + b"x" * 100_000 + b'"}'), "does not answer"),
-        (always(404, b"{}"), "does not answer as Label Studio does"),
-        (always(500), "does not answer as Label Studio does"),
+        (always(404, b"{}"), "does not answer like Label Studio"),
+        (always(500), "does not answer like Label Studio"),
         (always(302, Location="http://169.254.169.254/"), "redirects elsewhere"),
         (always(302, Location="//["), "redirects elsewhere"),
         (always(401, b"<html>"), "does not accept the token"),
@@ -240,17 +240,19 @@ def test_where_none_can_be_is_not_even_asked(back_end: Callable[..., BackEnd], h
     ],
 )
 def test_a_hostname_that_is_no_address_tells_nothing(hostname: object) -> None:
-    assert told(hostname, "f00d") is None
+    assert setup_connection(hostname, "f00d") is None
 
 
 @pytest.mark.parametrize("token", ["", None, "a\nX-Y: z", "\u2603", ["a", "b"], "x" * 10_000])
 def test_a_token_that_no_header_may_hold_is_none(token: object) -> None:
-    assert told("http://studio.example/", token) == Connection("http://studio.example", None)
+    assert setup_connection("http://studio.example/", token) == Connection(
+        "http://studio.example", None
+    )
 
 
 @pytest.mark.parametrize("hostname", ["http://a\\@studio.example", "http://a/b\\c", "http://a\t/"])
 def test_a_hostname_that_could_be_read_in_two_ways_tells_nothing(hostname: str) -> None:
-    assert told(hostname, "f00d") is None
+    assert setup_connection(hostname, "f00d") is None
 
 
 def test_a_hostname_that_tells_nothing_leaves_what_was_told_before(tmp_path: Path) -> None:

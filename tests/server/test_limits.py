@@ -83,7 +83,7 @@ def test_too_many_prompts_in_a_click(client: FlaskClient) -> None:
     prompts = [keypoint(f"p{n}", 50, 50) for n in range(click_answer.MAX_PROMPTS + 1)]
     answer = client.post("/predict", json=request_body(prompts)).get_json()
     assert answer["results"][0]["result"] == []
-    assert errors(client)[0].startswith("201 prompts in one click, 200 are the most")
+    assert errors(client)[0].startswith("201 prompts in one click are over the limit of 200")
     assert mask_at(client.post("/predict", json=request_body(prompts[:3])).get_json(), 150, 200)
 
 

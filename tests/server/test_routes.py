@@ -299,7 +299,7 @@ def test_a_mask_of_nothing_is_no_region(services: ServicesOf) -> None:
     made = services(Blind())
     client = create_app(made.settings, made).test_client()
     assert click(client, rectangle("a", 30, 30, 40, 40))["result"] == []
-    assert "sees no object there" in errors(client)[0]
+    assert "finds no object there" in errors(client)[0]
 
 
 def test_a_fault_of_ours_shows_no_traceback(services: ServicesOf) -> None:

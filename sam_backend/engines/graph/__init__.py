@@ -1,1 +1,1 @@
-"""Surgery on ONNX graphs: what an export is cut open, trimmed or rebuilt into."""
+"""Changes to ONNX graphs: exports are cut, trimmed or rebuilt."""

@@ -5,7 +5,7 @@ much as encoding the photo. Exports of MobileSAM carry the square's size in the 
 reshape image tokens into attention windows and back. Here these become inputs, so that the same
 weights encode just the rectangle that holds the image; the caller fills the rest of the embedding.
 
-Only graphs in which each of these constants is found where it belongs are rewritten.
+A graph is only rewritten if each of these constants is found at its expected place.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ _STEP = 64
 
 
 def used(pixels: int) -> int:
-    """Rows or columns to encode, for so many that hold image."""
+    """The number of rows or columns to encode, for a number of them that contain the image."""
     return min(MODEL_SIDE, -(-pixels // _STEP) * _STEP)
 
 
 @dataclass(frozen=True)
 class AnySizeEncoder:
-    """The rewritten graph, and what it wants to be told with each image."""
+    """The rewritten graph, and its further inputs for each image."""
 
     model: onnx.ModelProto
     sizes: tuple[_Size, ...]
 
     def inputs(self, height: int, width: int) -> dict[str, npt.NDArray[np.int64]]:
-        """The inputs beside the image, for one of this size in the model's square."""
+        """The further inputs for an image of this size in the model's square."""
         return {size.name: size.value(height, width) for size in self.sizes}
 
 
 def any_size(model: onnx.ModelProto) -> AnySizeEncoder:
-    """The encoder for images of any size. ValueError if the graph is not one that is known."""
+    """The encoder for images of any size. ValueError if the graph is unknown."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     side = MODEL_SIDE // TOKEN_SIDE
@@ -61,7 +61,7 @@ def any_size(model: onnx.ModelProto) -> AnySizeEncoder:
 
 @dataclass(frozen=True)
 class _Grid:
-    """Rows and columns of a stage for one image, and the windows of the attention in them."""
+    """The rows and columns of a stage for one image, and its attention windows."""
 
     rows: int
     columns: int
@@ -86,7 +86,7 @@ class _Grid:
 
 @dataclass(frozen=True)
 class _Size:
-    """An input in the place of a constant."""
+    """An input that replaces a constant."""
 
     name: str
     shape: tuple[int, ...]  # () or (n,)
@@ -101,10 +101,10 @@ class _Size:
 
 
 class _Rewriter:
-    """Walks the nodes in order: in an export, those of an attention block follow each other.
+    """Walks the nodes in order. In an export, the nodes of an attention block are consecutive.
 
-    A block's way: tokens → grid (rows, columns) → padded to whole windows → windows, which attend
-    → padded grid → grid → tokens → grid for a convolution.
+    The steps of a block: tokens → grid (rows, columns) → padded to whole windows → windows with
+    attention → padded grid → grid → tokens → grid for a convolution.
     """
 
     _BLOCK = "grid pad split count count join padded cut cut conv"
@@ -116,7 +116,7 @@ class _Rewriter:
             for node in graph.node
             if node.op_type == "Constant" and node.attribute[0].name == "value"
         }
-        self._side, self._window = 0, 1  # of the block at hand
+        self._side, self._window = 0, 1  # of the present block
         self._pad = onnx.NodeProto()
         self._steps: list[str] = []
         self._sizes: dict[str, _Size] = {}
@@ -136,12 +136,12 @@ class _Rewriter:
         for node in self._graph.node:
             if node.op_type in rules:
                 rules[node.op_type](node)
-        # Between the stages and before the last convolutions, a grid stands for itself.
+        # Between the stages and before the last convolutions, there is a grid without a block.
         rest = " ".join(self._steps).replace(self._BLOCK, "")
         self._expect("pad" in self._steps and set(rest.split()) <= {"grid"})
 
     def _concat(self, node: onnx.NodeProto) -> None:
-        """Target shapes: numbers where they were traced, None where the tensor itself is asked."""
+        """Target shapes: a number if it was traced, None if it is computed from the tensor."""
         match [self._number(name) for name in node.input]:
             case [None, None, int(a), int(b)] if a == b == self._side:
                 self._write(node, 2, "conv", "rows")
@@ -166,7 +166,7 @@ class _Rewriter:
                 self._write(node, 2, "", "across")
 
     def _reshape(self, node: onnx.NodeProto) -> None:
-        """A grid whose whole shape was traced."""
+        """A grid with a completely traced shape."""
         shape = self._constants.get(node.input[1])
         if shape is not None and shape.shape == (4,) and shape[0] == 1 and shape[1] == shape[2]:
             self._side, channels = int(shape[1]), int(shape[3])
@@ -176,7 +176,7 @@ class _Rewriter:
             )
 
     def _remember_pad(self, node: onnx.NodeProto) -> None:
-        self._pad = node  # how far is known when the windows are
+        self._pad = node  # the amount follows from the windows
         self._steps.append("pad")
 
     def _mul(self, node: onnx.NodeProto) -> None:
@@ -186,7 +186,7 @@ class _Rewriter:
             self._write(node, 1, "count", "across" if self._steps[-1] == "count" else "down")
 
     def _slice(self, node: onnx.NodeProto) -> None:
-        """What cuts the padding off again, rows first."""
+        """The slices that remove the padding, rows first."""
         if self._steps[-1:] in (["padded"], ["cut"]):
             axis = 2 if self._steps[-1] == "cut" else 1
             numbers = [self._number(name) for name in node.input[1:4]]
@@ -203,7 +203,7 @@ class _Rewriter:
         return int(value.item()) if value is not None and is_number else None
 
     def _write(self, node: onnx.NodeProto, position: int, step: str, size: str) -> None:
-        """Puts an input where a constant was; notes the step, if it is a new one."""
+        """Replaces a constant by an input, and records the step if it is new."""
         if step:
             self._steps.append(step)
         shape = self._constants[node.input[position]].shape
@@ -222,16 +222,16 @@ class _Rewriter:
 
 
 def _ends(grid: _Grid) -> Sequence[int]:
-    """How far to pad (1, rows, columns, channels): nothing before, then after each axis."""
+    """The padding of (1, rows, columns, channels): none before, some after each axis."""
     below, right = grid.padded_rows - grid.rows, grid.padded_columns - grid.columns
     return 0, 0, 0, 0, 0, below, right, 0
 
 
 def _free(value: onnx.ValueInfoProto, traced: tuple[int, int, int]) -> None:
-    """One image instead of a batch, of any height and width."""
+    """Makes an input or output take one image of any height and width."""
     dims = value.type.tensor_type.shape.dim
     if [dim.dim_value for dim in dims][1:] != list(traced):
-        raise ValueError(f"{value.name!r} is not of the size {traced}")
+        raise ValueError(f"{value.name!r} does not have the size {traced}")
     for dim in dims:
         dim.ClearField("dim_param")
     dims[0].dim_value = 1

@@ -1,6 +1,6 @@
-"""The encoder's attention, with queries, keys and values each from a product of its own.
+"""The encoder's attention, with separate products for queries, keys and values.
 
-Exports make all three in one product and cut it apart, which copies all of it.
+Exports compute all three in one product and split it, which copies all of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sam_backend.engines.frame import Floats
 def split_products(graph: onnx.GraphProto) -> None:
     """Rewrites, in place, each MatMul → Add → Reshape → Split with constant weights.
 
-    The one product stays where it was: runtimes leave out what nobody uses.
+    The joint product stays in the graph. Runtimes leave out unused nodes.
     """
     makers = {output: node for node in graph.node for output in node.output}
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -59,7 +59,7 @@ def _product(
     makers: Mapping[str, onnx.NodeProto],
     constants: Mapping[str, onnx.TensorProto],
 ) -> tuple[str, Floats, Floats, list[int]] | None:
-    """What a Split cuts apart, if it is a product: its input, weight and bias, and the sizes."""
+    """The product that a Split divides, if it is one: its input, weight and bias, and the sizes."""
     sizes = [list(a.ints) for a in split.attribute if a.name == "split"]
     if split.op_type != "Split" or not sizes:
         return None

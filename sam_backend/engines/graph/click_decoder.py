@@ -2,10 +2,10 @@
 
 An exported decoder projects each of the 4096 image tokens to keys, values and queries in each
 layer, for a handful of prompt tokens. Here the few prompt tokens are projected instead:
-(x W) · q = x · (W q). Upscaling by transposed convolutions becomes two matrix products, image
-tokens are never transposed, and without an earlier mask its encoder is left out.
+(x W) · q = x · (W q). Two matrix products replace the transposed convolutions that scale up, image
+tokens are never transposed, and without an earlier mask the mask encoder is left out.
 
-A graph whose parts are not all found under their names is left as it is.
+A graph is not changed unless all its parts are found by their names.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from sam_backend.engines.frame import Floats
 from sam_backend.engines.graph.decoder_weights import SIDE, WIDTH, DecoderWeights
 
 _HEADS = 8  # of attention
-# Inputs beside the exported ones: the image tokens that are looked at, which of the 4096 they are,
-# their places, and the logarithm of how many tokens each stands for. The first of them, as many as
-# `used`, are the image, for which logits are made; the last two say so in shapes.
+# Further inputs: the decoded image tokens, their indices among the 4096, their positions, and the
+# logarithm of the number of tokens that each one stands for. The first `used` of them are the image
+# and get logits. The last two inputs give these numbers as shapes.
 IMAGE, KEPT, PLACES, WEIGHTS = "image_tokens", "kept", "places", "log_weights"
 USED, GRID, SHAPE = "used", "logits_grid", "logits_shape"
 LOGITS, SCORES = "logits", "scores"
@@ -54,13 +54,13 @@ def click_decoder(model: onnx.ModelProto, *, with_mask: bool) -> onnx.ModelProto
 
 
 def _with_mask(build: _Builder, weights: DecoderWeights) -> str:
-    """The image tokens and what the last layer of the mask's encoder adds to them."""
+    """The image tokens plus the output of the last layer of the mask encoder."""
     projection = weights.mask_projection
     weight, bias = (weights.array(name) for name in projection.input[1:])
     width = weight.shape[1]
     spots = build.reshape(projection.input[0], (width, -1))
     spots = build.op("Transpose", spots, perm=[1, 0])
-    # A column of ones brings the bias along, so that one product does it all.
+    # A column of ones adds the bias, so that one product is enough.
     ones = build.constant(np.ones((SIDE * SIDE, 1)))
     spots = build.op("Gather", build.op("Concat", spots, ones, axis=1), KEPT)
     layer = np.concatenate((weight.reshape(-1, width).T, bias[None]))
@@ -103,7 +103,7 @@ class _Builder:
         )
 
     def gelu(self, value: str) -> str:
-        """As exporters write it, which ONNX Runtime makes one operation."""
+        """The form of exporters, which ONNX Runtime fuses into one operation."""
         error = self.op("Erf", self.op("Div", value, self.constant(np.sqrt(2))))
         product = self.op("Mul", value, self.op("Add", error, self.constant(1)))
         return self.op("Mul", product, self.constant(0.5))
@@ -146,7 +146,7 @@ class _Builder:
 def _transformer(
     build: _Builder, weights: DecoderWeights, tokens: str, image: str
 ) -> tuple[str, str]:
-    """Two layers of attention both ways, then once more from the tokens to the image."""
+    """Two layers of attention in both directions, then once more from the tokens to the image."""
     queries = tokens
     for layer in range(2):
         path = f"layers.{layer}"
@@ -198,7 +198,7 @@ def _self_attention(
 def _to_image(
     build: _Builder, weights: DecoderWeights, path: str, queries: str, image: tuple[str, str]
 ) -> str:
-    """Prompt tokens attend to image tokens; the keys' bias would be the same for all of them."""
+    """Prompt tokens attend to image tokens. The keys' bias would add the same to all of them."""
     query, key, value = (weights.linear(f"{path}/{name}_proj") for name in "qkv")
     inner = query[0].shape[1]
     scale = np.float32(1 / np.sqrt(inner / _HEADS))
@@ -207,13 +207,13 @@ def _to_image(
     onto = build.reshape(onto, (-1, WIDTH))
     scores = build.op("Gemm", onto, image[0], WEIGHTS, transB=1)
     shares = build.op("Softmax", scores, axis=-1)
-    # With the channels first: rows are what cores share among them, and prompt tokens are few.
-    seen = build.op("Gemm", image[1], shares, transA=1, transB=1)
-    seen = build.op("Transpose", seen, perm=[1, 0])
-    seen = build.reshape(seen, (_HEADS, -1, WIDTH))
-    seen = build.op("MatMul", seen, build.constant(_by_head(value[0])))
-    seen = build.op("Add", seen, build.constant(value[1].reshape(_HEADS, 1, -1)))
-    return build.linear(build.joined(seen, inner), weights.linear(f"{path}/out_proj"))
+    # Channels first: cores divide the rows among them, and there are few prompt tokens.
+    heads = build.op("Gemm", image[1], shares, transA=1, transB=1)
+    heads = build.op("Transpose", heads, perm=[1, 0])
+    heads = build.reshape(heads, (_HEADS, -1, WIDTH))
+    heads = build.op("MatMul", heads, build.constant(_by_head(value[0])))
+    heads = build.op("Add", heads, build.constant(value[1].reshape(_HEADS, 1, -1)))
+    return build.linear(build.joined(heads, inner), weights.linear(f"{path}/out_proj"))
 
 
 def _from_image(
@@ -223,7 +223,7 @@ def _from_image(
     image: tuple[str, str],
     tokens: tuple[str, str],
 ) -> str:
-    """Image tokens attend to prompt tokens; the image with what that adds."""
+    """Image tokens attend to prompt tokens. Returns the image tokens with the result added."""
     query, key, value = (weights.linear(f"{path}/{name}_proj") for name in "qkv")
     out_weight, out_bias = weights.linear(f"{path}/out_proj")
     scale = np.float32(1 / np.sqrt(query[0].shape[1] / _HEADS))
@@ -231,7 +231,7 @@ def _from_image(
     onto = build.op("MatMul", k, build.constant(_by_head(query[0]).transpose(0, 2, 1)))
     onto = build.reshape(onto, (-1, WIDTH))
     offset = build.op("MatMul", k, build.constant(query[1].reshape(_HEADS, -1, 1)))
-    # (heads * tokens, n): many softmaxes of a few numbers are slow, unless n lie side by side.
+    # (heads * tokens, n): many softmaxes over a few numbers are fast only along the first axis.
     scores = build.op("Gemm", onto, image[0], build.reshape(offset, (-1, 1)), transB=1)
     count = build.op("Shape", image[0], start=0, end=1)
     by_head = build.op("Concat", build.constant([_HEADS, -1], np.int64), count, axis=0)
@@ -239,7 +239,7 @@ def _from_image(
     shares = build.op("Flatten", shares, axis=2)
     v = build.by_head(build.linear(tokens[1], value))
     v = build.op("MatMul", v, build.constant(out_weight.reshape(_HEADS, -1, WIDTH)))
-    # The shares of a head add up to one, so each head brings an eighth of the bias.
+    # The weights of a head add up to one, so each head adds an eighth of the bias.
     v = build.op("Add", v, build.constant(out_bias / _HEADS))
     return build.op("Gemm", shares, build.reshape(v, (-1, WIDTH)), image[1], transA=1)
 
@@ -267,7 +267,7 @@ def _heads(build: _Builder, weights: DecoderWeights, queries: str, image: str) -
     image = build.op("Slice", image, start, USED, axis)
     for layer in (0, 3):
         weight, bias = weights.upscaling(layer)
-        # (in, out, 2, 2) as a product that makes the four pixels of a token side by side.
+        # (in, out, 2, 2) as a product that computes the four pixels of a token together.
         flat = weight.transpose(0, 2, 3, 1).reshape(weight.shape[0], -1)
         image = build.linear(image, (flat, np.tile(bias, 4)))
         image = build.reshape(image, (-1, weight.shape[1]))

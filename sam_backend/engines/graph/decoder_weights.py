@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 from sam_backend.engines.frame import Floats
 
 SIDE, WIDTH = 64, 256  # of the embedding: tokens on a side, channels
-_EPSILON = 1e-5  # of the layer norms, if a node does not say
+_EPSILON = 1e-5  # of the layer norms, if a node has none
 
 
 class DecoderWeights:
@@ -28,7 +28,7 @@ class DecoderWeights:
         self._arrays = {tensor.name: tensor for tensor in graph.initializer}
 
     def maker(self, suffix: str) -> onnx.NodeProto:
-        """The node that makes the output whose name ends so."""
+        """The node whose output has a name that ends like this."""
         found = self._by_end.get(suffix, [])
         if len(found) != 1:
             raise KeyError(suffix)
@@ -70,7 +70,7 @@ class DecoderWeights:
 
     @property
     def no_mask(self) -> Floats:
-        """What stands for the mask where there is none."""
+        """The embedding that stands for a missing mask."""
         found = [
             name
             for node in self._graph.node
@@ -84,12 +84,12 @@ class DecoderWeights:
 
     @property
     def mask_projection(self) -> onnx.NodeProto:
-        """The last layer of the encoder of earlier masks, a product for each token."""
+        """The last layer of the mask encoder, as a product for each token."""
         return self.maker("mask_downscaling.6/Conv_output_0")
 
     @property
     def places(self) -> Floats:
-        """Sines and cosines of each image token's place (4096, 256)."""
+        """The position encoding (4096, 256) of the image tokens: sines and cosines."""
         name = next(n for n in self._arrays if n.endswith("positional_encoding_gaussian_matrix"))
         steps = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE * 2 - 1
         places = np.stack(np.meshgrid(steps, steps), axis=-1)  # x, y of each token

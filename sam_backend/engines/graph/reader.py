@@ -1,6 +1,6 @@
-"""What an ONNX file can do, found out from its graph; and the decoder cut open where possible.
+"""Finds out from its graph what an ONNX file can do, and cuts the decoder if possible.
 
-Decoders that people have come from the official script, from samexporter (same names), from
+People's decoders come from the official script, from samexporter (with the same names), from
 transformers.js, from MobileSAM's browser demos and from onnx_converter.py.
 """
 
@@ -20,9 +20,9 @@ OFFICIAL_INPUTS = ("image_embeddings", "point_coords", "point_labels", "mask_inp
 TRANSFORMERS_INPUTS = ("image_embeddings", "input_points", "input_labels")
 POSITIONS = "image_positional_embeddings"
 
-# What exported decoders do between the four masks and the one that they return.
+# The operations of exported decoders between the four masks and the one that they return.
 _CHOOSING = ("Unsqueeze", "Reshape", "Gather", "GatherND", "Flatten", "Slice")
-# And to scale it up to the image; the sizes come from elsewhere, not from a first input.
+# The operations that scale it up to the image. The sizes are never the first input.
 _SCALING = ("Resize", "Slice", "Identity", "Cast")
 _PIXELS: dict[int, str] = {
     onnx.TensorProto.FLOAT: "float32",
@@ -40,29 +40,29 @@ class Encoder:
 
     image_input: str
     dtype: str
-    raw: bool  # takes an image (h, w, 3) and normalises and pads it by itself
-    size: tuple[int, int] | None  # height and width, where a raw image may not have any
+    raw: bool  # it takes an image (h, w, 3), and normalises and pads it itself
+    size: tuple[int, int] | None  # height and width, if a raw image must have a fixed size
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """A decoder, cut to what is wanted of it."""
+    """A decoder, cut to the outputs that are needed."""
 
     model: onnx.ModelProto
     masks: str  # (1, n, 256, 256) logits, or (1, n, height, width) where full_size
     scores: str  # (1, n)
-    full_size: bool  # only gives masks scaled up to the image
-    size: tuple[int, int] | None  # height and width of the only images that it was made for
+    full_size: bool  # it only gives masks at the size of the image
+    size: tuple[int, int] | None  # height and width, if it was made for images of one size
     inputs: frozenset[str]
 
     @property
     def by_transformers(self) -> bool:
-        """Has transformers.js's inputs: no rectangle, no mask, one dimension more."""
+        """Whether it has transformers.js's inputs: no rectangle, no mask, one more axis."""
         return "input_points" in self.inputs
 
 
 def read_encoder(path: Path) -> Encoder:
-    """SettingsError if the file cannot be one."""
+    """SettingsError if the file is not an encoder for SAM."""
     graph = read(path, weights=False).graph
     made = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in made]
@@ -87,7 +87,7 @@ def read_encoder(path: Path) -> Encoder:
 
 
 def read_decoder(path: Path) -> Decoder:
-    """SettingsError says why a file cannot be one."""
+    """SettingsError if the file is not a decoder that can be used."""
     try:
         return open_decoder(read(path))
     except ValueError as error:
@@ -95,9 +95,9 @@ def read_decoder(path: Path) -> Decoder:
 
 
 def open_decoder(model: onnx.ModelProto) -> Decoder:
-    """The decoder, cut before it chooses one mask and scales it up, if its graph shows where.
+    """The decoder, cut before it chooses one mask and scales it up, if the place is found.
 
-    ValueError says what is missing.
+    ValueError names missing parts.
     """
     graph = model.graph
     makers = {output: node for node in graph.node for output in node.output}
@@ -150,7 +150,7 @@ def _unreadable(path: Path, problem: str) -> str:
 def _all_masks(
     model: onnx.ModelProto, makers: _Makers, masks: str, scores: str, choice: str
 ) -> Decoder:
-    """Cut before the choice, or else as it is: it gives all masks, or one that nobody chose."""
+    """The decoder, cut before the choice. If that is impossible, it is used without a cut."""
     try:
         return _cut(
             model,
@@ -196,11 +196,11 @@ def _part(model: onnx.ModelProto, makers: _Makers, outputs: list[str]) -> onnx.M
 
 
 def _before_choice(makers: _Makers, output: str, choice: str) -> str:
-    """The tensor of all masks (or scores) from which an output is one."""
+    """The tensor of all masks (or scores) from which an output was chosen."""
     name, chosen = output, False
     while (node := makers.get(name)) is not None and node.op_type in _CHOOSING:
         if chosen and node.op_type == "Reshape":
-            break  # the reshape that makes the masks, not one that undoes the choice
+            break  # the reshape that makes the masks, not the one after the choice
         chosen = chosen or node.op_type.startswith(choice)
         name = node.input[0]
     if name == output or not chosen:
@@ -209,7 +209,7 @@ def _before_choice(makers: _Makers, output: str, choice: str) -> str:
 
 
 def _before_scaling(makers: _Makers, output: str) -> str | None:
-    """The low-res masks that an output is a scaled copy of, if the graph shows them."""
+    """The low-res masks behind a scaled output, if they are found in the graph."""
     name, scaled = output, False
     while (node := makers.get(name)) is not None and node.op_type in _SCALING:
         scaled = scaled or node.op_type == "Resize"
@@ -229,7 +229,7 @@ def _needed(graph: onnx.GraphProto, makers: _Makers, outputs: list[str]) -> list
 
 
 def _reads(node: onnx.NodeProto) -> list[str]:
-    """All tensors that a node needs, those of its branches (If, Loop) too."""
+    """All tensors that a node needs, including the tensors of its branches (If, Loop)."""
     names = list(node.input)
     for attribute in node.attribute:
         for branch in (attribute.g, *attribute.graphs):
