@@ -194,7 +194,7 @@ def test_what_failed_is_said_and_tried_again(desk: Desk) -> None:
     desk.write(tasks)
     status, _, complained = desk.run("segment_with_prompts")
     assert status == 2
-    assert "was not finished: delete it, or name another --output" in complained
+    assert "belongs to an unfinished run with other options, tasks or weights" in complained
 
 
 def test_a_dry_run_only_tells(desk: Desk) -> None:

@@ -56,7 +56,7 @@ def test_chosen_tasks_must_be_of_the_project(studio: Site) -> None:
     studio.routes["/api/tasks/9"] = always(200, b'{"id": 9, "project": 8}')
     tasks = iter(ProjectTasks(api(studio), 7, [9, 4]))
     assert next(tasks)[0] == "4"
-    with pytest.raises(Refusal, match="task 9 is not of project 7"):
+    with pytest.raises(Refusal, match="task 9 does not belong to project 7"):
         next(tasks)
 
 
@@ -137,5 +137,5 @@ def test_two_runs_do_not_write_into_one_journal(tmp_path: Path) -> None:
 
 def test_a_journal_of_another_run_is_left_alone(tmp_path: Path) -> None:
     Journal(tmp_path / "part", "one").close(remove=False)
-    with pytest.raises(Refusal, match="a run with other options"):
+    with pytest.raises(Refusal, match="an unfinished run with other options"):
         Journal(tmp_path / "part", "two")

@@ -126,7 +126,7 @@ def union(values: list[dict[str, Any]]) -> Any:
 )
 def test_the_parts_of_a_mask_cannot_all_cover_the_image(value: dict[str, Any]) -> None:
     assert_cheap(cost_of(union, [value] * 1000))
-    with pytest.raises(ValueError, match="above each other too often"):
+    with pytest.raises(ValueError, match="overlap too often"):
         union([value] * 1000)
 
 

@@ -387,7 +387,7 @@ def test_a_file_that_was_cut_off_is_exported_up_to_there(
         (b'{"a": [1]}', "has no data"),
         (b'[{"image": "a.png", "id": 1}]', "not as JSON-MIN"),
         (b'[{"data": {}}]', "no list of annotations"),
-        (b'[{"data": }]', "is no JSON export"),
+        (b'[{"data": }]', "is not a JSON export"),
     ],
 )
 def test_what_is_no_export_is_refused_in_one_line(

@@ -235,7 +235,7 @@ def test_a_category_without_a_label_is_reported_once(
 @pytest.mark.parametrize(
     ("content", "control", "said"),
     [
-        ([], "BrushLabels", "is no COCO file"),
+        ([], "BrushLabels", "is not a COCO file"),
         ({"images": []}, "BrushLabels", "no annotations"),
         (coco(), "KeyPointLabels", "no control on image 'image' can hold a mask"),
         (coco(), "<View/>", "no <Image>"),

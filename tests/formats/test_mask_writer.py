@@ -84,7 +84,7 @@ def test_a_hole_is_filled_and_that_is_said_once(caplog: pytest.LogCaptureFixture
         for _ in range(3):
             (outline,) = mask_writer.polygons(blob(hole=True), 1.0)
     assert [record.getMessage() for record in caplog.records] == [
-        "polygons have no holes: those of a mask are filled"
+        "polygons have no holes: the holes of a mask are filled"
     ]
     assert iou(painted([outline], 300, 400), blob()) > 0.98
 
