@@ -1,6 +1,6 @@
 """The two errors that people read: a bad setting, and a request without a mask."""
 
-from sam_backend.lines import shown
+from sam_backend.lines import one_line
 
 
 class SettingsError(Exception):
@@ -15,5 +15,5 @@ class Refusal(Exception):
     """
 
     def __init__(self, cause: str, message: str) -> None:
-        super().__init__(shown(message))
+        super().__init__(one_line(message))
         self.cause = cause

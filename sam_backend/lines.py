@@ -16,7 +16,7 @@ _LONGEST_LOGGED = 2_000
 _LONGEST_TRACEBACK = 20_000
 
 
-def shown(text: object, longest: int = LONGEST) -> str:
+def one_line(text: object, longest: int = LONGEST) -> str:
     """The text as one line in which every character is visible.
 
     A long line loses its middle: the beginning says what happened, and the end what to do.
@@ -35,7 +35,7 @@ def readable(record: logging.LogRecord) -> bool:
 
     It belongs at the handler, so that it also covers the records of other packages.
     """
-    record.msg, record.args = shown(record.getMessage(), _LONGEST_LOGGED), ()
+    record.msg, record.args = one_line(record.getMessage(), _LONGEST_LOGGED), ()
     if record.exc_info and record.exc_info[1]:
         record.exc_text = _traceback(record.exc_info[1])
     return True
@@ -46,7 +46,7 @@ def _traceback(error: BaseException) -> str:
     half = _LONGEST_TRACEBACK // 2
     if len(text) > _LONGEST_TRACEBACK:
         text = f"{text[:half]}\n… ({len(text):,} characters) …\n{text[-half:]}"
-    return "\n".join(f"  | {shown(line, _LONGEST_LOGGED)}" for line in text.split("\n"))
+    return "\n".join(f"  | {one_line(line, _LONGEST_LOGGED)}" for line in text.split("\n"))
 
 
 def _spelled_out(char: str) -> str:

@@ -29,7 +29,7 @@ UNPRINTABLE = {
 
 @pytest.mark.parametrize("hidden", UNPRINTABLE.values(), ids=UNPRINTABLE.keys())
 def test_what_cannot_be_printed_is_spelled_out(hidden: str) -> None:
-    line = lines.shown(f"task 7{hidden}x")
+    line = lines.one_line(f"task 7{hidden}x")
     assert line.isprintable()
     assert line.startswith("task 7\\")
     assert line.encode()
@@ -37,11 +37,11 @@ def test_what_cannot_be_printed_is_spelled_out(hidden: str) -> None:
 
 def test_letters_of_all_languages_stay_as_they_are() -> None:
     for text in ("Größe 3 µm", "自動車", "машина", "سيارة", "🚗 car"):
-        assert lines.shown(text) == text
+        assert lines.one_line(text) == text
 
 
 def test_a_long_text_keeps_its_beginning_and_its_end() -> None:
-    line = lines.shown("cannot be reached: " + "x" * 9_000_000 + " set LABEL_STUDIO_URL")
+    line = lines.one_line("cannot be reached: " + "x" * 9_000_000 + " set LABEL_STUDIO_URL")
     assert len(line) < lines.LONGEST + 50
     assert line.startswith("cannot be reached: ")
     assert line.endswith(" set LABEL_STUDIO_URL")

@@ -86,7 +86,7 @@ def test_a_state_that_was_open_to_others_is_closed_at_start(
     (tmp_path / "weights.onnx").write_text("")
     loosen(tmp_path)
     made = services()
-    assert made.state.project("1").told == STUDIO
+    assert made.state.project("1").from_setup == STUDIO
     # Others may need the weights, so the model folder stays as it is.
     assert open_to_others(tmp_path) == sorted([tmp_path.name, "weights.onnx"])
 

@@ -61,7 +61,7 @@ class TaskImages:
     def _prefetch_later(self, project: Project, task: Mapping[str, Any], config: str) -> None:
         """When nobody waits for other images."""
         count, task_id = self._prefetch_next, task.get("id")
-        label_studio = self._access.connection(project.told)
+        label_studio = self._access.connection(project.from_setup)
         if not count or not isinstance(task_id, int) or label_studio is None:
             return
         listing = upcoming_tasks.listing(label_studio, project.id, task_id, count)
@@ -77,6 +77,6 @@ class TaskImages:
         return sources.resolve(
             picture.address,
             picture.task_id,
-            self._access.connection(picture.project.told),
+            self._access.connection(picture.project.from_setup),
             self._local_files_root,
         )

@@ -58,7 +58,7 @@ def create_app(settings: Settings, services: Services) -> Flask:
 
     @app.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> Response:
-        response = answer({"error": lines.shown(error.description)}, error.code or 500)
+        response = answer({"error": lines.one_line(error.description)}, error.code or 500)
         for name in ("Allow", "Retry-After"):
             if name in (headers := dict(error.get_headers())):
                 response.headers[name] = headers[name]

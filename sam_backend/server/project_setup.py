@@ -16,10 +16,10 @@ from sam_backend.services import Services
 def remember(services: Services, body: Mapping[str, Any]) -> None:
     """Keeps what a `/setup` request says, and reports its problems."""
     project = str(body.get("project") or "")
-    told = trust.told(body.get("hostname"), body.get("access_token"))
-    doubt = services.access.doubt(told) if told else None
+    given = trust.setup_connection(body.get("hostname"), body.get("access_token"))
+    doubt = services.access.doubt(given) if given else None
     extra, problem = extra_params.read(body.get("extra_params"), _config(body.get("schema")))
-    services.state.remember_setup(project, None if doubt else told, extra)
+    services.state.remember_setup(project, None if doubt else given, extra)
     found = [doubt, problem, *problems(body.get("schema"))]
     for line in filter(None, found):
         services.refusals.report(f"project {project}", Refusal("config", line))
@@ -28,7 +28,7 @@ def remember(services: Services, body: Mapping[str, Any]) -> None:
 def problems(schema: object) -> list[str]:
     """What keeps a label config from working with smart prompts, one line each."""
     try:
-        return [lines.shown(p) for p in label_config.parse(str(schema or "")).problems()]
+        return [lines.one_line(p) for p in label_config.parse(str(schema or "")).problems()]
     except Refusal as refusal:
         return [str(refusal)]
 

@@ -7,7 +7,7 @@ import time
 
 from sam_backend import metrics
 from sam_backend.errors import Refusal
-from sam_backend.lines import LONGEST_ID, shown
+from sam_backend.lines import LONGEST_ID, one_line
 from sam_backend.shared.state import RefusalRecord, State
 
 logger = logging.getLogger("sam_backend")
@@ -21,7 +21,7 @@ class Refusals:
 
     def report(self, where: str, refusal: Refusal) -> None:
         """`where` is `task 7` or `project 3`, say."""
-        where = shown(where, LONGEST_ID)
+        where = one_line(where, LONGEST_ID)
         logger.warning("%s: %s", where, refusal)
         metrics.REFUSALS.labels(refusal.cause).inc()
         self._state.add_refusal(RefusalRecord(time.time(), where, refusal.cause, str(refusal)))

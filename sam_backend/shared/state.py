@@ -67,10 +67,10 @@ class Connection:
 
 @dataclass(frozen=True)
 class Project:
-    """A project of Label Studio's, and what its last `/setup` request told."""
+    """A project of Label Studio's, and the content of its last `/setup` request."""
 
     id: str
-    told: Connection | None = None
+    from_setup: Connection | None = None
     extra_params: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -160,7 +160,7 @@ class State:
         return (planned,)
 
     def project(self, project: str) -> Project:
-        """A project, and what its last `/setup` request told."""
+        """A project, and the content of its last `/setup` request."""
         return self._project(project) or Project(project)
 
     @_if_possible
@@ -283,8 +283,8 @@ def _project(db: sqlite3.Connection, project: str) -> Project:
         return Project(project)
     url, token, extra = row
     params = orjson.loads(extra)
-    told = Connection(url, token) if url else None
-    return Project(project, told, params if isinstance(params, dict) else {})
+    from_setup = Connection(url, token) if url else None
+    return Project(project, from_setup, params if isinstance(params, dict) else {})
 
 
 def _keep_last(db: sqlite3.Connection, table: str, count: int) -> None:

@@ -259,5 +259,5 @@ def test_a_hostname_that_tells_nothing_leaves_what_was_told_before(tmp_path: Pat
     state = State(tmp_path / "state")
     state.remember_setup("1", Connection("http://studio.example", "f00d"), {"a": 1})
     state.remember_setup("1", None, {"a": 2})
-    assert state.project("1").told == Connection("http://studio.example", "f00d")
+    assert state.project("1").from_setup == Connection("http://studio.example", "f00d")
     assert state.project("1").extra_params == {"a": 2}

@@ -302,7 +302,7 @@ def test_a_connection_that_is_still_open_is_judged_again(
     now = ["127.0.0.1"]
     names(monkeypatch, lambda: now)
     ours = settings(ALLOWED_IMAGE_HOSTS="127.0.0.1")
-    fetcher = Fetcher(ours, LabelStudioAccess(ours, lambda _: None))
+    fetcher = Fetcher(ours, LabelStudioAccess(ours))
     url = bucket.url.replace("127.0.0.1", "pictures.example") + "/data/upload/1/a.jpg"
     assert fetcher.fetch(resolve(url, "1", None, None)).content == b"cat"
     now[:] = ["10.0.0.5"]

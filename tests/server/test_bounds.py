@@ -118,10 +118,10 @@ def test_the_projects_that_were_set_up_last_are_remembered(shared: State) -> Non
         shared.remember_setup(f"p{number}", STUDIO, {})
         shared.remember_setup("in use", None, {"candidates": 3})
     assert rows(shared, "setups") == 20
-    assert shared.project("in use").told == STUDIO
+    assert shared.project("in use").from_setup == STUDIO
     assert shared.project("in use").extra_params == {"candidates": 3}
-    assert shared.project("p49").told == STUDIO
-    assert shared.project("p0").told is None
+    assert shared.project("p49").from_setup == STUDIO
+    assert shared.project("p0").from_setup is None
 
 
 def test_the_tasks_that_were_clicked_last_are_remembered(shared: State) -> None:
@@ -164,7 +164,7 @@ def test_what_is_too_long_is_left_out_and_the_file_goes_on(
     shared: State, caplog: pytest.LogCaptureFixture
 ) -> None:
     shared.remember_setup("1", STUDIO, {"x": "y" * MB})
-    assert shared.project("1").told == STUDIO
+    assert shared.project("1").from_setup == STUDIO
     assert shared.project("1").extra_params == {}
     assert "extra params are left out" in caplog.text
     caplog.clear()
@@ -175,7 +175,7 @@ def test_what_is_too_long_is_left_out_and_the_file_goes_on(
     shared.believe("http://studio.example/" + "x" * MB)
     shared.add_refusal(RefusalRecord(1.0, "x", "image", "x" * MB))
     assert caplog.text == ""
-    assert shared.project("1").told == STUDIO
+    assert shared.project("1").from_setup == STUDIO
     assert shared.path.stat().st_size < 200_000
 
 

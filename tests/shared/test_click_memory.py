@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from flask.testing import FlaskClient
@@ -31,7 +32,7 @@ def test_a_click_on_a_known_image_opens_the_shared_file_once(
     monkeypatch.setattr(sqlite3, "connect", counted)
     answer = client.post("/predict", json=request_body([first, second])).get_json()
     assert answer["results"][0]["result"]
-    assert [Path(path).name for path in opened] == ["state.sqlite3"]
+    assert [Path(urlsplit(path).path).name for path in opened] == ["state.sqlite3"]
 
 
 def test_a_file_that_cannot_be_written_still_tells_of_the_project(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def fill(state: State, number: int = 0) -> None:
 
 def works(state: State) -> None:
     state.remember_setup("new", STUDIO, {"a": 1})
-    assert state.project("new").told == STUDIO
+    assert state.project("new").from_setup == STUDIO
     assert state.project("new").extra_params == {"a": 1}
 
 
@@ -136,7 +136,7 @@ def test_a_file_with_a_wal_of_an_earlier_version_is_kept(tmp_path: Path) -> None
     db.execute("delete from refusals")
     db.close()
     state = State(tmp_path / "state.sqlite3")
-    assert state.connection("new") == STUDIO
+    assert state.project("new").from_setup == STUDIO
     fill(state)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["state.sqlite3"]
 
@@ -208,7 +208,7 @@ def test_killed_while_writing_what_is_shared(tmp_path: Path) -> None:
             tmp_path,
         )
         state = State.in_folder(tmp_path)
-        assert state.project("p0").told == STUDIO
+        assert state.project("p0").from_setup == STUDIO
         assert state.believed() == STUDIO.url
         index = ContentIndex(tmp_path / "sources.sqlite3")
         known = index.get("first")
