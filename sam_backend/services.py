@@ -1,4 +1,4 @@
-"""What a process builds once and every request uses. Built here, used by the parts alone."""
+"""The objects that a process builds once and all requests share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sam_backend.shared.state import Project, State
 
 
 class Services:
-    """Everything with a life longer than one request. Holds no image, task or user of its own."""
+    """All objects that live longer than one request. None of them belongs to a task or user."""
 
     def __init__(self, settings: Settings, model_version: str, open_engine: OpenEngine) -> None:
         self.settings = settings
@@ -32,13 +32,13 @@ class Services:
         self.images = self.pictures.images
 
     def opened(self, project: Project, task: Mapping[str, Any], config: str) -> None:
-        """An annotator opened a task: gets its masks and images ready. Returns at once."""
+        """Prepares the masks and images of a task that an annotator opened. Returns at once."""
         if self.objects.has_masks(task):
             masks = f"masks of task {task.get('id')}"
             self.images.prefetcher.ask(masks, lambda: self.objects.read_ahead(task))
         self.pictures.prefetch(project, task, config)
 
     def wait_for_a_gap(self, deadline: float | None) -> None:
-        """Returns when nobody clicks, or at a deadline of `time.monotonic()`."""
+        """Waits until no click is running, or until a deadline of `time.monotonic()`."""
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
         self.engine.schedule.wait_for_a_gap(timeout)

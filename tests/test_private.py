@@ -137,7 +137,7 @@ def test_files_of_another_user_cost_a_line_and_no_mask(public: Path) -> None:
         os.setgroups([]), os.setgid(65534), os.setuid(65534)
         logging.basicConfig(format="%(message)s")
         folder = Path(sys.argv[1])
-        assert State.in_folder(folder).connection("1") == STUDIO
+        assert State.in_folder(folder).project("1").from_setup == STUDIO
         store = fill(folder / "cache")
         assert store.get("a") is not None
         """

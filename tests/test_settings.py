@@ -77,7 +77,7 @@ def test_a_token_needs_to_know_whose_it_is() -> None:
         of({"LABEL_STUDIO_API_KEY": "secret"})
 
 
-class Asked(dict[str, str]):
+class Work(dict[str, str]):
     """An environment that remembers what it was asked for."""
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class Asked(dict[str, str]):
 
 
 def test_every_setting_is_documented_and_reaches_the_container() -> None:
-    environ = Asked()
+    environ = Work()
     Settings.from_environment(environ)
     table = (ROOT / "docs" / "settings.md").read_text()
     assert {key for key in environ.keys_asked if f"`{key}`" not in table} == set()

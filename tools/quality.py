@@ -214,11 +214,11 @@ def report(engine_name: str, pairs: list[Pair]) -> str:
         )
     rows.append(_row(["difference", *(_difference(pairs, name) for name in names)]))
     domains = sorted({pair.target_domain for pair in pairs})
-    shown = ["IoU@1", "IoU@3", "IoU@5", "NoC@85", "never 85", "box", "noisy box"]
-    rows += ["", _table_head(["difference by domain", "objects", *shown])]
+    columns = ["IoU@1", "IoU@3", "IoU@5", "NoC@85", "never 85", "box", "noisy box"]
+    rows += ["", _table_head(["difference by domain", "objects", *columns])]
     for domain in domains:
         part = [pair for pair in pairs if pair.target_domain == domain]
-        rows.append(_row([domain, str(len(part)), *(_difference(part, name) for name in shown)]))
+        rows.append(_row([domain, str(len(part)), *(_difference(part, name) for name in columns)]))
     return "\n".join(rows)
 
 

@@ -1,6 +1,6 @@
-"""What a task is answered without a click: masks for prompts it holds already, or proposals.
+"""Answers for tasks without a click: masks for the prompts in the task, or proposals.
 
-One call serves Label Studio's batch request, with a deadline, and the commands, without.
+Label Studio's batch requests use it with a deadline, and the commands without one.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any
 
 from sam_backend.bulk import stored_prompts
-from sam_backend.bulk.stored_prompts import StoredObject, Wanted
+from sam_backend.bulk.stored_prompts import PromptChoice, StoredObject
 from sam_backend.clicks import everything, label_config
-from sam_backend.clicks.controls import ImageObject, Wishes
+from sam_backend.clicks.controls import ImageObject, OutputChoice
 from sam_backend.clicks.everything import Level
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.objects import Objects
@@ -36,7 +36,7 @@ Task = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Proposals:
-    """How everything in a picture is to be proposed."""
+    """The options for proposals."""
 
     label: str | None = None  # None: left for the annotator
     level: Level = "all"
@@ -46,18 +46,18 @@ class Proposals:
     min_iou: float = everything.MIN_IOU
 
 
-Asked = Wanted | Proposals
+Work = PromptChoice | Proposals
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The new regions of a task, and what could not be made, a line each."""
+    """The new regions of a task, and a line for each one that failed."""
 
     regions: list[Result]
     failures: tuple[str, ...] = ()
 
     def prediction(self, model_version: str) -> dict[str, Any] | None:
-        """As Label Studio takes it; None where an empty one would only hide the task."""
+        """The answer as a prediction. None if it is empty and would only hide the task."""
         if not self.regions:
             return None
         scores = {region["id"]: region["score"] for region in self.regions}
@@ -72,17 +72,18 @@ def answer_tasks(
     services: Services,
     project: str,
     config_xml: str,
-    asked: Sequence[tuple[Task, Asked]],
+    work: Sequence[tuple[Task, Work]],
     deadline: float | None = None,
 ) -> list[Answer | None]:
-    """An answer for each task; None for those that time does not suffice for.
+    """An answer for each task, or None if there is no time for it.
 
-    `deadline` is of `time.monotonic()`. A task is begun while one as slow as the slowest so far
-    would be done in time; the images of those left out are then made ready for the next request.
+    `deadline` is a time of `time.monotonic()`. A task only starts if it could end in time even as
+    slowly as the slowest one so far. The images of the remaining tasks are then prepared for the
+    next request.
     """
     found: list[Answer | None] = []
     known, slowest = services.state.project(project), 0.0
-    for task, wanted in asked:
+    for task, wanted in work:
         services.wait_for_a_gap(deadline)
         started = time.monotonic()
         if deadline is not None and started + slowest > deadline:
@@ -102,20 +103,20 @@ def batch_predictions(
     deadline: float,
     proposals: Proposals | None = None,
 ) -> list[list[dict[str, Any]]]:
-    """What Label Studio is answered that asks for predictions of tasks, without a click.
+    """The answers to Label Studio's request for predictions of tasks, without a click.
 
-    Masks for the prompts that a task has; for one without prompts and predictions, `proposals` if
-    they are wanted. An empty list where there is nothing to say, or no time.
+    A task with prompts gets masks for them. A task without prompts and predictions gets proposals
+    if `proposals` is given. The list of a task is empty if it gets nothing, or if time runs out.
     """
-    asked: list[tuple[Task, Asked]] = []
+    work: list[tuple[Task, Work]] = []
     for task in tasks:
-        todo: Asked = Wanted()
+        todo: Work = PromptChoice()
         if proposals is not None and not task.get("predictions"):
             has_prompts = planned(config_xml, task, todo, services.model_version)
             todo = todo if has_prompts.regions or has_prompts.failures else proposals
-        asked.append((task, todo))
+        work.append((task, todo))
     found: list[list[dict[str, Any]]] = []
-    answers = answer_tasks(services, project, config_xml, asked, deadline)
+    answers = answer_tasks(services, project, config_xml, work, deadline)
     for task, answer in zip(tasks, answers, strict=True):
         for failure in answer.failures if answer else ():
             services.refusals.report(f"task {task.get('id')}", Refusal("batch", failure))
@@ -124,28 +125,28 @@ def batch_predictions(
     return found
 
 
-def planned(config_xml: str, task: Task, asked: Asked, model_version: str) -> Answer:
-    """The answer without its masks: a region with an id for each object, for a dry run."""
+def planned(config_xml: str, task: Task, work: Work, model_version: str) -> Answer:
+    """The answer of a dry run: for each object, a region with an id but without a mask."""
     try:
         config = label_config.parse(config_xml)
-        if isinstance(asked, Proposals):
+        if isinstance(work, Proposals):
             has_some = _has_proposals(task, model_version)
             return Answer([] if has_some else [{"id": PROPOSAL, "score": 0.0}])
-        found = stored_prompts.results(task, asked, config, model_version)
-        missing = _missing(found, task, asked, model_version)
+        found = stored_prompts.results(task, work, config, model_version)
+        missing = _missing(found, task, work, model_version)
         return Answer([{"id": each.region_id, "score": 0.0} for each in missing])
     except Refusal as refusal:
         return Answer([], (str(refusal),))
 
 
 def _answer(
-    services: Services, project: Project, config_xml: str, task: Task, asked: Asked
+    services: Services, project: Project, config_xml: str, task: Task, work: Work
 ) -> Answer:
     try:
         config = label_config.parse(config_xml)
-        if isinstance(asked, Proposals):
-            return _proposals(services, project, task, config, asked)
-        return _masks(services, project, task, config, asked)
+        if isinstance(work, Proposals):
+            return _proposals(services, project, task, config, work)
+        return _masks(services, project, task, config, work)
     except Refusal as refusal:
         return Answer([], (str(refusal),))
     except Exception as error:  # a fault of ours must not end the work on other tasks
@@ -154,9 +155,9 @@ def _answer(
 
 
 def _masks(
-    services: Services, project: Project, task: Task, config: LabelConfig, wanted: Wanted
+    services: Services, project: Project, task: Task, config: LabelConfig, wanted: PromptChoice
 ) -> Answer:
-    """The masks of the objects that a task's own prompts point at."""
+    """The masks of the objects under a task's own prompts."""
     found = stored_prompts.results(task, wanted, config, services.model_version)
     by_image: dict[tuple[str, int | None], list[SavedResult]] = {}
     for result in found:
@@ -182,7 +183,7 @@ def _masks(
 
 
 def _missing(
-    found: Sequence[SavedResult], task: Task, wanted: Wanted, model_version: str
+    found: Sequence[SavedResult], task: Task, wanted: PromptChoice, model_version: str
 ) -> list[StoredObject]:
     """The objects that have no mask yet."""
     there = stored_prompts.masked(task, model_version)
@@ -196,7 +197,7 @@ def _mask(
 ) -> list[Result]:
     target, first = each.target, each.prompts[0]
     control = stored_prompts.output_control(config, target, first.control)
-    output = Output.of(config, target, Wishes(control.name, 1))
+    output = Output.of(config, target, OutputChoice(control.name, 1))
     embedding = services.pictures.embedding(picture, target.size)
     # Objects of its own: annotators' clicks keep what is remembered for them.
     found = Objects().results(
@@ -210,14 +211,14 @@ def _mask(
     )
     if not found:
         kind = "rectangle" if first.is_rectangle else "keypoint"
-        raise Refusal("prompt", f"the model sees no object at the {kind} {first.id}")
+        raise Refusal("prompt", f"the model finds no object at the {kind} {first.id}")
     return found
 
 
 def _proposals(
-    services: Services, project: Project, task: Task, config: LabelConfig, asked: Proposals
+    services: Services, project: Project, task: Task, config: LabelConfig, work: Proposals
 ) -> Answer:
-    """Everything that the model sees in a task's first image, or in all of its pages."""
+    """All objects that the model finds in a task's first image, or in all of its pages."""
     if _has_proposals(task, services.model_version):
         return Answer([])
     if not config.images:
@@ -228,16 +229,16 @@ def _proposals(
         picture = Picture(project, task, image, page)
         embedding = services.pictures.embedding(picture)
         size = embedding.width, embedding.height
-        labels = () if asked.label is None else (asked.label,)
+        labels = () if work.label is None else (work.label,)
         output = _output(config, Target(image.name, page, labels, *size, rotation=0))
         found = everything.proposals(
             services.engine.ready(),
             embedding,
-            level=asked.level,
-            grid=asked.grid,
-            min_iou=asked.min_iou,
-            most=asked.most,
-            crops=asked.crops,
+            level=work.level,
+            grid=work.grid,
+            min_iou=work.min_iou,
+            most=work.most,
+            crops=work.crops,
             pixels=partial(services.pictures.pixels, picture),
         )
         for number, proposal in enumerate(found, start=1):
@@ -251,10 +252,10 @@ def _has_proposals(task: Task, model_version: str) -> bool:
 
 
 def _output(config: LabelConfig, target: Target) -> Output:
-    """Where proposals go; unlabelled ones too, which a control with labels takes without."""
+    """The control for proposals. A control with labels also accepts proposals without a label."""
     control = stored_prompts.output_control(config, target, "")
     if target.labels:
-        return Output.of(config, target, Wishes(control.name, 1))
+        return Output.of(config, target, OutputChoice(control.name, 1))
     return Output(target, control, None, (), 1)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sam_backend.bulk import overlay
-from sam_backend.bulk.answers import Answer, Asked, planned
+from sam_backend.bulk.answers import Answer, Work, planned
 from sam_backend.bulk.progress import progress
 from sam_backend.bulk.task_stores import (
     FileTasks,
@@ -97,7 +97,7 @@ class _Tally:
         return "\n".join(lines)
 
 
-def run(options: argparse.Namespace, asked: Asked) -> int:
+def run(options: argparse.Namespace, work: Work) -> int:
     """Does the run and prints its summary. Returns the exit status. Refusal if it cannot start."""
     settings = Settings.from_environment()
     devices = options.devices or [settings.device]
@@ -107,11 +107,11 @@ def run(options: argparse.Namespace, asked: Asked) -> int:
     chosen = choice.plan(settings)
     tasks = _tasks(options, settings)
     if options.dry_run:
-        return _dry_run(tasks, asked, chosen.model_version)
+        return _dry_run(tasks, work, chosen.model_version)
     if options.preview is not None:
         _make_folder(options.preview)
-    output = _output(options, settings, tasks, asked, chosen.model_version)
-    job = Job(settings, tasks.project, tasks.config_xml, asked, options.preview)
+    output = _output(options, settings, tasks, work, chosen.model_version)
+    job = Job(settings, tasks.project, tasks.config_xml, work, options.preview)
     workers = Workers(job, options.workers, devices)
     tally = _work(tasks, output, workers, chosen.model_version)
     if options.preview is not None:
@@ -155,10 +155,10 @@ def _work(tasks: Tasks, output: Output, workers: Workers, model_version: str) ->
     return tally
 
 
-def _dry_run(tasks: Tasks, asked: Asked, model_version: str) -> int:
+def _dry_run(tasks: Tasks, work: Work, model_version: str) -> int:
     tally = _Tally()
     for key, task in tasks:
-        answer = planned(tasks.config_xml, task, asked, model_version)
+        answer = planned(tasks.config_xml, task, work, model_version)
         tally.add(task, key, answer)
     print(tally.report("would get masks"))
     return FAILED if tally.failed else DONE
@@ -177,14 +177,14 @@ def _tasks(options: argparse.Namespace, settings: Settings) -> Tasks:
 
 
 def _output(
-    options: argparse.Namespace, settings: Settings, tasks: Tasks, asked: Asked, version: str
+    options: argparse.Namespace, settings: Settings, tasks: Tasks, work: Work, version: str
 ) -> Output:
     if options.output is None:
         if options.tasks is not None:
             raise Refusal("output", "--tasks needs --output: a file to import into Label Studio")
         return ToLabelStudio(StudioApi(settings))
     # If all of this is equal, a second run may resume the first.
-    parts = [tasks.project, tasks.config_xml, repr(asked), version, repr(options.task_ids)]
+    parts = [tasks.project, tasks.config_xml, repr(work), version, repr(options.task_ids)]
     digest = hashlib.sha256("\n".join(parts).encode())
     if options.tasks is not None:
         digest.update(options.tasks.read_bytes())

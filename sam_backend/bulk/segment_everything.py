@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    asked = Proposals(
+    work = Proposals(
         label=options.label,
         level=options.level,
         grid=options.grid,
@@ -54,4 +54,4 @@ def run(options: argparse.Namespace) -> int:
         most=options.most,
         min_iou=options.min_iou,
     )
-    return prediction_run.run(options, asked)
+    return prediction_run.run(options, work)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from sam_backend.bulk import prediction_run
-from sam_backend.bulk.stored_prompts import ANNOTATIONS, PREDICTIONS, Wanted
+from sam_backend.bulk.stored_prompts import ANNOTATIONS, PREDICTIONS, PromptChoice
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,5 +23,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    wanted = Wanted(tuple(options.places), tuple(options.label), options.model_version)
+    wanted = PromptChoice(tuple(options.places), tuple(options.label), options.model_version)
     return prediction_run.run(options, wanted)

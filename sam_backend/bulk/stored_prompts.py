@@ -1,8 +1,8 @@
-"""The prompts that tasks hold already: of people, of a detector, or in their data. Pure.
+"""The prompts that tasks already have: from people, from a detector, or in their data. Pure.
 
-Each rectangle is an object. A keypoint in a rectangle of its label refines that one (the smallest
-such), another positive keypoint is an object of its own, and a negative one cuts the object of the
-nearest positive keypoint.
+Each rectangle is an object. A keypoint in rectangles of its label refines the smallest of them. Any
+other positive keypoint is a separate object, and a negative keypoint cuts the object of the nearest
+positive one.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Task = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Which of a task's prompts are meant."""
+class PromptChoice:
+    """The choice of a task's prompts."""
 
     places: tuple[str, ...] = (ANNOTATIONS, PREDICTIONS)  # or names of data fields
     labels: tuple[str, ...] = ()  # none: all
@@ -47,11 +47,13 @@ class StoredObject:
         return prompts.mask_id(self.prompts[0].id)
 
 
-def results(task: Task, wanted: Wanted, config: LabelConfig, own_version: str) -> list[Result]:
-    """The results with prompts in a task; a region that is in several places counts once.
+def results(
+    task: Task, wanted: PromptChoice, config: LabelConfig, own_version: str
+) -> list[Result]:
+    """The results with prompts in a task. A region in several places counts once.
 
-    Of several annotations, the ground truth is read, else the one that was saved last; of several
-    predictions, the newest that is not of this back end.
+    Of several annotations, the ground truth counts, or else the one saved last. Of several
+    predictions, the newest one from another model counts.
     """
     found: dict[tuple[str, str], Result] = {}
     for place in wanted.places:
@@ -72,7 +74,7 @@ def results(task: Task, wanted: Wanted, config: LabelConfig, own_version: str) -
 
 
 def masked(task: Task, own_version: str) -> frozenset[str]:
-    """The ids of regions that a task has already, predicted by this back end or accepted.
+    """The ids of a task's regions that this back end predicted or an annotator accepted.
 
     Parts of one mask are named a, a.2, a.3, …: the first one stands for all.
     """
@@ -82,9 +84,9 @@ def masked(task: Task, own_version: str) -> frozenset[str]:
 
 
 def with_size(result: Result, width: int, height: int) -> Result:
-    """The result as the editor would have written it: detectors leave the image's size out.
+    """The result in the editor's form: with the image's size, which detectors leave out.
 
-    What data fields give in pixels becomes percent.
+    Pixels from data fields become percent.
     """
     sized = {"original_width": width, "original_height": height, **result}
     pixels = sized.pop("pixels", None)
@@ -95,8 +97,8 @@ def with_size(result: Result, width: int, height: int) -> Result:
     return {**sized, "value": {**sized["value"], **place}}
 
 
-def objects(found: Sequence[Result], wanted: Wanted) -> list[StoredObject]:
-    """The objects that results with sizes point at, those of the wanted labels."""
+def objects(found: Sequence[Result], wanted: PromptChoice) -> list[StoredObject]:
+    """The objects with the wanted labels under results with sizes."""
     return [
         StoredObject(target, group)
         for target, members in prompts.read(found).items()
@@ -106,11 +108,11 @@ def objects(found: Sequence[Result], wanted: Wanted) -> list[StoredObject]:
 
 
 def output_control(config: LabelConfig, target: Target, prompt_control: str) -> Control:
-    """Where an object's mask goes: never back to the control that its prompt came from.
+    """The control for an object's mask, which is never the control of its prompt.
 
-    The first one for masks; for tight boxes only where there is no other.
+    It is the first control for masks, or else the first one for tight boxes.
     """
-    named = config.wishes(prompt_control, {}).output
+    named = config.output_choice(prompt_control, {}).output
     if named is not None:
         return config.output_for(target.to_name, named)
     others = [
@@ -121,14 +123,14 @@ def output_control(config: LabelConfig, target: Target, prompt_control: str) -> 
     if not others:
         raise Refusal(
             "config",
-            f"no control on image {target.to_name!r} can hold a mask of what is in "
+            f"no control on image {target.to_name!r} can hold a mask of the regions in "
             f"{prompt_control!r}: add <BrushLabels> or <Brush> to the label config",
         )
     return min(others, key=lambda control: control.tag.startswith("Rectangle"))
 
 
 def _is_prompt(result: Result) -> bool:
-    """A saved prompt, or one of a data field that gives its place in pixels."""
+    """Whether this is a saved prompt, or an item of a data field in pixels."""
     return "pixels" in result or is_prompt(result)
 
 
@@ -136,7 +138,7 @@ def _groups(members: Sequence[Prompt]) -> Iterator[tuple[Prompt, ...]]:
     if len(members) > MOST_PROMPTS:  # each keypoint is compared with each rectangle
         raise Refusal(
             "prompt",
-            f"{len(members)} prompts of one label on one image, {MOST_PROMPTS} are the most",
+            f"{len(members)} prompts of one label on one image, the limit is {MOST_PROMPTS}",
         )
     rectangles = [prompt for prompt in members if prompt.is_rectangle]
     places = prompts.rectangle_places(rectangles)
@@ -227,7 +229,7 @@ def _field_result(field: str, number: int, entry: object, to_name: str) -> Resul
     except (TypeError, ValueError, KeyError):
         raise Refusal(
             "prompt",
-            f"entry {number + 1} of the data field {field!r} is none of "
+            f"entry {number + 1} of the data field {field!r} is not one of "
             '{"x", "y", "width", "height"} in percent, {"box": [x0, y0, x1, y1]} in pixels and '
             '{"point": [x, y]} in pixels',
         ) from None

@@ -20,7 +20,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from sam_backend.bulk import preview
-from sam_backend.bulk.answers import Answer, Asked, answer_tasks
+from sam_backend.bulk.answers import Answer, Work, answer_tasks
 from sam_backend.bulk.task_stores import Task
 from sam_backend.cores import cores
 from sam_backend.engines import choice
@@ -37,7 +37,7 @@ class Job:
     settings: Settings
     project: str
     config_xml: str
-    asked: Asked
+    work: Work
     preview: Path | None
 
 
@@ -130,7 +130,7 @@ def _work(pipe: Connection, job: Job, threads: int) -> None:
     try:
         while True:
             key, task = pipe.recv()
-            [answer] = answer_tasks(services, job.project, job.config_xml, [(task, job.asked)])
+            [answer] = answer_tasks(services, job.project, job.config_xml, [(task, job.work)])
             if job.preview is not None and answer is not None and answer.regions:
                 answer = preview.added(
                     services,

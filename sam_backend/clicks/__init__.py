@@ -1,1 +1,1 @@
-"""From the prompts of a click to masks and results. Pure functions; no I/O."""
+"""From the prompts of a click to masks and results. Pure functions without I/O."""

@@ -22,7 +22,7 @@ OUTPUT_TAGS = (
 
 @dataclass(frozen=True)
 class Label:
-    """A `<Label>`: what the annotator reads, and the word that results carry."""
+    """A `<Label>`: the text for annotators, and the word in results."""
 
     value: str
     alias: str | None
@@ -34,14 +34,14 @@ class Label:
 
 @dataclass(frozen=True)
 class Control:
-    """A tag with `toName`. `labels` is empty for tags without labels of their own."""
+    """A tag with `toName`. `labels` is empty for tags without their own labels."""
 
     tag: str
     name: str
     to_names: tuple[str, ...]
     labels: tuple[Label, ...]
     smart: bool
-    # Wishes of a prompt's control: where its masks shall go, and how many for a single click.
+    # Options of a prompt's control: the control for its masks, and the number for a single click.
     sam_output: str | None = None
     candidates: str | None = None
 
@@ -83,8 +83,8 @@ class ImageObject:
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """Beyond the ordinary: the output that is wanted, and how many masks for a single click."""
+class OutputChoice:
+    """Optional choices: the control for the masks, and the number of masks for a single click."""
 
     output: str | None
     candidates: int

@@ -1,8 +1,8 @@
-"""Everything in a picture, without anybody pointing: a grid of points, and what is worth keeping.
+"""Finds all objects in a picture without prompts: decodes a grid of points, keeps good masks.
 
-The grid is decoded from coarse to fine. Where the smallest mask at a point is sure, the other
-points in it would bring the same masks again: they are left out. Scores, stability and overlaps
-are taken on low-res masks, and only what is proposed in the end is scaled up.
+The grid is decoded from coarse to fine. If the smallest mask at a point is certain, other points in
+it would give the same masks, so they are left out. Scores, stability and overlaps are computed on
+low-res masks, and only the final proposals are scaled up.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 
 GRID = 32  # points along each side
 MOST = 100  # proposals for a picture
-MIN_IOU = 0.7  # what the model thinks of a mask
-MIN_STABILITY = 0.85  # how little the mask depends on the threshold
-STEP = 1.0  # by which the threshold is moved, for that; logits
-SAME_BOX, SAME_MASK = 0.7, 0.8  # intersections over union from which on a proposal is a duplicate
+MIN_IOU = 0.7  # the model's own score of a mask
+MIN_STABILITY = 0.85  # the stability of the mask against the threshold
+STEP = 1.0  # the shift of the threshold for the stability, logits
+SAME_BOX, SAME_MASK = 0.7, 0.8  # the IoU above which a proposal is a duplicate
 SPECK = 16  # low-res pixels: proposals below this are dropped,
-SPECK_SHARE = 0.01  # … and parts and holes of one below this share of it
+SPECK_SHARE = 0.01  # and so are parts and holes below this share of it
 # Where the smallest mask at a point is as sure as this, there is nothing smaller to look for;
 # unless it is a large share of the picture.
 SETTLED_IOU, SETTLED_STABILITY, SETTLED_SHARE = 0.85, 0.92, 0.1
@@ -65,7 +65,7 @@ class _Candidate:
 
 @dataclass(frozen=True)
 class _View:
-    """The picture, or a crop of it: where it lies, and what the encoder made of it."""
+    """The picture or a crop of it: its position and its embedding."""
 
     embedding: Embedding
     left: int
@@ -83,10 +83,10 @@ def proposals(
     crops: int = 0,
     pixels: Callable[[], Pixels] | None = None,
 ) -> Iterator[Proposal]:
-    """The masks of what is in a picture, best first; scaled up as they are asked for.
+    """The masks of all objects in a picture, best first. Each one is scaled up when it is read.
 
-    `crops` layers look at parts of the picture, of which the first has 2 x 2, the next 4 x 4, with
-    half as many points a side in each layer; they need the picture itself.
+    `crops` adds layers of crops: the first has 2 x 2, the second 4 x 4. Each layer has half as many
+    points on a side. Crops need the picture itself.
     """
     whole = _View(embedding, 0, 0)
     found = _candidates(engine, whole, whole, grid, level, min_iou)
@@ -106,7 +106,7 @@ def proposals(
 def _candidates(
     engine: Engine, view: _View, whole: _View, grid: int, level: Level, min_iou: float
 ) -> list[_Candidate]:
-    """What the grid's points bring, good enough and no specks."""
+    """The masks at the points of the grid that are good enough and not too small."""
     frame = view.embedding.frame
     settled = np.zeros(frame.used, bool)
     found = []
@@ -135,13 +135,13 @@ def _candidates(
 
 
 def _stability(logits: Floats) -> tuple[float, int]:
-    """How little a mask changes when the threshold is moved, 0 to 1, and its area without doubt."""
+    """The stability of a mask when the threshold moves, 0 to 1, and its certain area."""
     inner, outer = int((logits > STEP).sum()), int((logits > -STEP).sum())
     return inner / max(1, outer), inner
 
 
 def _coarse_to_fine(grid: int) -> Iterator[tuple[float, float]]:
-    """The middles of the grid's cells as fractions of the picture, far apart ones first."""
+    """The centres of the grid's cells as fractions of the picture, distant ones first."""
     step = 4
     given: set[tuple[int, int]] = set()
     while step:
@@ -171,7 +171,7 @@ def _candidate(seen: Floats, score: float, view: _View, whole: _View) -> _Candid
 
 
 def _without_duplicates(found: list[_Candidate], most: int) -> Iterator[_Candidate]:
-    """The best, none much like a better one in box or mask."""
+    """The best masks, without duplicates by box or by mask."""
     if not found:
         return
     boxes = np.array([candidate.box for candidate in found], np.float32)
@@ -214,7 +214,7 @@ def _full_size(candidate: _Candidate, embedding: Embedding) -> Mask:
 
 
 def _cleaned(logits: Floats) -> Floats:
-    """Without parts and holes that are a small share of the mask."""
+    """The mask without parts and holes that are a small share of it."""
     tiny = SPECK_SHARE * np.count_nonzero(logits > 0)
     for inside in (True, False):
         side = (logits > 0) == inside
@@ -241,7 +241,7 @@ def _windows(length: int, count: int) -> list[tuple[int, int]]:
 
 
 def _is_cut(mask: Mask, view: _View, whole: _View) -> bool:
-    """Whether a crop's edge, where the picture goes on, cuts through the mask."""
+    """Whether the mask touches an edge of its crop inside the picture."""
     right = view.left + view.embedding.width < whole.embedding.width
     bottom = view.top + view.embedding.height < whole.embedding.height
     return bool(

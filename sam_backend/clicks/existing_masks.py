@@ -1,8 +1,8 @@
-"""Masks that the annotator already has, to be finished instead of drawn again.
+"""Corrections of masks that the annotator already has.
 
-A click means one of them if it cuts it (a negative keypoint inside), or if it lies beside it and
-the object that the model sees there contains most of it. The answer then starts from that mask and
-takes its place.
+A click corrects a mask if it is a negative keypoint inside it. A positive keypoint beside a mask
+corrects it if the model finds an object there that contains most of the mask. The answer then
+starts from that mask and replaces it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _UNREADABLE = (ValueError, TypeError, OSError, KeyError)
 
 @dataclass(frozen=True)
 class ExistingMask:
-    """A mask of the prompt's label in the annotation that is being worked on."""
+    """A mask with the prompt's label in the open annotation."""
 
     id: str
     packed: Packed
@@ -60,13 +60,13 @@ class ExistingMask:
         return bool(self.packed[byte] << bit & 0x80)
 
     def share_in(self, seen: Packed) -> float:
-        """How much of this mask lies in another one."""
+        """The share of this mask that lies in another one."""
         shared, own = np.bitwise_count(self.packed & seen), np.bitwise_count(self.packed)
         return float(shared.sum() / max(1, own.sum()))
 
 
 class Cache(Protocol):
-    """Keeps masks that were read before."""
+    """A cache of decoded masks."""
 
     def get(self, key: Hashable) -> Packed | None: ...
 
@@ -88,12 +88,12 @@ def on_target(task: Mapping[str, Any], target: Target, cache: Cache) -> list[Exi
 
 
 def has_masks(task: Mapping[str, Any]) -> bool:
-    """Whether a click in this task would have masks to look at."""
+    """Whether a click in this task might correct a mask."""
     return any(map(is_mask, _results(task)))
 
 
 def read_ahead(task: Mapping[str, Any], cache: Cache) -> None:
-    """Fills the cache with a task's masks: a hundred of them would keep the first click waiting."""
+    """Fills the cache with a task's masks. The first click would have to wait for a hundred."""
     by_page: dict[results.Page, Parts] = {}
     for result in _results(task):
         page = results.page(result)
@@ -105,19 +105,19 @@ def read_ahead(task: Mapping[str, Any], cache: Cache) -> None:
                 _read(task, region_id, parts, cache)
 
 
-def meant(
+def corrected(
     keypoint: Prompt, target: Target, known: Sequence[ExistingMask], seen: Callable[[], Mask]
 ) -> ExistingMask | None:
-    """The mask that an object's first keypoint means, if any.
+    """The mask that an object's first keypoint corrects, if any.
 
-    `seen` tells the low-res mask (256, 256) of what the model sees at a positive keypoint.
+    `seen` returns the model's low-res mask (256, 256) at a positive keypoint.
     """
     column, row = map(int, target.frame.spots(target.pixels([keypoint]))[0])
     holding = [region for region in known if region.holds(column, row)]
     if not keypoint.is_positive:
         return holding[-1] if holding else None
     if holding or not known:
-        return None  # inside a mask, a positive keypoint means a part of it: another object
+        return None  # a positive keypoint inside a mask starts another object
     mask = np.packbits(seen())
     best = max(known, key=lambda region: region.share_in(mask))
     return best if best.share_in(mask) >= SAME_OBJECT else None
@@ -126,25 +126,25 @@ def meant(
 def changed_where_clicked(
     region: ExistingMask, answer: Segmentation, prompt: ObjectPrompt, target: Target
 ) -> Segmentation:
-    """A mask that is there already, changed by an answer only where the clicks point at.
+    """An existing mask, changed by an answer only near the clicks.
 
-    What was painted by hand elsewhere stays as it was, to the pixel.
+    All other pixels, which may be painted by hand, stay unchanged.
     """
     new = answer.state.logits
     _, labels = cv2.connectedComponents(((new > 0) != region.low_res).astype(np.uint8))
     columns, rows = target.frame.spots(prompt.points).T
     clicked = np.isin(labels, [label for label in labels[rows, columns] if label])
-    # A little wider, for the edge between two low-res pixels belongs to the change.
+    # A little wider, because the edge between two low-res pixels belongs to the change.
     changed = np.float32(cv2.dilate(clicked.astype(np.uint8), np.ones((3, 3), np.uint8)))
     here = target.frame.upsample(changed) > 0.5
     return replace(answer, mask=np.where(here, answer.mask, _painted(region, target)))
 
 
 def _results(task: Mapping[str, Any]) -> list[Result]:
-    """The results of the newest draft; without one, of the only annotation.
+    """The results of the newest draft, or of the only annotation.
 
-    Drafts are of the annotator who clicks. Annotations may be of others: with several of them,
-    nothing tells which one is being worked on.
+    A draft belongs to the annotator who clicks. Annotations may belong to others, and nothing shows
+    which one of several is open.
     """
     source = results.newest(task.get("drafts"))
     annotations = results.mappings(task.get("annotations"))
@@ -168,7 +168,7 @@ def _is_large_bitmask(result: Result) -> bool:
 
 
 def _labels_by_id(members: Sequence[Result]) -> dict[str, set[str]]:
-    """A region's labels, from whichever of its results has them."""
+    """A region's labels, from the result that has them."""
     found: dict[str, set[str]] = {}
     for result in members:
         words = results.labels(result)
@@ -178,7 +178,7 @@ def _labels_by_id(members: Sequence[Result]) -> dict[str, set[str]]:
 
 
 def _read(task: Mapping[str, Any], region_id: str, parts: Parts, cache: Cache) -> Packed:
-    """An object's mask at low resolution, as it was read before or is read now."""
+    """An object's mask at low resolution, from the cache if possible."""
     page = results.page(parts[0])
     size = page.height, page.width
     key = (task.get("id"), region_id, size, *map(_signature, parts))
@@ -190,7 +190,7 @@ def _read(task: Mapping[str, Any], region_id: str, parts: Parts, cache: Cache) -
 
 
 def _signature(part: Result) -> Hashable:
-    """Tells a mask from one that was painted over since, without reading all of it."""
+    """A key that changes when a mask is painted over, without reading all of it."""
     value = part["value"]
     for key in ("rle", "imageDataURL"):
         if key in value:
@@ -216,10 +216,10 @@ def _low_res(parts: Parts, height: int, width: int) -> Mask:
 
 
 def _painted(region: ExistingMask, target: Target) -> Mask:
-    """The masks of all parts together. What cannot be read is not there."""
+    """The masks of all parts together. Parts that cannot be read are left out."""
     try:
         return mask_reader.union([p["value"] for p in region.parts], target.height, target.width)
     except ValueError as error:
         raise Refusal(
-            "prompt", f"the mask that was clicked cannot be changed, {error}: draw it again"
+            "prompt", f"the clicked mask cannot be changed, {error}: draw it again"
         ) from None

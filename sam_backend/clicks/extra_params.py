@@ -15,7 +15,7 @@ _LONGEST_SAID = 40
 
 
 def read(given: object, config: LabelConfig | None) -> tuple[dict[str, Any], str | None]:
-    """Those that can be used, and one line about the others. `given` is JSON, or its text."""
+    """The usable extra params, and one line about the others. `given` is JSON, or its text."""
     if given is None or (isinstance(given, str) and not given.strip()):
         return {}, None
     if isinstance(given, str):
@@ -39,7 +39,7 @@ def read(given: object, config: LabelConfig | None) -> tuple[dict[str, Any], str
 
 
 def usable(stored: Mapping[str, Any], config: LabelConfig, to_name: str) -> dict[str, Any]:
-    """Those that fit a click on an image: the label config may have changed since they came."""
+    """The extra params that fit a click on an image, because the label config may have changed."""
     found = {name: value for name, value in stored.items() if not _problem(name, value, None)}
     if "sam_output" in found and not _can_hold_masks(config, found["sam_output"], to_name):
         del found["sam_output"]

@@ -1,9 +1,9 @@
-"""Which earlier prompts belong to the ones that the editor just sent.
+"""Decides which earlier prompts belong to the prompts that the editor just sent.
 
-The editor sends keypoints and rectangles of one object apart: a context holds all live prompts of
-one kind, never the other kind. It does not say either when a mask was accepted or rejected, which
-ends an object and deletes its prompts. So what was seen earlier is joined only where every sign
-says that it is still there; a stale prompt in the next object is worse than not joining.
+The editor sends the keypoints and the rectangle of one object separately: a context contains all
+live prompts of one kind, and none of the other. The editor also does not report that a mask was
+accepted or rejected, which ends an object and deletes its prompts. So earlier prompts are joined
+only if all signs show that they still exist. A stale prompt in the next object is worse than none.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from sam_backend.clicks.prompts import Prompt, mask_id, nearest_rectangle, recta
 from sam_backend.formats import results
 from sam_backend.formats.results import SHARED_LABELS, has_place, is_prompt, name
 
-# The editor saves a draft 5 s after the last change, at worst 10 s after it. Until then nothing
-# but the memory knows a prompt; from then on a prompt that lives is in the draft.
+# The editor saves a draft 5 to 10 s after the last change. Until then, only the memory has a new
+# prompt. From then on, a live prompt is in the draft.
 DRAFT_DELAY_S = 12.0
 # A click to extend a rectangle's mask may lie a little outside of it, percent of the image.
 MARGIN = 2.0
@@ -26,7 +26,7 @@ MARGIN = 2.0
 
 @dataclass(frozen=True)
 class Draft:
-    """The newest draft of whoever clicks: which version it is, and what it holds."""
+    """The newest draft of the annotator who clicks: its version and its content."""
 
     version: str
     prompt_ids: frozenset[str]
@@ -34,11 +34,11 @@ class Draft:
 
 
 class Trust(IntEnum):
-    """Whether prompts stay until the annotator accepts, or go with each answer (auto-accept).
+    """Whether prompts stay until the annotator accepts, or vanish with each answer (auto-accept).
 
-    Auto-accept cannot be seen, only suspected: prompts go away without a word, as they do when a
-    mask is accepted or rejected by hand. So each such end costs a step, and what shows that prompts
-    stay gives all of them back.
+    Auto-accept can only be suspected. Prompts vanish without a report, as they do when a mask is
+    accepted or rejected by hand. So each such end costs one step of trust, and a sign that prompts
+    stay restores all of it.
     """
 
     SUSPECT = 0
@@ -48,16 +48,16 @@ class Trust(IntEnum):
 
 @dataclass(frozen=True)
 class Memory:
-    """What the last request for one task and target left behind."""
+    """The memory of the last request for one task and target."""
 
-    prompts: tuple[Prompt, ...] = ()  # those that were joined first
-    draft: str = ""  # version of the draft then
+    prompts: tuple[Prompt, ...] = ()  # joined prompts come first
+    draft: str = ""  # version of the draft at that time
     seen: float = 0.0  # when, in seconds since the epoch
     trust: int = Trust.NEUTRAL
 
 
 def newest_draft(drafts: object) -> Draft:
-    """The state of the draft that was saved last."""
+    """The state of the last saved draft."""
     newest = results.newest(drafts)
     if newest is None:
         return Draft("", frozenset(), frozenset())
@@ -94,14 +94,14 @@ def join(
 
 
 def ended(memory: Memory) -> Memory:
-    """The memory after the editor or Label Studio said that no prompt of the task is left."""
+    """The memory after the editor or Label Studio reported that the task has no prompts left."""
     return replace(memory, prompts=())
 
 
 def _trust(ids: set[str], memory: Memory, draft: Draft, *, ended: bool) -> int:
     known = {prompt.id for prompt in memory.prompts}
     if known & (ids | draft.prompt_ids):
-        return Trust.PROVEN  # they outlived an answer
+        return Trust.PROVEN  # they survived an answer
     masks = {prompt_id for prompt_id in known if mask_id(prompt_id) in draft.mask_ids}
     if len(masks) > 1:
         return Trust.SUSPECT  # the mask of one object was accepted after each of its prompts
@@ -109,7 +109,7 @@ def _trust(ids: set[str], memory: Memory, draft: Draft, *, ended: bool) -> int:
 
 
 def _only_cuts(context: Sequence[Prompt]) -> bool:
-    """Nobody starts an object with a negative keypoint, so it cuts the one that was drawn last."""
+    """No object starts with a negative keypoint, so this keypoint cuts the last drawn object."""
     return not any(prompt.is_rectangle or prompt.is_positive for prompt in context)
 
 
@@ -122,7 +122,7 @@ def _is_alive(prompt: Prompt, memory: Memory, draft: Draft, now: float) -> bool:
 
 
 def _touch(context: Sequence[Prompt], others: Sequence[Prompt]) -> bool:
-    """Whether prompts of two kinds can mean the same objects: positive points lie in a box."""
+    """Whether prompts of two kinds may belong together: all positive points lie in a box."""
     rectangles = [p for p in (*context, *others) if p.is_rectangle]
     points = [p for p in (*context, *others) if not p.is_rectangle and p.is_positive]
     places = rectangle_places(rectangles)
@@ -132,5 +132,5 @@ def _touch(context: Sequence[Prompt], others: Sequence[Prompt]) -> bool:
 
 
 def _is_prompt(region: Mapping[str, Any]) -> bool:
-    """A prompt, or the result that carries its label, where the labels are shared."""
+    """Whether a result is a prompt, or carries the shared label of one."""
     return is_prompt(region) or (region.get("type") == SHARED_LABELS and has_place(region))

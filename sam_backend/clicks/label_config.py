@@ -1,4 +1,4 @@
-"""What a label config means to this back end: images, prompt controls, and the mask's control."""
+"""The parts of a label config that this back end needs: images, prompt controls, mask controls."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from sam_backend.clicks.controls import PROMPT_TAGS, Control, ImageObject, Label, Wishes
+from sam_backend.clicks.controls import PROMPT_TAGS, Control, ImageObject, Label, OutputChoice
 from sam_backend.errors import Refusal
 
-# Of configs that people write, the largest have a thousand labels for each of three controls.
+# The largest configs that people write have a thousand labels for each of three controls.
 MAX_LENGTH = 1_000_000
 MAX_CONTROLS = 1000
 MAX_IMAGES = 1000
-# Of problems, of labels in the text of one, and of characters in a name in it.
+# Limits for problems, for labels in the text of one problem, and for characters of a name.
 MAX_SAID = 10
 MAX_NAME = 80
-# Labels that are compared with those of an output, to find problems.
+# Labels to compare with the labels of an output, to find problems.
 MAX_COMPARED = 100_000
-# Parsed configs that are kept. Parsing a longer one takes less time than fetching its image.
+# Characters of cached configs. Parsing a longer config takes less time than fetching its image.
 MAX_KEPT = 64
 MAX_KEPT_LENGTH = 100_000
 
@@ -38,7 +38,7 @@ class LabelConfig:
 
     @cached_property
     def different_images(self) -> tuple[ImageObject, ...]:
-        """One of those that show the same part of a task's data."""
+        """One of the images that show the same part of a task's data."""
         return tuple({i.data_key: i for i in reversed(self.images)}.values())[::-1]
 
     @cached_property
@@ -53,7 +53,7 @@ class LabelConfig:
 
     @cached_property
     def _values(self) -> dict[str, list[str]]:
-        """What prompts' controls call the label that has a word in one of them."""
+        """All words of the prompt controls for a label that has this word in one of them."""
         found: dict[str, dict[str, None]] = {}
         for control in self.controls:
             if control.tag in PROMPT_TAGS:
@@ -68,14 +68,14 @@ class LabelConfig:
         raise Refusal("config", f"the label config has no <Image name={_shown(name)}>")
 
     def output_for(self, to_name: str, wanted: str | None = None) -> Control:
-        """The control that takes the masks of an image: the wanted one, else the first one."""
+        """The control for the masks of an image: the wanted one, or else the first one."""
         found = self._outputs.get(to_name, [])
         if wanted is not None:
             found = [control for control in found if control.name == wanted]
             if not found:
                 raise Refusal(
                     "config",
-                    f"sam_output={_shown(wanted)} names no control on image {_shown(to_name)} "
+                    f"sam_output={_shown(wanted)} is not a control on image {_shown(to_name)} "
                     "that can hold a mask",
                 )
         if not found:
@@ -86,15 +86,15 @@ class LabelConfig:
             )
         return found[0]
 
-    def wishes(self, prompt_control: str, extra_params: Mapping[str, Any]) -> Wishes:
-        """What a prompt's control asks for, else what the model's extra params do."""
+    def output_choice(self, prompt_control: str, extra_params: Mapping[str, Any]) -> OutputChoice:
+        """The options on a prompt's control, or else in the model's extra params."""
         found = [control for control in self.controls if control.name == prompt_control]
         own = found[0] if found else None
         output = (own and own.sam_output) or extra_params.get("sam_output")
         candidates = (own and own.candidates) or extra_params.get("candidates") or 1
         if str(candidates) not in ("1", "2", "3"):
             raise Refusal("config", f"candidates={_shown(str(candidates))} is not 1, 2 or 3")
-        return Wishes(None if output is None else str(output), int(candidates))
+        return OutputChoice(None if output is None else str(output), int(candidates))
 
     def labels_for(self, to_name: str) -> Control | None:
         """The shared `<Labels>` of an image, which names the regions of bare controls."""
@@ -104,9 +104,9 @@ class LabelConfig:
         return None
 
     def label_word(self, control: Control, word: str) -> str:
-        """A prompt's label in the words of another control: aliases may differ between them.
+        """A prompt's label in the words of another control, because aliases may differ.
 
-        Controls whose labels come with the task (`value="$…"`) take any word.
+        A control with labels from the task (`value="$…"`) accepts any word.
         """
         if not control.labels or control.has_labels_of_the_task:
             return word
@@ -126,7 +126,7 @@ class LabelConfig:
         )
 
     def problems(self) -> list[str]:
-        """What keeps this config from working with smart prompts, one line each."""
+        """The problems of this config with smart prompts, one line each."""
         found: dict[str, None] = {}
         for problem in self._problems():
             found[problem] = None
@@ -155,7 +155,7 @@ class LabelConfig:
 
 
 def parse(xml: str) -> LabelConfig:
-    """The label config of a request. Kept by its text, for it comes with every click."""
+    """The label config of a request. It is cached by its text, because each click sends it."""
     return _kept(xml) if len(xml) <= MAX_KEPT_LENGTH else _parse(xml)
 
 
@@ -193,7 +193,7 @@ def read(path: Path) -> LabelConfig:
 
 
 def _labels(root: Element) -> dict[Element, list[Label]]:
-    """The labels of each control: those that have no other control between them and it."""
+    """The labels of each control, without the labels of controls inside it."""
     found: dict[Element, list[Label]] = {}
     unseen: list[tuple[Element, list[Label]]] = [(root, [])]
     while unseen:

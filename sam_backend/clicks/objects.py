@@ -1,4 +1,4 @@
-"""From the prompts of one object to its region's id and mask, with what is known of it already."""
+"""From the prompts of one object to its region's id and mask, with caches of earlier answers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KEPT_MASKS = 32 << 20  # bytes: of 8 KiB each
 
 
 class Sized(Protocol):
-    """A value that says how much memory it takes."""
+    """A value that knows its size in memory."""
 
     @property
     def nbytes(self) -> int: ...
@@ -40,7 +40,7 @@ Value = TypeVar("Value", bound=Sized)
 
 
 class Recent(Generic[Value]):
-    """The last values under their keys, up to so many bytes, for many threads."""
+    """A cache of the last values, bounded by bytes, for many threads."""
 
     def __init__(self, most_bytes: int) -> None:
         self._values: LRUCache[Hashable, Value] = LRUCache(
@@ -61,11 +61,11 @@ class Recent(Generic[Value]):
 
 
 class Objects:
-    """What was answered a moment ago, so that the next click need not work it out again.
+    """Recent answers, so that the next click need not compute them again.
 
-    It only saves time: a request has all that its answer depends on. So all that is kept is found
-    by what it was made from, the image's embedding and the prompt, and not by where that was: ids
-    of tasks, regions and prompts may mean something else elsewhere, or a moment later.
+    This only saves time: a request contains everything that its answer depends on. The keys are the
+    inputs of an answer, the image's embedding and the prompt. Ids of tasks, regions and prompts are
+    no keys, because they may mean something else in another project, or a moment later.
     """
 
     def __init__(self) -> None:
@@ -73,11 +73,11 @@ class Objects:
         self._masks: Recent[existing_masks.Packed] = Recent(KEPT_MASKS)
 
     def has_masks(self, task: Mapping[str, Any]) -> bool:
-        """Whether a click in this task would have masks to look at."""
+        """Whether a click in this task might correct a mask."""
         return existing_masks.has_masks(task)
 
     def read_ahead(self, task: Mapping[str, Any]) -> None:
-        """The masks that a task's clicks will be compared with."""
+        """Reads the masks that a task's clicks might correct."""
         existing_masks.read_ahead(task, self._masks)
 
     def results(
@@ -90,7 +90,7 @@ class Objects:
         sent: Container[str],
         polygon_tolerance: float,
     ) -> list[Result]:
-        """The results of an object's masks; none if the model sees no object there.
+        """The results of an object's masks. Empty if the model finds no object there.
 
         Clicks and whole data sets share this way from prompts to results. The arguments are those
         of `segment`, and how many pixels a polygon may be off.
@@ -120,12 +120,11 @@ class Objects:
     ) -> list[tuple[str, Segmentation]]:
         """The id of the region that an object's prompts draw, and its mask.
 
-        The id follows from the first of the prompts that were sent with this request, so that the
-        next answer replaces this one. It does not follow from one that was joined: should its mask
-        have been accepted without our knowing, it would be overwritten. Or the id is that of a mask
-        which is there already, and is meant to be replaced.
+        The id is made from the first prompt in this request, so that the next answer replaces this
+        one. It is not made from a joined prompt, because that prompt's mask may have been accepted
+        and would be overwritten. If the prompts correct an existing mask, the id is that mask's id.
 
-        A single keypoint is ambiguous: it gets up to so many `candidates`, the best one first.
+        A single keypoint is ambiguous, so it gets up to `candidates` masks, the best one first.
         """
         prompt = prompts.object_prompt(group, target)
         start, region = self._start(engine, embedding, task, target, group)
@@ -171,7 +170,7 @@ class Objects:
         target: Target,
         group: Sequence[Prompt],
     ) -> tuple[State | None, ExistingMask | None]:
-        """What to decode the clicks on top of: a mask that they finish, if there is one."""
+        """The start for the clicks: the mask that they correct, if there is one."""
         if any(prompt.is_rectangle for prompt in group):
             return None, None
         known = existing_masks.on_target(task, target, self._masks)
@@ -185,7 +184,7 @@ class Objects:
             mask: Mask = alone[0].logits > 0
             return mask
 
-        region = existing_masks.meant(group[0], target, known, seen)
+        region = existing_masks.corrected(group[0], target, known, seen)
         if region is None:
             return (alone[0] if alone else None), None
         return resume(region.logits), region

@@ -1,4 +1,4 @@
-"""From a mask to the results that draw it in the editor."""
+"""From a mask to the results that show it in the editor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sam_backend.clicks import extra_params
-from sam_backend.clicks.controls import Control, Wishes
+from sam_backend.clicks.controls import Control, OutputChoice
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.prompts import Target
 from sam_backend.errors import Refusal
@@ -19,7 +19,7 @@ Result = dict[str, Any]
 
 
 class Shown(Protocol):
-    """A mask (H, W) and how sure the model is of it, 0 to 1."""
+    """A mask (H, W) and the model's score of it, 0 to 1."""
 
     @property
     def mask(self) -> Mask: ...
@@ -30,10 +30,10 @@ class Shown(Protocol):
 
 @dataclass(frozen=True)
 class Output:
-    """The controls that hold a target's masks, and its labels in their words.
+    """The controls for a target's masks, and its labels in their words.
 
-    `<BrushLabels>` takes a region in one result, `<Brush>` and a shared `<Labels>` in two of one
-    id; the same goes for polygons, bitmasks and rectangles.
+    `<BrushLabels>` needs one result for a region. `<Brush>` with a shared `<Labels>` needs two with
+    the same id. Polygons, bitmasks and rectangles work in the same way.
     """
 
     target: Target
@@ -46,34 +46,34 @@ class Output:
     def of_click(
         cls, config: LabelConfig, target: Target, control: str, extra: Mapping[str, Any]
     ) -> Output:
-        """As the control of a prompt asks for it, else as the model's extra params do."""
+        """The output for the options on a prompt's control, or in the model's extra params."""
         fitting = extra_params.usable(extra, config, target.to_name) if extra else {}
-        return cls.of(config, target, config.wishes(control, fitting))
+        return cls.of(config, target, config.output_choice(control, fitting))
 
     @classmethod
-    def of(cls, config: LabelConfig, target: Target, wishes: Wishes) -> Output:
-        control = config.output_for(target.to_name, wishes.output)
+    def of(cls, config: LabelConfig, target: Target, output_choice: OutputChoice) -> Output:
+        control = config.output_for(target.to_name, output_choice.output)
         naming = None if control.takes_labels else config.labels_for(target.to_name)
         words = tuple(config.label_word(naming or control, word) for word in target.labels)
         if control.takes_labels and not words:
             raise Refusal("prompt", "the prompt has no label: choose a label, then click again")
-        return cls(target, control, naming if words else None, words, wishes.candidates)
+        return cls(target, control, naming if words else None, words, output_choice.candidates)
 
     def results(
         self, region_id: str, segmentation: Shown, polygon_tolerance: float
     ) -> list[Result]:
-        """The results of a mask: one region, or one for each part where it is polygons."""
+        """The results of a mask: one region, or one for each polygon."""
         parts = self.values(segmentation.mask, polygon_tolerance)
         return self.results_of(region_id, parts, segmentation.score)
 
     def values(self, mask: Mask, polygon_tolerance: float) -> list[mask_writer.Value]:
-        """A mask in the form that the control holds: one value, or one for each polygon."""
+        """A mask in the control's form: one value, or one for each polygon."""
         return mask_writer.in_form_of(self.control.tag, polygon_tolerance)(mask)
 
     def results_of(
         self, region_id: str, parts: Sequence[mask_writer.Value], score: float | None
     ) -> list[Result]:
-        """The results of a mask that has its form already."""
+        """The results of a mask that already has the control's form."""
         found: list[Result] = []
         for index, value in enumerate(parts):
             region = self._region(part_id(region_id, index), score)

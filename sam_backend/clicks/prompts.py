@@ -18,10 +18,10 @@ from sam_backend.formats.results import PROMPT_TYPES, RECTANGLE_TYPES, value
 
 Places = npt.NDArray[np.float64]
 
-# Of a click: regions that it brings, and images or labels that its prompts are for.
+# Limits of a click: its regions, and the images or labels of its prompts.
 MOST_RESULTS = 10_000
 MOST_TARGETS = 32
-# Of a prompt. Each part of the answer repeats them.
+# Limits of a prompt. Each part of the answer repeats these values.
 MOST_LABELS = 100
 MOST_CHARACTERS = 1000  # of an id, a name or a label
 MOST_SIDE = 10_000_000  # of an image, and of pages
@@ -29,7 +29,7 @@ MOST_SIDE = 10_000_000  # of an image, and of pages
 
 @dataclass(frozen=True)
 class Target:
-    """What prompts must share to point at the same object: image, page and label."""
+    """The image, page and label that prompts of one object share."""
 
     to_name: str
     item_index: int | None
@@ -75,7 +75,7 @@ class Prompt:
 
 
 def mask_id(prompt_id: str) -> str:
-    """The id of the region that a prompt draws: the same with every click, and never the prompt's.
+    """The id of a prompt's region: the same with each click, and different from the prompt's id.
 
     With the prompt's own id, the editor would merge the two on accept, and break on undo.
     """
@@ -85,22 +85,24 @@ def mask_id(prompt_id: str) -> str:
 def of_click(results: Sequence[Mapping[str, Any]]) -> dict[Target, tuple[Prompt, ...]]:
     """The prompts of a click's context. Refusal if there are more than an annotator places."""
     if len(results) > MOST_RESULTS:
-        raise Refusal("prompt", f"{len(results)} regions in one click, {MOST_RESULTS} are the most")
+        raise Refusal(
+            "prompt", f"{len(results)} regions in one click are over the limit of {MOST_RESULTS}"
+        )
     found = read(results)
     if len(found) > MOST_TARGETS:
         raise Refusal(
             "prompt",
-            f"the prompts of one click have {len(found)} labels or images, {MOST_TARGETS} are the "
-            "most: accept the masks that are done, which removes their prompts",
+            f"the prompts of one click have {len(found)} labels or images, over the limit of "
+            f"{MOST_TARGETS}: accept the finished masks, which removes their prompts",
         )
     return found
 
 
 def read(results: Iterable[Mapping[str, Any]]) -> dict[Target, tuple[Prompt, ...]]:
-    """The prompts among the results of a context or draft, by what they point at.
+    """The prompts among the results of a context or draft, by target.
 
     With a shared `<Labels>`, one prompt is two results of one id: the second carries the label.
-    A region that holds an RLE under a prompt's type is an accepted mask, not a prompt.
+    A region with an RLE and a prompt's type is an accepted mask, not a prompt.
     """
     by_id: dict[str, list[Mapping[str, Any]]] = {}
     for result in results:
@@ -117,8 +119,7 @@ def read(results: Iterable[Mapping[str, Any]]) -> dict[Target, tuple[Prompt, ...
 def objects(prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
     """The prompts of each object, in order of placement: one object per rectangle.
 
-    With several rectangles, a keypoint belongs to the smallest that it lies in, else to the
-    nearest one.
+    With several rectangles, a keypoint belongs to the smallest around it, or else to the nearest.
     """
     rectangles = [prompt for prompt in prompts if prompt.is_rectangle]
     if len(rectangles) <= 1:

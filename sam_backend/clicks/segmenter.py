@@ -1,17 +1,17 @@
-"""From prompts to one mask: what to ask the engine, and what to make of its four answers.
+"""From prompts to one mask: chooses the engine's inputs, and combines its four masks.
 
-First click: it is ambiguous (a part, the whole, a group), so the four masks vote. A mask's vote is
-what the model thinks of it, times how central the click lies in it, as people click in the middle
-of what they mean, less what runs along the picture's edges, as the background does. The mask that
-most votes overlap with wins.
+First click: it is ambiguous (a part, the whole, a group), so the four masks vote. The weight of a
+mask is the model's score, times the centrality of the click, because people click in the middle of
+an object. It is lower if the mask runs along the picture's edges, as the background does. The mask
+with the largest overlap with all votes wins.
 
-Rectangle: it says where the object ends, so the whole-object mask has an equal say, doubt counts
-for the object, and nothing outside remains.
+Rectangle: it bounds the object, so the whole-object mask has an equal vote, doubtful pixels belong
+to the object, and nothing outside remains.
 
-Each later click: decoded on top of the last answer, and the four masks are averaged with it, so
-that what nobody pointed at only changes where the model is sure.
+Each later click: it is decoded on top of the last answer, and the four masks are averaged with that
+answer. So pixels far from the clicks change only if the model is certain.
 
-A click that is still on the wrong side then claims the spot around it, and specks go.
+A click that is still on the wrong side then gets the spot around it, and specks are removed.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ SINGLE_MASK, WHOLE = 0, 3  # the engine's tokens for one unambiguous mask, and f
 
 # The single-mask token is the one that was trained on several clicks, so it has two votes of five.
 LATER_WEIGHTS = np.array([2, 1, 1, 1], np.float32)[:, None, None] / 5
-# A decode is told the newest clicks only; the older ones are in the mask that it starts from, and
+# A decode gets the newest clicks only. The mask that it starts from contains the older ones, which
 # keep their spots. Time and memory would grow with each click, and SAM was trained on eleven.
 CLICKS_AT_ONCE = 24
 INERTIA = 0.25  # the last answer's share in the next
 BOX_DOUBT = 0.5  # in a rectangle, logits down to minus this are the object
-FEEDBACK_LIMIT = 10.0  # logits beyond this say no more, yet swamp the mask encoder
-SPECK = 0.01  # of the mask's area: unclicked components and holes below this go
-SAME_MASK = 0.85  # intersection over union above which an alternative shows nothing new
-SETTLED = 1.0  # the logit that an edited pixel gets
+FEEDBACK_LIMIT = 10.0  # larger logits add no information, but dominate the mask encoder
+SPECK = 0.01  # of the mask's area: smaller components and holes without a click are removed
+SAME_MASK = 0.85  # the IoU above which an alternative is a duplicate
+SETTLED = 1.0  # the logit of an edited pixel
 
 _NO_CANDIDATES = np.zeros((0, LOW_RES_SIDE, LOW_RES_SIDE), np.float32), np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True)
 class ObjectPrompt:
-    """All that points at one object, in image pixels, in the order in which it was placed."""
+    """All prompts of one object, in image pixels, in the order of placement."""
 
     points: Floats  # (N, 2) x, y
     labels: Floats  # (N,) 1 positive, 0 negative
@@ -57,7 +57,7 @@ class ObjectPrompt:
 
     @property
     def beginning(self) -> tuple[bytes, bytes]:
-        """What is decoded first, the box or the first click: it stays while clicks are added."""
+        """The part that is decoded first: the box or the first click. Later clicks keep it."""
         if self.box is not None:
             return self.box.tobytes(), b""
         return self.points[:1].tobytes(), self.labels[:1].tobytes()
@@ -80,12 +80,12 @@ def no_prompt() -> ObjectPrompt:
 
 @dataclass(frozen=True)
 class State:
-    """What one answer leaves for the next. It never changes a mask, it only saves decodes."""
+    """The result of one answer, for the next one. It never changes a mask, but saves decodes."""
 
     prompt: ObjectPrompt
-    logits: Floats  # (256, 256) low-res, of the mask that was shown
+    logits: Floats  # (256, 256) low-res, of the answered mask
     score: float
-    # Low-res logits (4, 256, 256) and scores (4,) of what a single click may mean, else none.
+    # Low-res logits (4, 256, 256) and scores (4,) of the candidates for a single click, or none.
     candidates: Floats
     candidate_scores: Floats
 
@@ -96,7 +96,7 @@ class State:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """The mask of one object at the image's size, and how sure the model is of it (0 to 1)."""
+    """The mask of one object at the image's size, and the model's score of it, 0 to 1."""
 
     mask: Mask  # (H, W)
     score: float
@@ -110,11 +110,11 @@ def segment(
     state: State | None = None,
     keep: Callable[[State], object] = lambda _state: None,
 ) -> Segmentation:
-    """The mask that the prompt means.
+    """The mask for a prompt.
 
-    The box is decoded first, then click after click, each on top of the last answer. A state that
-    answered the start of this prompt, with this engine and image, saves decoding that again; a
-    state of another prompt is ignored. `keep` gets the state after each decode.
+    The box is decoded first, then each click on top of the last answer. A state with the start of
+    this prompt, from this engine and image, saves these decodes. A state of another prompt is
+    ignored. `keep` gets the state after each decode.
     """
     if state is not None and not prompt.extends(state.prompt):
         state = None
@@ -134,15 +134,15 @@ def segment(
 
 
 def resume(logits: Floats) -> State:
-    """A mask that is there already (256, 256), as the answer that the first click adds to."""
+    """An existing mask (256, 256) as a state, to which the first click adds."""
     return State(no_prompt(), logits, 1.0, *_NO_CANDIDATES)
 
 
-def alternatives(shown: Segmentation, embedding: Embedding, most: int) -> list[Segmentation]:
-    """The mask that is shown, and what else one click may mean: smaller and larger, best first."""
-    frame, state = embedding.frame, shown.state
+def alternatives(answer: Segmentation, embedding: Embedding, most: int) -> list[Segmentation]:
+    """The answered mask, and smaller and larger candidates for one click, best first."""
+    frame, state = embedding.frame, answer.state
     x, y = frame.spots(state.prompt.points[:1])[0]
-    found, masks = [shown], [frame.cut(state.logits) > 0]
+    found, masks = [answer], [frame.cut(state.logits) > 0]
     for index in np.argsort(-state.candidate_scores):
         mask = frame.cut(state.candidates[index]) > 0
         if len(found) < most and mask[y, x] and not any(_is_same(mask, other) for other in masks):
@@ -181,7 +181,7 @@ def _continue(engine: Engine, embedding: Embedding, prompt: ObjectPrompt, state:
 
 
 def _vote(masks: Mask, scores: Floats, spots: Indices) -> int:
-    """Index of the mask (4, h, w) that the masks together support most, for clicks at spots."""
+    """The index of the mask (4, h, w) with the most support from all masks, for clicks at spots."""
     likely = [_centrality(mask, spots) * (1 - _edge_share(mask)) for mask in masks]
     votes = np.clip(scores, 0.01, 1) * likely
     flat = masks.reshape(len(masks), -1).astype(np.float32)
@@ -200,14 +200,14 @@ def _centrality(mask: Mask, spots: Indices) -> float:
 
 
 def _edge_share(mask: Mask) -> float:
-    """How much of the picture's four edges the mask covers: the background covers most."""
+    """The share of the picture's four edges under the mask. It is large for the background."""
     return float(np.mean([side.mean() for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1])]))
 
 
 def _settle(
     frame: Frame, prompt: ObjectPrompt, logits: Floats, decoded: tuple[Floats, Floats], chosen: int
 ) -> State:
-    """The state after an answer: every click on its side, no specks."""
+    """The state after an answer, with each click on its side, and without specks."""
     candidates, scores = decoded
     spots = frame.spots(prompt.points)
     edited = logits.copy()
@@ -222,8 +222,8 @@ def _settle(
 def _claim(logits: Floats, spots: Indices, positive: Mask) -> None:
     """Give each click that is on the wrong side the spot around it, in place.
 
-    The spot is a disc no larger than a quarter of the mask's width, that ends half-way to the
-    nearest click of the other kind; of it, what the model holds for as likely as the click itself.
+    The spot is at most a quarter as wide as the mask, and ends half-way to the nearest click of the
+    other kind. It contains the pixels of this disc that the model finds as likely as the click.
     """
     for (x, y), inside in zip(spots, positive, strict=True):
         value = logits[y, x]
@@ -238,14 +238,14 @@ def _claim(logits: Floats, spots: Indices, positive: Mask) -> None:
         rows, columns = np.ogrid[: near.shape[0], : near.shape[1]]
         distance = np.hypot(columns + left - x, rows + top - y)
         alike = near >= value - 1 if inside else near <= value + 1
-        # Next to the click likeness does not matter: scaling up would bring the old side back.
+        # Next to the click, all pixels belong to the spot: scaling up would restore the old side.
         spot = (distance <= limit) & alike | (distance <= min(half_way, 1.5))
         _, labels = cv2.connectedComponents((spot & ((near > 0) != inside)).astype(np.uint8))
         near[labels == labels[y - top, x - left]] = SETTLED if inside else -SETTLED
 
 
 def _clean(logits: Floats, spots: Indices) -> None:
-    """Remove specks and fill pinholes that hold no click, in place; what is attached stays."""
+    """Remove specks and fill pinholes without a click, in place. Attached parts stay."""
     tiny = SPECK * np.count_nonzero(logits > 0)
     for inside in (True, False):
         side = (logits > 0) == inside
@@ -257,7 +257,7 @@ def _clean(logits: Floats, spots: Indices) -> None:
 
 
 def _keep_to_box(mask: Mask, prompt: ObjectPrompt) -> None:
-    """Nothing of the mask outside the box, in place; unless a positive click lies there."""
+    """Cut the mask to the box, in place, except at parts with a positive click."""
     box = np.rint(np.clip(np.asarray(prompt.box), 0, None)).astype(int)
     clicked = np.floor(prompt.points[prompt.labels > 0])
     if np.all((clicked >= box[:2]) & (clicked < box[2:])):

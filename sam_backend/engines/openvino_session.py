@@ -35,7 +35,7 @@ class OpenVinoSession:
             read = core.read_model(model)
         else:
             read = core.read_model(model.SerializeToString(), b"")
-        wishes = {
+        options = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": _precision(),
             "INFERENCE_NUM_THREADS": threads,
@@ -43,7 +43,7 @@ class OpenVinoSession:
             # By default, two workers may choose the same cores while other cores are idle.
             "ENABLE_CPU_PINNING": False,
         }
-        self._model = core.compile_model(read, "CPU", wishes)
+        self._model = core.compile_model(read, "CPU", options)
         self._idle: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sam_backend.clicks.controls import Wishes
+from sam_backend.clicks.controls import OutputChoice
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.output import Output, Result
 from sam_backend.clicks.prompts import Target
@@ -40,7 +40,7 @@ class Import:
         self._coco = coco
         self._config = config
         self._to_name = config.images[0].name
-        self._wishes = Wishes(control, candidates=1)
+        self._output_choice = OutputChoice(control, candidates=1)
         self._tolerance = tolerance
         self._report = report
         config.output_for(self._to_name, control)  # one Refusal now, not one for each mask
@@ -108,7 +108,7 @@ class Import:
         return tuple(label for labels in found for label in labels or ())
 
     def _output(self, target: Target) -> Output:
-        return Output.of(self._config, target, self._wishes)
+        return Output.of(self._config, target, self._output_choice)
 
     def _parts(self, annotation: CocoAnnotation, output: Output) -> list[dict[str, Any]]:
         """The mask in the form of the control. For a polygon control, polygons stay unchanged."""

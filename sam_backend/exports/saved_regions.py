@@ -1,4 +1,4 @@
-"""The masks of a task: each once, although Label Studio saves it for every control. Pure."""
+"""The masks of a task, each once, although Label Studio saves a mask for each control. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNLABELED = "unlabeled"
 
 @dataclass(frozen=True)
 class Region:
-    """An object that was masked: a region of Label Studio's, or those of its parts."""
+    """An object with a mask: one region, or the regions of its parts."""
 
     id: str
     page: Page
@@ -33,7 +33,7 @@ class Region:
 
 
 def finished(task: Mapping[str, Any], *, latest: bool) -> list[Mapping[str, Any]]:
-    """A task's annotations without skipped ones; or of these the one that was saved last."""
+    """A task's annotations without skipped ones, or only the one saved last."""
     done = [a for a in mappings(task.get("annotations")) if not a.get("was_cancelled")]
     if latest:
         done = sorted(done, key=lambda a: str(a.get("updated_at") or a.get("created_at")))[-1:]
@@ -43,7 +43,7 @@ def finished(task: Mapping[str, Any], *, latest: bool) -> list[Mapping[str, Any]
 def pages(found: Sequence[Mapping[str, Any]]) -> dict[Page, dict[str, list[Region]]]:
     """The masks by picture, then by the annotation's id, in the order in which they were saved.
 
-    A picture without masks is there as well if another region tells its size.
+    A picture without masks is included if another region contains its size.
     """
     by_page: dict[Page, dict[str, list[Region]]] = {}
     for annotation in found:
@@ -58,7 +58,7 @@ def pages(found: Sequence[Mapping[str, Any]]) -> dict[Page, dict[str, list[Regio
 
 
 def _regions(annotation: Mapping[str, Any]) -> list[Region]:
-    """Those of one annotation; parts of an object with the same labels are one."""
+    """The regions of one annotation. Parts of an object with the same labels are one region."""
     by_id: dict[str, list[Result]] = {}
     for number, result in enumerate(mappings(annotation.get("result"))):
         by_id.setdefault(str(result.get("id") or f"result-{number}"), []).append(result)
@@ -81,16 +81,16 @@ def _regions(annotation: Mapping[str, Any]) -> list[Region]:
 
 
 def _shape(members: Sequence[Result]) -> Result | None:
-    """Of the results of one id, the one to take the mask from.
+    """The result with the mask, of all results with one id.
 
-    A brush mask that was accepted is also saved under its prompt's control, with a prompt's type.
+    An accepted brush mask is also saved for its prompt's control, with a prompt's type.
     """
     own = (result for result in members if result.get("type") in MASK_TYPES)
     return next(own, next((r for r in members if "rle" in results.value(r)), None))
 
 
 def _labels(shape: Result, members: Sequence[Result]) -> tuple[str, ...]:
-    """The labels of the mask's own control, else of a shared one, else of any other."""
+    """The labels of the mask's own control, or else of a shared one, or else of any other."""
     shared = [result for result in members if result.get("type") == SHARED_LABELS]
     for result in (shape, *shared, *members):
         words = results.labels(result)

@@ -1,6 +1,6 @@
 """Label Studio's results: the JSON of regions in clicks, drafts, annotations and predictions.
 
-Readers of one kind of region build on these functions. Nothing in the JSON is taken for granted.
+Readers of one kind of region build on these functions, which check every value in the JSON.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 Result = Mapping[str, Any]
 Saved = Mapping[str, Any]  # a draft, an annotation or a prediction
 
-# Of one annotator in one task, and in one draft or annotation. Each click looks at all of them.
+# Limits for drafts and annotations of a task, and for results in one. Each click reads all of them.
 MOST_DRAFTS = 1000
 MOST_RESULTS = 20_000
 
@@ -26,7 +26,7 @@ _PART = re.compile(r"\.\d+$")
 
 
 class Page(NamedTuple):
-    """A picture of a task: the `<Image>` that shows it, which of several it is, and its size."""
+    """A picture of a task: its `<Image>`, its index among several, and its size."""
 
     to_name: str
     item_index: int | None
@@ -35,18 +35,18 @@ class Page(NamedTuple):
 
 
 def mappings(values: object) -> list[Mapping[str, Any]]:
-    """The objects in a list that should hold nothing else."""
+    """The JSON objects in a list. All other values are left out."""
     return [v for v in values if isinstance(v, Mapping)] if isinstance(values, list) else []
 
 
 def newest(drafts: object) -> Saved | None:
-    """The draft that was saved last. Label Studio sends only those of the annotator who clicks."""
+    """The draft that was saved last. Label Studio sends only drafts of the annotator who clicks."""
     some = drafts[:MOST_DRAFTS] if isinstance(drafts, list) else None
     return max(mappings(some), key=lambda draft: name(draft.get("updated_at")), default=None)
 
 
 def of_saved(saved: Saved) -> list[Result]:
-    """The results of a draft or annotation that a click looks at."""
+    """The results of a draft or annotation that a click reads."""
     found = saved.get("result")
     return mappings(found[:MOST_RESULTS]) if isinstance(found, list) else []
 
@@ -90,9 +90,9 @@ def labels(result: Result) -> list[Any] | None:
 
 
 def has_place(result: Result) -> bool:
-    """Whether the geometry is that of a keypoint or rectangle.
+    """Whether the geometry is a keypoint or rectangle.
 
-    An accepted mask is saved under its prompt's type too, with its own geometry.
+    An accepted mask is also saved with its prompt's type, but with its own geometry.
     """
     found = value(result)
     return "x" in found and "rle" not in found

@@ -20,7 +20,7 @@ from sam_backend.shared.state import Project
 
 
 class TaskImages:
-    """Finds out where the image of a task is, and loads it from there."""
+    """Finds the source of a task's image, and loads the image."""
 
     def __init__(
         self, settings: Settings, access: LabelStudioAccess, engine: LoadingEngine
@@ -30,24 +30,24 @@ class TaskImages:
         self._access = access
         self.images = Images(settings, access, engine)
 
-    def embedding(self, picture: Picture, shown: tuple[int, int] | None = None) -> Embedding:
-        """The embedding of a picture; of the width and height that the browser shows, if given."""
+    def embedding(self, picture: Picture, browser_size: tuple[int, int] | None = None) -> Embedding:
+        """The embedding of a picture. Refusal if its size differs from the browser's, if given."""
         embedding = self.images.embedding(self._source(picture))
-        if shown is not None and (embedding.width, embedding.height) != shown:
+        if browser_size is not None and (embedding.width, embedding.height) != browser_size:
             raise Refusal(
                 "image",
                 f"the image is {embedding.width}x{embedding.height} pixels here, but "
-                f"{shown[0]}x{shown[1]} in the browser: a mask would be shifted",
+                f"{browser_size[0]}x{browser_size[1]} in the browser: a mask would be shifted",
             )
         return embedding
 
     def pixels(self, picture: Picture) -> Pixels:
-        """A picture itself, RGB (H, W, 3)."""
+        """The pixels of a picture, RGB (H, W, 3)."""
         return self.images.pixels(self._source(picture))
 
     def prefetch(self, project: Project, task: Mapping[str, Any], config: str) -> None:
-        """Gets the images of a task ready, and those of the tasks after it. Returns at once."""
-        with contextlib.suppress(Refusal):  # a click will say it
+        """Prepares the images of a task and of the tasks after it. Returns at once."""
+        with contextlib.suppress(Refusal):  # a click will report it
             self._prefetch(project, task, config, behind=False)
             self._prefetch_later(project, task, config)
 
@@ -59,7 +59,7 @@ class TaskImages:
             self.images.prefetch(source, behind=behind)
 
     def _prefetch_later(self, project: Project, task: Mapping[str, Any], config: str) -> None:
-        """When nobody waits for other images."""
+        """Prepares the tasks after this one when nothing else is in the queue."""
         count, task_id = self._prefetch_next, task.get("id")
         label_studio = self._access.connection(project.from_setup)
         if not count or not isinstance(task_id, int) or label_studio is None:

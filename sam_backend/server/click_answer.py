@@ -16,7 +16,7 @@ from sam_backend.services import Services
 from sam_backend.shared.click_budget import OutOfBudget
 from sam_backend.shared.state import Memories, Project
 
-# Nobody needs so many clicks for an object; each one costs a decode.
+# No object needs more clicks, and each one costs a decode.
 MAX_PROMPTS = 200
 
 Task = Mapping[str, Any]
@@ -24,29 +24,29 @@ Task = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class _Part:
-    """What a click asks of one label on one image."""
+    """The part of a click for one label on one image."""
 
     picture: Picture
     output: Output
-    prompts: tuple[Prompt, ...]  # those of the click, and earlier ones that belong to them
-    sent: frozenset[str]  # ids of those of the click
+    prompts: tuple[Prompt, ...]  # the prompts of the click, and earlier prompts that belong to them
+    sent: frozenset[str]  # the ids of the prompts of the click
     turn: AbstractContextManager[None]
 
 
 def answer(
     services: Services, project: str, config_xml: str, task: Task, results: Sequence[Any]
 ) -> list[Result]:
-    """The results of a click in a task. Refusal says why there are none."""
+    """The results of a click in a task. Refusal if it has none."""
     found = prompts.of_click(results)
     count = sum(map(len, found.values()))
     if count > MAX_PROMPTS:
         raise Refusal(
             "prompt",
-            f"{count} prompts in one click, {MAX_PROMPTS} are the most: accept the masks that "
-            "are done, which removes their prompts",
+            f"{count} prompts in one click are over the limit of {MAX_PROMPTS}: accept the "
+            "finished masks, which removes their prompts",
         )
     task_id = str(task.get("id"))
-    if not found:  # sent when an annotation is saved with prompts still in it
+    if not found:  # sent when an annotation is saved with its prompts
         services.memory.ended(task_id)
     config = label_config.parse(config_xml)
     if not found:
@@ -72,7 +72,7 @@ def answer(
 
 
 def _masks(services: Services, part: _Part) -> list[Result]:
-    """The masks of all objects that prompts of one label on one image point at."""
+    """The masks of all objects under the prompts of one label on one image."""
     output, regions = part.output, list[Result]()
     embedding = services.pictures.embedding(part.picture, output.target.size)
     for group in prompts.objects(part.prompts):
@@ -90,6 +90,6 @@ def _masks(services: Services, part: _Part) -> list[Result]:
             services.refusals.report(f"task {part.picture.task_id}", refusal)
             break
         if not found:
-            raise Refusal("prompt", "the model sees no object there: click another spot")
+            raise Refusal("prompt", "the model finds no object there: click another spot")
         regions += found
     return regions

@@ -22,7 +22,7 @@ except ImportError:
 
 logger = logging.getLogger("sam_backend")
 
-# The SDK's parser takes time by the square of what it is given.
+# The time of the SDK's parser grows with the square of the config's size.
 MAX_LENGTH_FOR_SDK = 100_000
 
 Task = Mapping[str, Any]

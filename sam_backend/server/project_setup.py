@@ -1,4 +1,4 @@
-"""What Label Studio says of a project, and what is wrong with its label config."""
+"""Keeps the content of a `/setup` request, and finds problems of the label config."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sam_backend.services import Services
 
 
 def remember(services: Services, body: Mapping[str, Any]) -> None:
-    """Keeps what a `/setup` request says, and reports its problems."""
+    """Keeps the content of a `/setup` request, and reports its problems."""
     project = str(body.get("project") or "")
     given = trust.setup_connection(body.get("hostname"), body.get("access_token"))
     doubt = services.access.doubt(given) if given else None
@@ -26,7 +26,7 @@ def remember(services: Services, body: Mapping[str, Any]) -> None:
 
 
 def problems(schema: object) -> list[str]:
-    """What keeps a label config from working with smart prompts, one line each."""
+    """The problems of a label config with smart prompts, one line each."""
     try:
         return [lines.one_line(p) for p in label_config.parse(str(schema or "")).problems()]
     except Refusal as refusal:

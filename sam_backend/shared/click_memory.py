@@ -1,4 +1,4 @@
-"""What clicks on one task leave for each other: earlier prompts, and which click is the newest.
+"""The memory of clicks on one task: earlier prompts, and the newest click.
 
 Each worker knows the newest of its own clicks only. An older click in another worker costs one
 decode that nobody sees, some 20 ms, which is less than any shared file would cost to maintain.
@@ -22,14 +22,14 @@ from sam_backend.shared.state import Memories, Project, State
 
 T = TypeVar("T")
 
-_MOST = 1 << 14  # prompts that are remembered; a forgotten one overtakes nothing
+_MOST = 1 << 14  # the most prompts to remember; a forgotten one overtakes nothing
 
 _Key = tuple[Hashable, str]
 
 
 @dataclass(frozen=True)
 class Click:
-    """One request: its number in this worker, and the prompts that it asks about."""
+    """One request: its number in this worker, and its prompts."""
 
     number: int
     keys: tuple[_Key, ...]
@@ -68,16 +68,16 @@ class ClickMemory:
         self.latest = LatestClicks()
 
     def click(self, project: str, task_id: str, plan: Callable[[Project, Memories], T]) -> T:
-        """What `plan` makes of a project and of the memories of one of its tasks.
+        """Calls `plan` with a project and the memories of one of its tasks.
 
-        The shared file is opened once for it. Where that fails, the plan starts from nothing.
+        The shared file is opened once for it. If that fails, the plan starts without memories.
         """
         return self._state.click(project, task_id, plan)
 
     def turn(
         self, memories: Memories, target: Target, image: str, prompts: tuple[Prompt, ...]
     ) -> AbstractContextManager[None]:
-        """A request's turn, which a newer one with the same prompts overtakes."""
+        """The block of a request, which a newer request with the same prompts overtakes."""
         place = (memories.project, memories.task, target, image)
         click = self.latest.begin(place, (prompt.id for prompt in prompts))
         return stale.overtaken_by(lambda: self.latest.is_overtaken(click))
@@ -90,7 +90,7 @@ class ClickMemory:
         draft: Draft,
         context: tuple[Prompt, ...],
     ) -> tuple[Prompt, ...]:
-        """The prompts of the context with those seen before that are still on the image."""
+        """The prompts of the context, and earlier prompts that are still on the image."""
         prompts = context
 
         def change(memory: Memory) -> Memory:
@@ -102,5 +102,5 @@ class ClickMemory:
         return prompts
 
     def ended(self, task_id: str) -> None:
-        """No prompt of a task is left: its annotation was saved or deleted."""
+        """Forgets a task's prompts, because its annotation was saved or deleted."""
         self._state.change_memories(task_id, ended)

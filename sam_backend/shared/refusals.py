@@ -1,4 +1,4 @@
-"""Where people read what was refused: one line in the log, one on the status page."""
+"""Reports refusals to people: one line in the log, and one on the status page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Refusals:
         self._state = state
 
     def report(self, where: str, refusal: Refusal) -> None:
-        """`where` is `task 7` or `project 3`, say."""
+        """`where` is, for example, `task 7` or `project 3`."""
         where = one_line(where, LONGEST_ID)
         logger.warning("%s: %s", where, refusal)
         metrics.REFUSALS.labels(refusal.cause).inc()

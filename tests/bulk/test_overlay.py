@@ -10,7 +10,7 @@ import pytest
 
 from sam_backend.bulk import overlay
 from sam_backend.clicks import label_config
-from sam_backend.clicks.controls import Wishes
+from sam_backend.clicks.controls import OutputChoice
 from sam_backend.clicks.everything import Proposal
 from sam_backend.clicks.output import Output, Result
 from sam_backend.clicks.prompts import Target
@@ -28,7 +28,7 @@ def regions(tag: str, mask: Mask = MASK, id_: str = "a") -> list[Result]:
         f'<View><Image name="image" value="$image"/><{tag} name="tag" toName="image">'
         f'<Label value="Car"/></{tag}></View>'
     )
-    output = Output.of(label_config.parse(xml), TARGET, Wishes(None, 1))
+    output = Output.of(label_config.parse(xml), TARGET, OutputChoice(None, 1))
     return output.results(id_, Proposal(mask, 0.9), 1.0)
 
 

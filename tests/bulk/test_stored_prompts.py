@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sam_backend.bulk import stored_prompts
-from sam_backend.bulk.stored_prompts import Wanted
+from sam_backend.bulk.stored_prompts import PromptChoice
 from sam_backend.clicks import label_config
 from sam_backend.errors import Refusal
 from tests.fakes import BRUSH_LABELS, keypoint, rectangle, shared_pair
@@ -30,7 +30,11 @@ def prediction(version: str, *results: dict[str, Any], **more: Any) -> dict[str,
     return {"id": 1, "model_version": version, "result": list(results), **more}
 
 
-def found(made: dict[str, Any], wanted: Wanted = Wanted(), xml: str = BRUSH_LABELS) -> list[Any]:  # noqa: B008
+def found(
+    made: dict[str, Any],
+    wanted: PromptChoice = PromptChoice(),  # noqa: B008
+    xml: str = BRUSH_LABELS,
+) -> list[Any]:
     """The ids of each object's prompts."""
     results = stored_prompts.results(made, wanted, label_config.parse(xml), OURS)
     sized = [stored_prompts.with_size(result, 400, 300) for result in results]
@@ -63,12 +67,12 @@ def test_a_keypoint_of_another_label_refines_no_rectangle() -> None:
 
 def test_labels_choose() -> None:
     made = annotation(rectangle("a", 0, 0, 9, 9, label="Car"), keypoint("p", 50, 9, label="Bike"))
-    assert found(task(annotations=[made]), Wanted(labels=("Bike",))) == [["p"]]
+    assert found(task(annotations=[made]), PromptChoice(labels=("Bike",))) == [["p"]]
 
 
 def test_a_shared_label_control_labels_its_prompts() -> None:
     made = annotation(*shared_pair(rectangle("a", 0, 0, 9, 9), "Bike"))
-    assert found(task(annotations=[made]), Wanted(labels=("Bike",))) == [["a"]]
+    assert found(task(annotations=[made]), PromptChoice(labels=("Bike",))) == [["a"]]
 
 
 def test_the_annotation_that_counts_is_the_ground_truth_else_the_last() -> None:
@@ -89,7 +93,7 @@ def test_a_model_version_chooses_among_predictions() -> None:
     one = prediction("one", rectangle("a", 0, 0, 9, 9))
     two = prediction("two", rectangle("b", 0, 0, 9, 9), id=2)
     assert found(task(predictions=[one, two])) == [["b"]]
-    assert found(task(predictions=[one, two]), Wanted(prediction_version="one")) == [["a"]]
+    assert found(task(predictions=[one, two]), PromptChoice(prediction_version="one")) == [["a"]]
 
 
 def test_what_was_accepted_from_a_prediction_counts_once() -> None:
@@ -116,10 +120,10 @@ def test_data_fields_hold_boxes_and_points() -> None:
     ]
     made = task(data={"image": "x.png", "boxes": entries})
     results = stored_prompts.results(
-        made, Wanted(("boxes",)), label_config.parse(BRUSH_LABELS), OURS
+        made, PromptChoice(("boxes",)), label_config.parse(BRUSH_LABELS), OURS
     )
     sized = [stored_prompts.with_size(result, 400, 300) for result in results]
-    objects = stored_prompts.objects(sized, Wanted(("boxes",)))
+    objects = stored_prompts.objects(sized, PromptChoice(("boxes",)))
     places = [(p.x, p.y, p.width, p.height) for each in objects for p in each.prompts]
     assert places == [(10, 20, 30, 40), (10, 10, 10, 20), (50, 50, 0, 0)]
     assert [each.target.labels for each in objects] == [("Car",), ("Car",), ("Bike",)]
@@ -130,18 +134,20 @@ def test_data_fields_hold_boxes_and_points() -> None:
 def test_a_data_field_of_another_form_is_refused(entry: Any) -> None:
     made = task(data={"image": "x.png", "boxes": [entry]})
     with pytest.raises(Refusal, match="entry 1 of the data field 'boxes'"):
-        stored_prompts.results(made, Wanted(("boxes",)), label_config.parse(BRUSH_LABELS), OURS)
+        stored_prompts.results(
+            made, PromptChoice(("boxes",)), label_config.parse(BRUSH_LABELS), OURS
+        )
 
 
 def test_masks_do_not_go_back_to_the_boxes_control() -> None:
     config = label_config.parse(BOTH)
-    [each] = stored_prompts.objects([rectangle("a", 0, 0, 9, 9, from_name="box")], Wanted())
+    [each] = stored_prompts.objects([rectangle("a", 0, 0, 9, 9, from_name="box")], PromptChoice())
     assert stored_prompts.output_control(config, each.target, "box").name == "tag"
 
 
 def test_a_config_without_a_control_for_masks_says_so() -> None:
     only_boxes = BOTH.replace("BrushLabels", "Choices")
-    [each] = stored_prompts.objects([rectangle("a", 0, 0, 9, 9)], Wanted())
+    [each] = stored_prompts.objects([rectangle("a", 0, 0, 9, 9)], PromptChoice())
     with pytest.raises(Refusal, match="add <BrushLabels> or <Brush>"):
         stored_prompts.output_control(label_config.parse(only_boxes), each.target, "box")
 

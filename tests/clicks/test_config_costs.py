@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sam_backend.bulk import stored_prompts
-from sam_backend.bulk.stored_prompts import Wanted
+from sam_backend.bulk.stored_prompts import PromptChoice
 from sam_backend.clicks import label_config, prompts
 from sam_backend.errors import Refusal
 from tests.costs import assert_cheap, assert_linear, cost_of
@@ -154,10 +154,10 @@ def grouped(count: int) -> object:
     """Which of a task's own keypoints belong to which of its rectangles."""
     boxes = [rectangle(f"r{n}", n % 80, n * 7 % 80, 15, 15) for n in range(count)]
     points = [keypoint(f"k{n}", n * 7 % 100, n % 100, positive=n % 2 > 0) for n in range(count)]
-    return stored_prompts.objects([*boxes, *points], Wanted())
+    return stored_prompts.objects([*boxes, *points], PromptChoice())
 
 
 def test_prompts_that_a_task_holds_are_grouped_in_little_time() -> None:
     assert_cheap(cost_of(grouped, stored_prompts.MOST_PROMPTS // 2))
-    with pytest.raises(Refusal, match="10000 are the most"):
+    with pytest.raises(Refusal, match="the limit is 10000"):
         grouped(stored_prompts.MOST_PROMPTS)

@@ -93,7 +93,7 @@ def test_whoever_connects_the_model_may_name_the_output(client: FlaskClient, ext
 def test_an_output_that_does_not_exist_is_named(client: FlaskClient) -> None:
     wrong = config("BrushLabels", attribute='sam_output="brush"')
     assert click(client, keypoint("a", 50, 50), config=wrong)["result"] == []
-    assert "sam_output='brush' names no control" in errors(client)[0]
+    assert "sam_output='brush' is not a control" in errors(client)[0]
 
 
 def test_the_parts_of_an_object_are_polygons_with_ids_that_stay(client: FlaskClient) -> None:
