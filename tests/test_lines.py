@@ -28,7 +28,7 @@ UNPRINTABLE = {
 
 
 @pytest.mark.parametrize("hidden", UNPRINTABLE.values(), ids=UNPRINTABLE.keys())
-def test_what_cannot_be_printed_is_spelled_out(hidden: str) -> None:
+def test_unprintable_characters_are_escaped(hidden: str) -> None:
     line = lines.one_line(f"task 7{hidden}x")
     assert line.isprintable()
     assert line.startswith("task 7\\")

@@ -42,7 +42,7 @@ def test_masks_keep_the_prompts_labels_and_follow_from_their_ids(services: MakeS
     assert {(r["original_width"], r["original_height"]) for r in regions} == {(400, 300)}
 
 
-def test_what_has_its_mask_is_not_made_again(services: MakeServices) -> None:
+def test_an_existing_mask_is_not_made_again(services: MakeServices) -> None:
     made = services()
     prompts = rectangle("a", 10, 10, 20, 20), rectangle("b", 50, 50, 20, 20)
     first = task(prompts[0])
@@ -117,7 +117,7 @@ def test_each_page_gets_its_proposals(services: MakeServices) -> None:
     ]
 
 
-def test_what_time_does_not_suffice_for_is_left_out_and_made_ready(services: MakeServices) -> None:
+def test_tasks_without_time_are_left_out_and_prepared(services: MakeServices) -> None:
     made = services()
     box = rectangle("a", 10, 10, 20, 20, original_width=500)
     late = [task(box, width=500, id=number) for number in (1, 2)]
@@ -151,7 +151,7 @@ def test_a_batch_gets_proposals_where_they_are_wanted_and_nothing_is(
     assert batch(services(), tasks, proposals=wanted) == [["proposal-1"], ["m-a"], [], ["m-b"]]
 
 
-def test_what_fails_in_a_batch_is_on_the_status_page(services: MakeServices) -> None:
+def test_failures_of_a_batch_are_on_the_status_page(services: MakeServices) -> None:
     made = services()
     assert batch(made, [task(rectangle("a", 10, 10, 20, 20, label="Boat"))]) == [[]]
     [refusal] = made.state.refusals() or []

@@ -175,7 +175,7 @@ def test_killed_and_run_again_nothing_is_missing_or_twice(desk: Desk) -> None:
     assert ids == [[f"m-d{n}", f"m-p{n}"] for n in range(5)]
 
 
-def test_what_failed_is_said_and_tried_again(desk: Desk) -> None:
+def test_a_failed_task_is_reported_and_retried(desk: Desk) -> None:
     tasks = many_tasks(3, desk.folder)
     good = tasks[1]["data"]["image"]
     picture = desk.folder / "files" / "late.png"

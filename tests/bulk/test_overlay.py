@@ -35,7 +35,7 @@ def regions(tag: str, mask: Mask = MASK, id_: str = "a") -> list[Result]:
 @pytest.mark.parametrize(
     "tag", ["BrushLabels", "BitmaskLabels", "PolygonLabels", "RectangleLabels"]
 )
-def test_what_is_shown_is_what_will_be_imported(tag: str) -> None:
+def test_a_preview_shows_the_imported_masks(tag: str) -> None:
     [region] = regions(tag)
     covered = overlay.mask_of(region, HEIGHT, WIDTH)
     if not tag.startswith("Rect"):

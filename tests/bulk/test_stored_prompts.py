@@ -96,7 +96,7 @@ def test_a_model_version_chooses_among_predictions() -> None:
     assert found(task(predictions=[one, two]), PromptChoice(prediction_version="one")) == [["a"]]
 
 
-def test_what_was_accepted_from_a_prediction_counts_once() -> None:
+def test_a_region_accepted_from_a_prediction_counts_once() -> None:
     box = rectangle("a", 0, 0, 9, 9)
     both = task(annotations=[annotation(box)], predictions=[prediction("yolo", box)])
     assert found(both) == [["a"]]

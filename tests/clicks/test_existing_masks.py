@@ -171,7 +171,7 @@ def test_half_of_a_real_object_is_completed(engine: Engine) -> None:
     assert iou(grown.mask, ball) > 0.9
 
 
-def test_what_was_painted_by_hand_stays_to_the_pixel_where_nobody_clicked(
+def test_hand_painted_pixels_away_from_clicks_stay_unchanged(
     client: FlaskClient,
 ) -> None:
     painted = LARGE.copy()
@@ -217,7 +217,7 @@ def test_a_later_click_beside_a_mask_costs_one_decode(services: Callable[..., Se
         assert engine.decoded == count
 
 
-def test_what_a_mask_was_when_it_is_finished_counts_not_what_was_remembered(
+def test_the_present_state_of_a_mask_counts_not_the_remembered_one(
     client: FlaskClient,
 ) -> None:
     cut = keypoint("k", 25, 50, positive=False)

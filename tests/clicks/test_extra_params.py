@@ -27,7 +27,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("given", [None, "", " ", {}, {"candidates": 2}, '{"sam_output": "tag"}'])
-def test_what_can_be_used(given: object) -> None:
+def test_usable_extra_params(given: object) -> None:
     _, problem = extra_params.read(given, CONFIG)
     assert problem is None
 
@@ -42,7 +42,7 @@ def test_each_is_judged_alone() -> None:
 
 
 @pytest.mark.parametrize("given", ["{", "[]", "3", [1], 5, "x" * 100_000, {"x" * 100_000: "y"}])
-def test_what_makes_no_sense_is_one_short_line(given: object) -> None:
+def test_nonsense_is_reported_in_one_short_line(given: object) -> None:
     params, problem = extra_params.read(given, CONFIG)
     assert params == {}
     assert problem is not None

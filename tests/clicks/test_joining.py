@@ -59,7 +59,7 @@ def test_a_rectangle_around_keypoints_joins_them() -> None:
     assert editor.sends(box("r")) == ["a", "b", "r"]
 
 
-def test_what_was_joined_stays_joined_with_every_further_click() -> None:
+def test_joined_prompts_stay_joined_with_each_click() -> None:
     editor = Editor()
     editor.sends(box("r"))
     editor.sends(point("a"))

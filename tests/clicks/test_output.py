@@ -84,7 +84,7 @@ def test_a_prompt_control_may_name_its_output(client: FlaskClient) -> None:
     [{"sam_output": "BrushLabels"}, '{"sam_output": "BrushLabels"}'],
     ids=["object", "text"],
 )
-def test_whoever_connects_the_model_may_name_the_output(client: FlaskClient, extra: Any) -> None:
+def test_extra_params_may_name_the_output(client: FlaskClient, extra: Any) -> None:
     both = config("PolygonLabels", "BrushLabels")
     post(client, "/setup", {"project": "1.1795243155", "schema": both, "extra_params": extra})
     assert click(client, keypoint("a", 50, 50), config=both)["result"][0]["type"] == "brushlabels"
@@ -148,7 +148,7 @@ def test_nobody_gets_candidates_who_did_not_ask(ambiguous: FlaskClient) -> None:
     assert len(click(ambiguous, keypoint("a", 50, 50))["result"]) == 1
 
 
-def test_whoever_connects_the_model_may_ask_for_candidates(ambiguous: FlaskClient) -> None:
+def test_extra_params_may_choose_candidates(ambiguous: FlaskClient) -> None:
     setup = {"project": "1.1795243155", "schema": BRUSH_LABELS, "extra_params": {"candidates": 2}}
     post(ambiguous, "/setup", setup)
     assert len(click(ambiguous, keypoint("a", 50, 50))["result"]) == 2

@@ -130,7 +130,7 @@ def test_jobs_of_one_name_run_once() -> None:
     assert ran == [2]
 
 
-def test_what_is_to_run_behind_the_others_does() -> None:
+def test_a_job_behind_the_others_runs_last() -> None:
     prefetcher, gate, ran = Prefetcher(4), threading.Event(), list[str]()
     prefetcher.ask("first", gate.wait)
     wait_until(lambda: len(prefetcher) == 0)

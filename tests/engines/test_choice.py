@@ -132,7 +132,7 @@ def test_onnx_takes_a_folder_or_a_decoder(
         ({"SAM_ENGINE": "torch"}, MOBILE, "needs PyTorch"),
     ],
 )
-def test_what_is_missing_is_said_in_one_line(
+def test_missing_parts_are_reported_in_one_line(
     tmp_path: Path, environ: dict[str, str], there: tuple[str, ...], words: str
 ) -> None:
     put(tmp_path, *there)

@@ -106,7 +106,7 @@ def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path: Path) -> Non
         (None, "is not a readable PyTorch checkpoint"),
     ],
 )
-def test_what_is_no_checkpoint_is_refused(tmp_path: Path, content: object, words: str) -> None:
+def test_an_invalid_checkpoint_is_refused(tmp_path: Path, content: object, words: str) -> None:
     import torch  # noqa: PLC0415
 
     path = tmp_path / "mobile_sam.pt"

@@ -175,7 +175,7 @@ def test_a_name_on_the_hub_is_its_version() -> None:
         ("bert", "is a model of type 'bert', not one of sam, sam_hq, sam2"),
     ],
 )
-def test_what_cannot_be_loaded_is_said(tmp_path: Path, source: str, words: str) -> None:
+def test_a_model_that_cannot_be_loaded_is_reported(tmp_path: Path, source: str, words: str) -> None:
     need("torch", "transformers")
     (tmp_path / "empty").mkdir()
     (tmp_path / "bert").mkdir()

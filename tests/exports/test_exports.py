@@ -390,7 +390,7 @@ def test_a_file_that_was_cut_off_is_exported_up_to_there(
         (b'[{"data": }]', "is not a JSON export"),
     ],
 )
-def test_what_is_no_export_is_refused_in_one_line(
+def test_an_invalid_export_is_refused_in_one_line(
     project: Project, capsys: pytest.CaptureFixture[str], content: bytes, said: str
 ) -> None:
     project.file.write_bytes(content)

@@ -204,7 +204,7 @@ def test_pictures_that_are_not_one_tasks_are_reported(
         annotation([SQUARE], category_id=None),
     ],
 )
-def test_what_is_broken_is_reported_and_the_rest_is_there(
+def test_broken_regions_are_reported_and_the_others_exported(
     coming: Import, capsys: pytest.CaptureFixture[str], broken: Json
 ) -> None:
     coming.run(coco(broken, annotation([SQUARE], id=10)), "BrushLabels")
@@ -242,7 +242,7 @@ def test_a_category_without_a_label_is_reported_once(
         (coco(), "<View", "not readable XML"),
     ],
 )
-def test_what_cannot_begin_is_refused_in_one_line(
+def test_a_run_that_cannot_start_is_refused_in_one_line(
     coming: Import,
     capsys: pytest.CaptureFixture[str],
     content: object,

@@ -123,7 +123,7 @@ def test_damaged_run_lengths_are_refused_or_of_the_right_size(
         {"size": [0, 5], "counts": []},
     ],
 )
-def test_what_are_no_run_lengths_is_refused(runs: dict[str, Any]) -> None:
+def test_invalid_run_lengths_are_refused(runs: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"run lengths|picture"):
         coco_rle.decode(runs)
 

@@ -47,7 +47,7 @@ def test_every_task_is_found_as_it_stands(
 
 
 @pytest.mark.parametrize("content", [b"[", b'[{"a": 1}', b'[{"a": "', b'[{"a": 1}, {"b"'])
-def test_what_is_cut_off_is_said_after_what_is_there(content: bytes) -> None:
+def test_a_cut_off_file_gives_its_tasks_then_an_error(content: bytes) -> None:
     found: list[bytes] = []
     with pytest.raises(ValueError, match="ends in the middle"):
         found.extend(task_file.items(Trickle(content, 3)))
@@ -55,6 +55,6 @@ def test_what_is_cut_off_is_said_after_what_is_there(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b" ", b"]", b"7", b'"text"', b"<html>"])
-def test_what_is_no_list_is_said(content: bytes) -> None:
+def test_an_invalid_list_is_reported(content: bytes) -> None:
     with pytest.raises(ValueError, match="does not begin with a list"):
         list(task_file.items(Trickle(content, 3)))

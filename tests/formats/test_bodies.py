@@ -79,7 +79,7 @@ def test_other_values_under_the_same_key_stay(value: Any) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"rle":', b'{"rle": [1, 2', b'"rle"', b'{"rle"}'])
-def test_what_is_no_json_stays_so(body: bytes) -> None:
+def test_invalid_json_stays_invalid(body: bytes) -> None:
     if body == b'"rle"':
         assert bodies.parse(body) == "rle"
         return
@@ -99,7 +99,7 @@ def test_many_masks_in_a_megabyte() -> None:
     assert_cheap(cost_of(bodies.parse, b"[" + b'{"rle":[]},' * 90_000 + b"1]"))
 
 
-def test_what_stands_for_a_mask_cannot_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_placeholder_of_a_mask_cannot_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise one long mask could be put in the place of thousands."""
     seen = list[bytes]()
 

@@ -58,7 +58,7 @@ def png(width: int, height: int, *more: bytes, pixels: bytes = b"") -> bytes:
     ],
     ids=["svg", "pdf", "eps", "ppm", "script", "zip", "gif", "tiff", "webp", "zeros"],
 )
-def test_what_is_none_of_the_formats_of_photographs_and_scans(content: bytes) -> None:
+def test_other_formats_than_photographs_and_scans(content: bytes) -> None:
     with pytest.raises(Refusal, match=r"known format \(JPEG, PNG|damaged"):
         pictures.decode(content)
 

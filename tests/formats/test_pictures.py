@@ -104,7 +104,7 @@ def test_of_an_animation_the_first_frame_counts() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"<svg/>", b"%PDF-1.7", b"\xff\xd8\xff\xe0 not really"])
-def test_what_is_no_image_is_refused(content: bytes) -> None:
+def test_an_invalid_image_is_refused(content: bytes) -> None:
     with pytest.raises(Refusal, match=r"not an image of a known format|damaged"):
         pictures.decode(content)
 

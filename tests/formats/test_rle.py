@@ -23,7 +23,7 @@ def blob(height: int, width: int) -> Mask:
 
 
 @given(masks)
-def test_what_is_encoded_is_decoded(mask: Mask) -> None:
+def test_encoding_and_decoding_agree(mask: Mask) -> None:
     assert np.array_equal(rle.decode(rle.encode(mask), *mask.shape), mask)
 
 

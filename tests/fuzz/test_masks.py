@@ -70,7 +70,7 @@ def test_runs(tried: Count, mask: tuple[list[int], int, int], as_text: bool) -> 
 @given(
     junk=st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text())
 )
-def test_what_is_no_list_of_numbers(tried: Count, junk: Any) -> None:
+def test_arrays_of_other_values(tried: Count, junk: Any) -> None:
     tried("brush masks")
     with pytest.raises((ValueError, TypeError)):
         rle.decode(junk, 10, 10)

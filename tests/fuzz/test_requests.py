@@ -161,7 +161,7 @@ _CHECKS = [
 ]
 
 
-def test_what_the_service_says_of_itself(app: Flask, tried: Count, tracebacks: Check) -> None:
+def test_the_description_of_the_service(app: Flask, tried: Count, tracebacks: Check) -> None:
     """Every answer has a status, a type and a form that /openapi.json names."""
     schema = schemathesis.openapi.from_wsgi("/openapi.json", app)
     operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]

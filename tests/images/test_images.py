@@ -162,9 +162,7 @@ def test_the_token_opens_nothing_else(
     assert {auth for _, _, auth in studio.requests} <= {None}
 
 
-def test_what_lies_beside_label_studio_is_fetched_without_its_token(
-    studio: Site, settings: SettingsOf
-) -> None:
+def test_other_paths_on_label_studios_host_get_no_token(studio: Site, settings: SettingsOf) -> None:
     """One server may have a folder of images and Label Studio; it is judged as any other."""
     studio.routes["/photos/a.jpg"] = always(200, b"cat")
     source = resolve(studio.url + "/photos/a.jpg", "1", Connection(studio.url, "f00d"), None)
@@ -278,7 +276,7 @@ def test_where_label_studio_is_unknown_the_refusal_says_what_to_set() -> None:
 
 
 @pytest.mark.parametrize("value", ["file:///etc/passwd", "ftp://x/y.jpg", "just text", "data:,x"])
-def test_what_is_no_image_address_is_refused(value: str) -> None:
+def test_an_invalid_image_address_is_refused(value: str) -> None:
     with pytest.raises(Refusal):
         resolve(value, "1", LS, None)
 
@@ -507,7 +505,7 @@ def test_nobody_there(settings: SettingsOf) -> None:
         )
 
 
-def test_what_is_configured_comes_before_what_setup_said(settings: SettingsOf) -> None:
+def test_settings_come_before_setup_requests(settings: SettingsOf) -> None:
     said = Connection("http://from-setup.example", "said")
     nothing = LabelStudioAccess(settings())
     assert nothing.connection(said) == said

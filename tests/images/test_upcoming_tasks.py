@@ -76,5 +76,5 @@ def test_asks_for_so_many_tasks_of_the_project_after_this_one(studio: Site, tmp_
         (b"<html>", []),
     ],
 )
-def test_what_is_no_task_is_left_out(answer: bytes, found: list[object]) -> None:
+def test_an_invalid_task_is_left_out(answer: bytes, found: list[object]) -> None:
     assert upcoming_tasks.read(answer) == found

@@ -127,7 +127,7 @@ def test_of_two_at_once_the_first_to_prove_itself(
     assert studio.requests == []
 
 
-def test_what_is_configured_needs_no_proof_and_leaves_no_doubt(
+def test_a_configured_label_studio_needs_no_proof(
     back_end: Callable[..., BackEnd], studio: Site, other: Site
 ) -> None:
     """In a container, Label Studio tells a name of its own that means nothing here."""
@@ -179,7 +179,7 @@ def test_a_whole_address_on_label_studio_needs_the_proof_too(
         (always(401, b"<html>"), "does not accept the token"),
     ],
 )
-def test_what_is_no_label_studio_is_not_believed(
+def test_other_servers_are_not_trusted(
     back_end: Callable[..., BackEnd], studio: Site, answer: Any, message: str
 ) -> None:
     studio.routes[PROOF] = answer
@@ -255,7 +255,7 @@ def test_a_hostname_that_could_be_read_in_two_ways_tells_nothing(hostname: str) 
     assert setup_connection(hostname, "f00d") is None
 
 
-def test_a_hostname_that_tells_nothing_leaves_what_was_told_before(tmp_path: Path) -> None:
+def test_an_empty_hostname_keeps_the_earlier_connection(tmp_path: Path) -> None:
     state = State(tmp_path / "state")
     state.remember_setup("1", Connection("http://studio.example", "f00d"), {"a": 1})
     state.remember_setup("1", None, {"a": 2})

@@ -104,7 +104,9 @@ def test_all_others_are_not(address: str) -> None:
         ("minio", "elsewhere", "8.8.8.8", True),  # what is public needs no permission
     ],
 )
-def test_what_the_operator_allows(entry: str, host: str, address: str, expected: bool) -> None:
+def test_hosts_that_the_operator_allows(
+    entry: str, host: str, address: str, expected: bool
+) -> None:
     assert AllowedHosts.parse(entry).permits(host, ip_address(address)) is expected
 
 
@@ -191,7 +193,7 @@ def test_loopback_is_refused_however_it_is_written(
     assert bucket.requests == []
 
 
-def test_what_is_allowed_is_fetched(bucket: Site, settings: SettingsOf) -> None:
+def test_an_allowed_address_is_fetched(bucket: Site, settings: SettingsOf) -> None:
     assert (
         fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.0/8"), bucket.url + "/data/upload/1/a.jpg")
         == b"cat"

@@ -134,9 +134,7 @@ def test_answers_are_asked_for_as_they_are(studio: Site, settings: SettingsOf, p
 @pytest.mark.parametrize(
     "access", [b'""', b"7", b'["a"]', b'"a b"', b'"a\\r\\nX-Y: z"', b'"\\u2603"', b"null"]
 )
-def test_a_token_that_is_none_is_not_sent(
-    studio: Site, settings: SettingsOf, access: bytes
-) -> None:
+def test_an_invalid_token_is_not_sent(studio: Site, settings: SettingsOf, access: bytes) -> None:
     studio.routes["/api/token/refresh/"] = always(200, b'{"access": ' + access + b"}")
     with pytest.raises(Refusal, match="no token"):
         exchange(settings, studio.url)

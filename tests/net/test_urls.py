@@ -120,7 +120,7 @@ def test_a_redirect_leads_no_further_than_an_address(
 @many
 @given(PATTERN)
 @example(_ENDS_AT_BACKSLASH)
-def test_what_is_connected_to_is_what_the_address_says(two: Two, pattern: str) -> None:
+def test_connections_go_to_the_host_in_the_address(two: Two, pattern: str) -> None:
     """The rule is asked about the host that `parse` found, and nothing else is connected to."""
     two.forget()
     url, judged = urls.parse(two.write(pattern)), []
@@ -176,7 +176,7 @@ def test_addresses_as_people_write_them(text: str, origin: tuple[str, str, int])
         "http:a/", "http:///a", "httpx://a/", "http://a/\ud800", "http://a/%2e%2e/b",
     ],
 )  # fmt: skip
-def test_what_could_be_read_in_two_ways_is_no_address(text: str) -> None:
+def test_an_ambiguous_address_is_refused(text: str) -> None:
     assert urls.parse(text) is None
 
 

@@ -160,7 +160,7 @@ def test_prompts_with_names_of_megabytes_are_not_remembered_nor_are_those_before
     assert len(seen[1].prompts) == 200
 
 
-def test_what_is_too_long_is_left_out_and_the_file_goes_on(
+def test_long_values_are_left_out_and_the_file_stays_in_use(
     shared: State, caplog: pytest.LogCaptureFixture
 ) -> None:
     shared.remember_setup("1", STUDIO, {"x": "y" * MB})

@@ -46,7 +46,7 @@ def test_an_encode_that_was_begun_is_kept_and_its_click_is_not_decoded(tmp_path:
 
 
 @weights
-def test_who_waited_for_the_same_image_takes_over(tmp_path: Path) -> None:
+def test_a_click_that_waits_for_the_same_image_takes_over(tmp_path: Path) -> None:
     with running(tmp_path) as held, ThreadPoolExecutor(2) as pool:
         first = pool.submit(held.click, 1, 10)
         wait_until(lambda: held.done("encode") == ["10"])

@@ -94,7 +94,7 @@ def test_a_password_is_asked_for_where_one_is_set(
         "webhook_annotation_created",
     ],
 )
-def test_what_a_real_label_studio_sent(
+def test_requests_of_a_real_label_studio(
     client: FlaskClient, described: dict[str, Any], payload: Payload, name: str
 ) -> None:
     body, route = payload(name), "/" + name.partition("_")[0]

@@ -82,7 +82,7 @@ def test_chunks_over_the_limit_are_not_kept() -> None:
         (b"GET / HTTP/1.1\r\nA: " + b"a" * LONGEST_HEAD, 431),
     ],
 )
-def test_what_is_no_request_is_one_clear_no(bytes_: bytes, status: int) -> None:
+def test_an_invalid_request_gets_one_clear_error(bytes_: bytes, status: int) -> None:
     with pytest.raises(Unusable) as refused:
         incoming().feed(bytes_)
     assert refused.value.status == status

@@ -235,7 +235,7 @@ def test_one_image_is_encoded_once(services: ServicesOf) -> None:
         "predict_three_keypoints_with_draft",
     ],
 )
-def test_what_a_real_label_studio_sent(client: FlaskClient, payload: Payload, name: str) -> None:
+def test_requests_of_a_real_label_studio(client: FlaskClient, payload: Payload, name: str) -> None:
     body = payload(name)
     body["tasks"][0]["data"]["image"] = inline(picture(2241, 1500))
     (answer,) = post(client, "/predict", body)["results"]
@@ -282,7 +282,7 @@ def test_a_refusal_is_one_log_line_an_empty_answer_and_a_line_to_read_later(
         ([{**keypoint("a", 5, 5), "value": {"x": 5}}], {}, "the prompt is incomplete"),
     ],
 )
-def test_what_cannot_be_answered_says_why(
+def test_a_refusal_says_why(
     client: FlaskClient, context: list[dict[str, Any]], more: dict[str, Any], message: str
 ) -> None:
     assert click(client, *context, **more)["result"] == []

@@ -113,7 +113,7 @@ def test_a_click_is_overtaken_by_the_next_one_with_its_prompt_only() -> None:
     assert not clicks.is_overtaken(newer)
 
 
-def test_what_is_remembered_of_clicks_is_bounded() -> None:
+def test_the_memory_of_clicks_is_bounded() -> None:
     clicks = LatestClicks()
     first = clicks.begin(PLACE, ["p1"])
     clicks.begin(PLACE, (f"q{n}" for n in range(1 << 15)))
