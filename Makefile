@@ -5,6 +5,9 @@ LOCK = .venv-test/bin/uv pip compile --quiet --universal --upgrade --python-vers
     --generate-hashes --no-annotate --custom-compile-command "make lock"
 COVERAGE = --cov --cov-report=term:skip-covered
 NO_DEPS = requirements-sdk.txt requirements-openvino.txt
+# The Label Studio of the end-to-end tests: the pinned one, or LABEL_STUDIO=1.22.0 say.
+PINNED_STUDIO = $(shell sed -n 's/^label-studio==//p' requirements/studio.in)
+STUDIO = .venv-studio$(patsubst %,-%,$(filter-out $(PINNED_STUDIO),$(LABEL_STUDIO)))
 
 .PHONY: help start studio test compat check e2e fuzz soak audit bench everything-bench quality screenshot lock clean
 
@@ -40,9 +43,9 @@ check: .venv-test/ready  ## formatting, lint, types, and which package imports w
 	.venv-test/bin/shellcheck download_models.sh .ci/run
 	.venv-test/bin/hadolint --failure-threshold warning Dockerfile
 
-e2e: .venv-test/ready .venv-studio/ready  ## the tests with a real Label Studio and browser only
+e2e: .venv-test/ready $(STUDIO)/ready  ## the tests with a real Label Studio only; LABEL_STUDIO=1.22.0 for another version
 	@./download_models.sh --model mobile_sam
-	.venv-test/bin/python -m pytest tests/e2e
+	LABEL_STUDIO_BIN=$(STUDIO)/bin/label-studio .venv-test/bin/python -m pytest tests/e2e
 
 fuzz: .venv-test/ready  ## hostile inputs only; FUZZ=10 sends ten times as many, COSTS=file records their cost
 	@./download_models.sh --model mobile_sam
@@ -77,7 +80,7 @@ lock: .venv-test/ready  ## pin and hash the packages in pyproject.toml and requi
 	$(LOCK) requirements/studio.in -o requirements/studio.txt
 
 clean:  ## remove environments and caches; weights and Label Studio's data stay
-	rm -rf .venv .venv-test .venv-compat .venv-studio .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-test .venv-compat .venv-studio .venv-studio-* .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/ready: requirements.txt $(NO_DEPS)
 	$(call environment,.venv)
@@ -98,6 +101,12 @@ clean:  ## remove environments and caches; weights and Label Studio's data stay
 .venv-studio/ready: requirements/studio.txt
 	$(call environment,.venv-studio)
 	.venv-studio/bin/python $(PIP_INSTALL) -r requirements/studio.txt
+	@touch $@
+
+# Another version, with the packages that it asks for: only the pinned one has hashes.
+.venv-studio-%/ready:
+	$(call environment,.venv-studio-$*)
+	.venv-studio-$*/bin/python $(PIP_INSTALL) label-studio==$*
 	@touch $@
 
 .venv-bench/ready: requirements/bench.txt requirements/bench-no-deps.txt

@@ -60,10 +60,16 @@ class LabelStudio:
     """One Label Studio server on the loopback interface, and its API."""
 
     def __init__(
-        self, data_dir: Path, *, port: int | None = None, local_files: Path | None = None
+        self,
+        data_dir: Path,
+        *,
+        port: int | None = None,
+        local_files: Path | None = None,
+        switches: Mapping[str, str] = SWITCHES,
     ) -> None:
         """`local_files` is the folder that may contain local storages. None turns them off."""
         self.data_dir = data_dir
+        self._switches = switches
         self.executable = find_executable()
         self.port = port or free_port()
         # Label Studio uses this name in /setup, and cookies and tokens depend on the origin.
@@ -160,6 +166,10 @@ class LabelStudio:
             body["auth_method"] = "BASIC_AUTH"
         return int(self._post("/api/ml", body)["id"])
 
+    def change_model(self, model_id: int, **fields: object) -> None:
+        """Edit a connected ML back end, as the model form does."""
+        self._call("PATCH", f"/api/ml/{model_id}", json=fields)
+
     def models(self, project_id: int) -> list[Json]:
         """The ML back ends connected to a project, each checked anew by Label Studio."""
         return list(self._call("GET", f"/api/ml?project={project_id}").json())
@@ -221,7 +231,7 @@ class LabelStudio:
         if self._local_files:
             kept["LOCAL_FILES_DOCUMENT_ROOT"] = str(self._local_files)
         kept["LOCAL_FILES_SERVING_ENABLED"] = str(bool(self._local_files)).lower()
-        return kept | SWITCHES
+        return kept | dict(self._switches)
 
     def _wait_until_up(self) -> None:
         deadline = time.monotonic() + START_LIMIT_S
