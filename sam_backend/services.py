@@ -10,6 +10,7 @@ from sam_backend.clicks.objects import Objects
 from sam_backend.images.task_images import TaskImages
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.settings import Settings
+from sam_backend.shared.click_log import ClickLog
 from sam_backend.shared.click_memory import ClickMemory
 from sam_backend.shared.refusals import Refusals
 from sam_backend.shared.scheduling import LoadingEngine, OpenEngine
@@ -24,6 +25,7 @@ class Services:
         self.model_version = model_version
         self.state = State.in_folder(settings.model_dir)
         self.refusals = Refusals(self.state)
+        self.click_log = ClickLog(self.state.path.with_name("clicks.sqlite3"))
         self.memory = ClickMemory(self.state)
         self.objects = Objects()
         self.engine = LoadingEngine(open_engine)

@@ -57,6 +57,7 @@ class Settings:
     proposals: bool
     polygon_tolerance: float
     log_level: str
+    click_thumbnails: bool
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -100,6 +101,7 @@ class Settings:
             proposals=env.choice("PROPOSALS", "off", ("off", "on")) == "on",
             polygon_tolerance=env.number("POLYGON_TOLERANCE", 1.0, 0, 100),
             log_level=env.choice("LOG_LEVEL", "INFO", LOG_LEVELS),
+            click_thumbnails=env.choice("CLICK_THUMBNAILS", "off", ("off", "on")) == "on",
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from cachetools import LRUCache
 
-from sam_backend import metrics
+from sam_backend import metrics, watched_click
 from sam_backend.clicks import existing_masks, prompts
 from sam_backend.clicks.existing_masks import ExistingMask
 from sam_backend.clicks.output import Output, Result
@@ -95,12 +95,14 @@ class Objects:
         Clicks and whole data sets share this way from prompts to results. The arguments are those
         of `segment`, and how many pixels a polygon may be off.
         """
-        with metrics.STAGE.labels("decode").time():
+        with metrics.STAGE.labels("decode").time(), watched_click.stage("decode"):
             found = self.segment(
                 engine, embedding, task, output.target, group, sent, output.candidates
             )
         if not all(segmentation.mask.any() for _, segmentation in found):
             return []
+        for _, segmentation in found:
+            watched_click.current().saw_mask(segmentation.mask)
         with metrics.STAGE.labels("rle").time():
             return [
                 result

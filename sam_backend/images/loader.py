@@ -6,7 +6,7 @@ import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
 
-from sam_backend import metrics
+from sam_backend import metrics, watched_click
 from sam_backend.embeddings.cache import Embeddings
 from sam_backend.embeddings.prefetch import Prefetcher
 from sam_backend.engines.protocol import Embedding
@@ -93,5 +93,5 @@ class Images:
         with self._large_image if is_large else nullcontext():
             with metrics.STAGE.labels("picture").time():
                 pixels = pictures.decode(content, self._most_pixels)
-            with slot, metrics.STAGE.labels("encode").time():
+            with slot, metrics.STAGE.labels("encode").time(), watched_click.stage("encode"):
                 return self._engine.ready().encode(pixels)

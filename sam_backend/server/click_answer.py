@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from sam_backend import watched_click
 from sam_backend.clicks import joining, label_config, prompts
 from sam_backend.clicks.output import Output, Result
 from sam_backend.clicks.prompts import Prompt
@@ -38,6 +39,8 @@ def answer(
 ) -> list[Result]:
     """The results of a click in a task. Refusal if it has none."""
     found = prompts.of_click(results)
+    for context in found.values():
+        watched_click.current().saw_prompts(context)
     count = sum(map(len, found.values()))
     if count > MAX_PROMPTS:
         raise Refusal(
@@ -61,6 +64,7 @@ def answer(
             turn = services.memory.turn(memories, target, picture.name, context)
             joined = services.memory.join(memories, target, picture.name, draft, context)
             sent = frozenset(prompt.id for prompt in context)
+            watched_click.current().saw_prompts(p for p in joined if p.id not in sent)
             parts.append(_Part(picture, output, joined, sent, turn))
         return parts
 
@@ -74,7 +78,8 @@ def answer(
 def _masks(services: Services, part: _Part) -> list[Result]:
     """The masks of all objects under the prompts of one label on one image."""
     output, regions = part.output, list[Result]()
-    embedding = services.pictures.embedding(part.picture, output.target.size)
+    with watched_click.stage("image"):
+        embedding = services.pictures.embedding(part.picture, output.target.size)
     for group in prompts.objects(part.prompts):
         try:
             found = services.objects.results(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sam_backend import metrics
+from sam_backend import metrics, watched_click
 from sam_backend.clicks import label_config
 from sam_backend.errors import Refusal
 from sam_backend.server import click_answer
@@ -80,19 +80,24 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
     def _answer(self, task: Task, results: list[Any]) -> Prediction:
         task_id = str(task.get("id"))
         regions: list[dict[str, Any]] = []
+        click = watched_click.current()
         try:
             stale.check()  # it may have waited for its turn
             regions = click_answer.answer(
                 self._services, self._project, self._label_config, task, results
             )
         except Stale:
+            click.outcome = "overtaken"
             metrics.STALE.inc()
         except Refusal as refusal:
+            click.outcome = "refused"
             self._services.refusals.report(f"task {task_id}", refusal)
         except RecursionError:
+            click.outcome = "refused"
             deep = Refusal("limit", "the request is nested too deeply")
             self._services.refusals.report(f"task {task_id}", deep)
         except Exception as error:  # a fault of ours must not show a traceback or harm the next
+            click.outcome = "failed"
             logger.exception("task %s", task_id)
             fault = Refusal("fault", f"the back end failed, its log says where: {error!r}")
             self._services.refusals.report(f"task {task_id}", fault)

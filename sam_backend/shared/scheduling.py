@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from sam_backend import metrics
+from sam_backend import metrics, watched_click
 from sam_backend.cores import cores
 from sam_backend.engines.frame import Floats
 from sam_backend.engines.protocol import Embedding, Engine
@@ -56,7 +56,10 @@ class Schedule:
         with self._changed:
             queue.waiting.append(ticket)
             queue.report()
-            self._changed.wait_for(lambda: queue.busy < queue.slots and queue.waiting[0] is ticket)
+            with watched_click.stage("queue"):
+                self._changed.wait_for(
+                    lambda: queue.busy < queue.slots and queue.waiting[0] is ticket
+                )
             queue.waiting.popleft()
             queue.busy += 1
             self._changed.notify_all()  # the next click may have a slot too
@@ -129,6 +132,12 @@ class LoadingEngine:
     def ready(self) -> ScheduledEngine:
         """The engine; waits for it while it is being opened."""
         return self._engine.result()
+
+    @property
+    def name(self) -> str:
+        """The engine's name; of one that is not open, there is none yet."""
+        is_open = self._engine.done() and self._engine.exception() is None
+        return self._engine.result().name if is_open else ""
 
     @property
     def state(self) -> str:

@@ -169,6 +169,17 @@ class State:
             return _project(db, project)
 
     @_if_possible
+    def numbered(self, number: int) -> Project | None:
+        """The project of this number. `/setup` adds to the number when the project was made."""
+        with self._database.opened() as db:
+            row = db.execute(
+                "select project from setups where url != '' and (project = ? or project like ?) "
+                "order by rowid desc limit 1",
+                (str(number), f"{number}.%"),
+            ).fetchone()
+            return _project(db, str(row[0])) if row else None
+
+    @_if_possible
     def change_memories(self, task: str, change: Callable[[Memory], Memory]) -> None:
         """Changes the memories of all targets of a task."""
         with self._database.transaction() as db:
