@@ -14,6 +14,7 @@ from sam_backend.errors import Refusal, SettingsError
 COMMANDS = {
     "serve": "sam_backend.server.serve",
     "download": "sam_backend.engines.download",
+    "doctor": "sam_backend.doctor.command",
     "segment_with_prompts": "sam_backend.bulk.segment_with_prompts",
     "segment_everything": "sam_backend.bulk.segment_everything",
     "export_masks": "sam_backend.bulk.export_masks",

@@ -12,13 +12,15 @@ from werkzeug.exceptions import Forbidden, HTTPException, UnsupportedMediaType
 
 from sam_backend import lines, metrics
 from sam_backend.server.admission import body_limit
-from sam_backend.server.openapi import OPEN_ROUTES
+from sam_backend.server.openapi import FORM_ROUTES, OPEN_ROUTES
 from sam_backend.server.routes import Protocol, answer
 from sam_backend.server.startup import open_services
 from sam_backend.services import Services
 from sam_backend.settings import Settings
 
 logger = logging.getLogger("sam_backend")
+
+FORM = "application/x-www-form-urlencoded"
 
 
 def open_app() -> Flask:
@@ -88,6 +90,11 @@ def _refuse_browsers() -> None:
     is_foreign = origin is not None and origin.partition("://")[2] != request.host
     if is_foreign or site not in (None, "none", "same-origin"):
         raise Forbidden("requests from pages of other sites are refused")
+    if request.path in FORM_ROUTES and request.mimetype == FORM:
+        # Other sites' pages can send a form without asking, so the browser must vouch for it.
+        if origin is None and site is None:
+            raise Forbidden("the browser does not say which page sent the form: use another one")
+        return
     if request.content_length and request.mimetype != "application/json":
         raise UnsupportedMediaType("the request's Content-Type is not application/json")
 

@@ -13,6 +13,8 @@ _FILE = Path(__file__).with_suffix(".json")
 
 # Label Studio's webhooks carry no credentials, and probes ask for /health.
 OPEN_ROUTES = ("/health", "/webhook")
+# The forms on the status page.
+FORM_ROUTES = ("/check",)
 
 _REFUSED = {
     "description": "user name or password is missing or wrong",

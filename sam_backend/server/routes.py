@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from operator import attrgetter
 from threading import Lock
 from typing import Any
@@ -21,14 +22,18 @@ from werkzeug.exceptions import (
     RequestTimeout,
 )
 
+from sam_backend import watched_click
 from sam_backend.bulk.answers import Proposals, batch_predictions
+from sam_backend.doctor import way_back
 from sam_backend.errors import Refusal
 from sam_backend.formats import bodies
-from sam_backend.server import openapi, project_setup, status_page
+from sam_backend.server import check_page, openapi, project_setup, status_page
 from sam_backend.server.admission import WEBHOOKS_AT_ONCE, Admission
 from sam_backend.server.ml_backend import SamMLBackend
 from sam_backend.services import Services
 from sam_backend.shared import stale
+from sam_backend.shared.click_log import ClickRecord
+from sam_backend.watched_click import WatchedClick
 
 # Label Studio waits 100 s for a batch. No task starts after this time, because it may take long.
 BATCH_SECONDS = 60.0
@@ -49,6 +54,7 @@ class Protocol:
         self._services = services
         self._clicks = Admission("clicks", services.settings.threads, services.refusals.report)
         self._webhooks = Admission("webhooks", WEBHOOKS_AT_ONCE, services.refusals.report)
+        self._checks = check_page.Checks(services)
         # Constructing a model parses its label config; the clicks of a project share one.
         models: LRUCache[Any, SamMLBackend] = LRUCache(_MODELS_SIZE, getsizeof=attrgetter("size"))
         self._model = cached(models, lock=Lock())(self._construct)
@@ -56,6 +62,8 @@ class Protocol:
     def routes(self) -> dict[str, tuple[list[str], Handler]]:
         return {
             "/": (["GET"], self.status),
+            "/check": (["POST"], self.check),
+            f"{way_back.PATH}/health": (["GET"], self.no_model),
             "/health": (["GET"], self.health),
             "/metrics": (["GET"], self.metrics),
             "/openapi.json": (["GET"], self.openapi),
@@ -76,6 +84,21 @@ class Protocol:
             return Response(status_page.page(self._services), mimetype="text/html")
         return answer(status_page.report(self._services))
 
+    def check(self) -> Response:
+        """Examines Label Studio: asked by the form of the status page, or with JSON."""
+        is_form = request.mimetype != "application/json"
+        asked = request.form if is_form else _body()
+        findings = self._checks.findings(asked, request.host_url)
+        if is_form:
+            return Response(status_page.check_page(findings), mimetype="text/html")
+        return answer(check_page.as_json(findings))
+
+    def no_model(self) -> Response:
+        """A check has Label Studio ask here, to see whether it arrives."""
+        found = answer({"error": "a check asked for this, to see whether it arrives here"}, 404)
+        found.status = f"404 {way_back.REASON}"
+        return found
+
     def health(self) -> Response:
         return answer({"status": "UP", "model_class": SamMLBackend.__name__})
 
@@ -94,14 +117,19 @@ class Protocol:
         return answer({"model_version": self._services.model_version})
 
     def predict(self) -> Response:
+        click = WatchedClick(keeps_thumbnail=self._services.settings.click_thumbnails)
         try:
-            with self._clicks.admitted(), stale.asked_on(request.environ.get("gunicorn.socket")):
-                return self._predict()
+            with ExitStack() as held:
+                held.enter_context(watched_click.watched(click))
+                with watched_click.stage("queue"):
+                    held.enter_context(self._clicks.admitted())
+                held.enter_context(stale.asked_on(request.environ.get("gunicorn.socket")))
+                return self._predict(click)
         except RequestEntityTooLarge as error:
             self._services.refusals.report("clicks", Refusal("limit", str(error.description)))
             raise
 
-    def _predict(self) -> Response:
+    def _predict(self, click: WatchedClick) -> Response:
         body = _body()
         tasks, params = body.get("tasks"), body.get("params")
         if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
@@ -114,8 +142,21 @@ class Protocol:
             raise RequestEntityTooLarge(f"{len(tasks)} tasks in one request, {most} are the most")
         project, config = str(body.get("project") or ""), str(body.get("label_config") or "")
         if isinstance(context, dict):
-            return answer({"results": self._model(project, config).predict(tasks, context)})
+            found = answer({"results": self._model(project, config).predict(tasks, context)})
+            self._note(click, project, tasks, found)
+            return found
         return answer({"results": self._without_clicks(project, tasks, config)})
+
+    def _note(self, click: WatchedClick, project: str, tasks: list[Any], found: Response) -> None:
+        """For the status page; unless the prompts are gone, which is no click."""
+        if not click.has_prompts:
+            return
+        click.stop()
+        names = ", ".join(str(task.get("id")) for task in tasks)
+        record = ClickRecord.of(
+            click, project, names, self._services.engine.name, found.content_length or 0
+        )
+        self._services.click_log.add(record, click.thumbnail)
 
     def _without_clicks(self, project: str, tasks: list[Any], config: str) -> list[Any]:
         """One task: an annotator opened it. Several tasks: they need predictions."""

@@ -1,0 +1,1 @@
+"""What keeps clicks from working: one module a check, each with a pure judgement."""

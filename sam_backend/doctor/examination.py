@@ -1,0 +1,144 @@
+"""All checks in their order. A check is left out where an earlier one took its ground away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sam_backend.clicks import label_config
+from sam_backend.clicks.label_config import LabelConfig
+from sam_backend.doctor import (
+    config,
+    connection,
+    editor,
+    images,
+    reachability,
+    recent_errors,
+    switches,
+    token,
+    trial,
+    way_back,
+)
+from sam_backend.doctor.asking import Studio, value_of
+from sam_backend.doctor.finding import Finding, State, bad
+from sam_backend.errors import Refusal
+from sam_backend.formats.pictures import Pixels
+from sam_backend.services import Services
+from sam_backend.shared.state import Project
+
+_TASKS = 100  # that are looked through for different kinds of storage
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is examined: a project of Label Studio, and this back end at an address."""
+
+    services: Services
+    project: int | None
+    address: str  # where Label Studio is to call this back end
+    # If the address is from somebody who must not choose where Label Studio connects to: a local
+    # one, which shows how Label Studio treats local addresses.
+    local_address: str | None = None
+
+    @property
+    def told(self) -> Project:
+        """What the project's `/setup` request told, which is where Label Studio is."""
+        if self.project is None:
+            return Project("")
+        return self.services.state.numbered(self.project) or Project(str(self.project))
+
+
+def examine(subject: Subject) -> Iterator[Finding]:
+    """The findings, one after the other as they are made."""
+    services = subject.services
+    place = services.access.connection(subject.told.told)
+    if place is None:
+        yield reachability.unknown_place()
+        yield from _of_this_server(subject)
+        return
+    studio = Studio(services.access, place)
+    yield (found := reachability.check(studio))
+    if found.state is State.GOOD:
+        yield (found := token.check(studio))
+    if found.state is State.GOOD and subject.project is not None:
+        try:
+            yield from _of_project(subject, studio, subject.project)
+        except Refusal as refusal:
+            yield bad("Project", f"{refusal}.")
+    yield from _of_this_server(subject)
+
+
+def _of_this_server(subject: Subject) -> Iterator[Finding]:
+    refusals = subject.services.state.refusals() or []
+    yield from recent_errors.judge(refusals, time.time())
+
+
+def _of_project(subject: Subject, studio: Studio, project: int) -> Iterator[Finding]:
+    path = f"/api/projects/{project}"
+    xml = str(value_of(studio.ask(path), path).get("label_config"))
+    may_call = switches.check(studio, project, subject.local_address or subject.address)
+    yield from may_call
+    if subject.local_address is None and may_call[0].state is State.GOOD:
+        yield way_back.check(studio, project, subject.address)
+    models = connection.models(studio, project)
+    version = subject.services.model_version
+    yield (connected := connection.judge(models, version, subject.address))
+    yield config.judge(xml)
+    yield editor.judge(subject.services.click_log.last(), project)
+    model = connection.ours(models, version, subject.address)
+    can_click = connected.state is State.GOOD and model is not None
+    yield from _of_images(subject, studio, xml, int(model["id"]) if model and can_click else None)
+
+
+def _of_images(
+    subject: Subject, studio: Studio, xml: str, model_id: int | None
+) -> Iterator[Finding]:
+    """The images, and a click on the first one that can be read."""
+    try:
+        parsed = label_config.parse(xml)
+    except Refusal:  # said already
+        return
+    if not parsed.images:  # said already
+        return
+    image = parsed.images[0]  # the one that a click of the project is on
+    found = images.samples(_tasks(studio, subject.project), image)
+    if not found:
+        yield images.no_tasks(image)
+    readable: list[tuple[int, Pixels]] = []
+    for name, task in found.items():
+        whole = value_of(studio.ask(f"/api/tasks/{task['id']}"), f"/api/tasks/{task['id']}")
+        finding, pixels = images.check(subject.services, subject.told, whole, image, name)
+        yield finding
+        if pixels is not None:
+            readable.append((int(task["id"]), pixels))
+    if readable:
+        yield _click(subject, studio, parsed, model_id, *readable[0])
+
+
+def _click(
+    subject: Subject,
+    studio: Studio,
+    parsed: LabelConfig,
+    model_id: int | None,
+    task_id: int,
+    pixels: Pixels,
+) -> Finding:
+    """Through Label Studio, as the editor does it; or here, where that is not possible."""
+    image = parsed.images[0]
+    height, width = pixels.shape[:2]
+    results = trial.prompt(parsed, image.name, width, height, 0 if image.is_list else None)
+    if model_id is None or not results:
+        return trial.check_here(subject.services, pixels)
+    started = time.time()
+    reply = trial.check(studio, model_id, task_id, results)
+    refusals = subject.services.state.refusals() or []
+    return trial.judge(reply, task_id, [r for r in refusals if r.time >= started])
+
+
+def _tasks(studio: Studio, project: int | None) -> list[dict[str, Any]]:
+    path = "/api/tasks"
+    found = value_of(studio.ask(path, project=project, page=1, page_size=_TASKS), path)
+    tasks = found.get("tasks") if isinstance(found, dict) else found
+    return [task for task in tasks or () if isinstance(task, dict)]

@@ -1,0 +1,117 @@
+"""Does a click bring a mask? One is made in the middle of an image, as the editor makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sam_backend.clicks.controls import KEYPOINT_TAGS, PROMPT_TAGS, Control
+from sam_backend.clicks.label_config import LabelConfig
+from sam_backend.clicks.segmenter import ObjectPrompt, segment
+from sam_backend.doctor.asking import Answer, Reply, Silence, Studio
+from sam_backend.doctor.finding import Finding, bad, good, unknown
+from sam_backend.errors import Refusal, SettingsError
+from sam_backend.formats.pictures import Pixels
+from sam_backend.services import Services
+from sam_backend.shared.state import RefusalRecord
+from sam_backend.watched_click import CHECK_PROMPT
+
+CHECK = "A click"
+_NO_OBJECT = "sees no object"
+
+Result = dict[str, Any]
+
+
+def prompt(
+    config: LabelConfig, to_name: str, width: int, height: int, item_index: int | None = None
+) -> list[Result]:
+    """A keypoint in the middle, else a rectangle around it, with the first label; [] for neither.
+
+    With shared labels these are two results of one id.
+    """
+    control = _smart(config, to_name)
+    if control is None:
+        return []
+    labels = control.labels or getattr(config.labels_for(to_name), "labels", ())
+    words = [label.word for label in labels[:1]]
+    kind = "keypoint" if control.tag in KEYPOINT_TAGS else "rectangle"
+    place = {"x": 50.0, "y": 50.0, "width": 0.3}
+    if kind == "rectangle":
+        place = {"x": 25.0, "y": 25.0, "width": 50.0, "height": 50.0, "rotation": 0.0}
+    region: Result = {
+        "id": CHECK_PROMPT,
+        "to_name": to_name,
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+        "is_positive": True,
+        "value": {**place, "labels": words},
+    }
+    if item_index is not None:
+        region["item_index"] = item_index
+    if control.takes_labels:
+        value = {**region["value"], f"{kind}labels": words}
+        return [{**region, "from_name": control.name, "type": f"{kind}labels", "value": value}]
+    shared = config.labels_for(to_name)
+    pair = [{**region, "from_name": control.name, "type": kind}]
+    pair += [{**region, "from_name": shared.name, "type": "labels"}] if shared and words else []
+    return pair
+
+
+def _smart(config: LabelConfig, to_name: str) -> Control | None:
+    smart = [c for c in config.controls if c.tag in PROMPT_TAGS and c.smart]
+    here = [control for control in smart if to_name in control.to_names]
+    return min(here, key=lambda control: control.tag not in KEYPOINT_TAGS, default=None)
+
+
+def check_here(services: Services, pixels: Pixels) -> Finding:
+    """Without Label Studio: whether the model makes a mask in the middle of a picture."""
+    height, width = pixels.shape[:2]
+    middle = np.array([[width / 2, height / 2]], np.float32)
+    try:
+        engine = services.engine.ready()
+        found = segment(
+            engine, engine.encode(pixels), ObjectPrompt(middle, np.ones(1, np.float32), None)
+        )
+    except (Refusal, SettingsError, RuntimeError, OSError) as error:
+        return bad(CHECK, f"the model makes no mask: {error}.")
+    share = 100 * float(found.mask.mean())
+    return good(CHECK, f"the model makes a mask here, of {share:.0f} % of the picture.")
+
+
+def check(studio: Studio, model_id: int, task_id: int, results: Sequence[Result]) -> Reply:
+    """What the editor would receive. The prompt is forgotten again."""
+    path = f"/api/ml/{model_id}/interactive-annotating"
+    reply = studio.tell("POST", path, {"task": task_id, "context": {"result": list(results)}})
+    studio.tell("POST", path, {"task": task_id, "context": {"result": []}})
+    return reply
+
+
+def judge(reply: Reply, task_id: int, refusals: Sequence[RefusalRecord]) -> Finding:
+    """`refusals` are the ones since the click, newest first."""
+    if isinstance(reply, Silence):
+        return unknown(CHECK, f"Label Studio did not answer ({reply.why}).")
+    problem = _problem(reply)
+    if problem:
+        return bad(CHECK, f"Label Studio got no answer from the model: {problem}.")
+    if _regions(reply):
+        return good(CHECK, f"in the middle of task {task_id}, it brought a mask.")
+    own = [refusal for refusal in refusals if refusal.where == f"task {task_id}"]
+    if own and _NO_OBJECT not in own[0].message:
+        return bad(CHECK, f"{own[0].message}.")
+    return good(CHECK, f"in the middle of task {task_id}, it was answered: no object is there.")
+
+
+def _problem(reply: Answer) -> str:
+    if reply.status != 200:
+        return f"{reply.status} {reply.detail}"
+    errors = reply.value.get("errors") if isinstance(reply.value, Mapping) else None
+    return "; ".join(map(str, errors)) if isinstance(errors, list) else ""
+
+
+def _regions(reply: Answer) -> list[Any]:
+    data = reply.value.get("data") if isinstance(reply.value, Mapping) else None
+    result = data.get("result") if isinstance(data, Mapping) else None
+    return result if isinstance(result, list) else []
