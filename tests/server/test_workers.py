@@ -21,6 +21,7 @@ import orjson
 import pytest
 from PIL import Image, ImageDraw
 
+from sam_backend.shared.click_log import LAST_CLICKS
 from tests import shades
 
 ROOT = Path(__file__).parents[2]
@@ -126,6 +127,8 @@ def test_each_answer_is_its_own(tmp_path: Path, alone: dict[int, object], worker
     with server(tmp_path, workers) as (running, _), ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(running.ask, numbers, range(1000, 1000 + CLICKS)))
         encodes = running.metric('sam_stage_seconds_count{stage="encode"}')
+        last_clicks = orjson.loads(running.get("/"))["last_clicks"]
+    assert len(last_clicks) == LAST_CLICKS
     assert [n for n, a in zip(numbers, answers, strict=True) if a != alone[n]] == []
     assert any(answers)
     assert encodes == IMAGES  # across workers too
