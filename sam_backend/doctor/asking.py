@@ -13,7 +13,8 @@ from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.net import guarded_http
 from sam_backend.shared.state import Connection
 
-ANSWER_S = 30.0  # Label Studio asks each model of a project before it answers
+# Label Studio asks each model of a project before it answers, and a first click encodes an image.
+ANSWER_S = 60.0
 _CONNECT_S = 3.05
 _MOST_BYTES = 64 << 20  # a page of tasks
 

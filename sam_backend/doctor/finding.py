@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
@@ -29,17 +30,22 @@ class Finding:
     def line(self) -> str:
         """Such as `✗ Token: Label Studio does not accept it. Create a Personal Access Token.`"""
         remedy = f" {self.remedy}" if self.remedy else ""
-        return shown(f"{self.state.value} {self.check}: {self.says}{remedy}", 1200)
+        return f"{self.state.value} {self.check}: {self.says}{remedy}"
 
 
 def good(check: str, says: str) -> Finding:
-    return Finding(check, State.GOOD, says)
+    return Finding(check, State.GOOD, _public(says))
 
 
 def bad(check: str, says: str, remedy: str = "") -> Finding:
     """A refusal's message says both what happened and what to do: it needs no remedy."""
-    return Finding(check, State.BAD, says, remedy)
+    return Finding(check, State.BAD, _public(says), _public(remedy))
 
 
 def unknown(check: str, says: str, remedy: str = "") -> Finding:
-    return Finding(check, State.UNKNOWN, says, remedy)
+    return Finding(check, State.UNKNOWN, _public(says), _public(remedy))
+
+
+def _public(text: str) -> str:
+    """Without the password of an address, in one line of limited length: Label Studio chose much."""
+    return shown(re.sub(r"(\w://)[^/\s@]*@", r"\1", text))

@@ -47,6 +47,13 @@ def test_a_finding_is_one_line_without_control_characters() -> None:
     assert bad("Token", "a\nb", "Do \x1b[31mthis.").line == "✗ Token: a\\nb Do \\x1b[31mthis."
 
 
+def test_a_finding_has_no_password_and_a_limited_length() -> None:
+    finding = connection.judge([model(state="DI", url="http://ann:secret@host:1/")], "v", HERE)
+    assert "secret" not in finding.line
+    assert "http://host:1/" in finding.line
+    assert len(good("Token", "x" * 100_000).line) < 1000
+
+
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
