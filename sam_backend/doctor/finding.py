@@ -47,5 +47,5 @@ def unknown(check: str, says: str, remedy: str = "") -> Finding:
 
 
 def _public(text: str) -> str:
-    """Without the password of an address, in one line of limited length: Label Studio chose much."""
+    """Without the password of an address, and as one line of limited length."""
     return shown(re.sub(r"(\w://)[^/\s@]*@", r"\1", text))
