@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ KEYPOINT = "key-point-tool"
 RECTANGLE = "rectangle-tool"
 # A config with label controls of its own for masks, points and boxes has a row of labels for each.
 LABEL_ROWS = {KEYPOINT: 1, RECTANGLE: 2}
+SUBMIT = re.compile("^submit$", re.IGNORECASE)  # an icon's label in 1.20, a text since
 CLICK_LIMIT_MS = 30_000  # the first click on an image may wait for the model to be loaded
 
 
@@ -50,7 +52,7 @@ class Editor:
         self.page.goto(page + ("&labeling=1" if alone else ""))
         self.page.locator(".lsf-toolbar").wait_for()
         self.page.locator(".konvajs-content").wait_for()
-        toggle = self.page.get_by_test_id("bottombar-auto-annotation-toggle")
+        toggle = self.page.locator(".lsf-dynamic-preannotations input")
         if not toggle.is_checked():
             self.page.get_by_text("Auto-Annotation").click()
         expect(toggle).to_be_checked()
@@ -114,12 +116,12 @@ class Editor:
 
     def accept(self) -> None:
         """Accept all suggestions."""
-        self.page.get_by_test_id("bottombar-accept-suggestions-button").click()
+        self.page.locator(".lsf-auto-accept__action_type_accept").click()
         expect(self.suggestions).to_have_count(0)
 
     def reject(self) -> None:
         """Reject all suggestions."""
-        self.page.get_by_test_id("bottombar-reject-suggestions-button").click()
+        self.page.locator(".lsf-auto-accept__action_type_reject").click()
         expect(self.suggestions).to_have_count(0)
 
     def undo(self) -> None:
@@ -129,7 +131,7 @@ class Editor:
     def submit(self) -> None:
         """Save the annotation and wait until Label Studio has it."""
         with self.page.expect_response(_is_save) as saved:
-            self.page.get_by_test_id("bottombar-submit-button").click()
+            self.page.get_by_role("button", name=SUBMIT).click()
         assert saved.value.ok, saved.value.text()
 
     @property
