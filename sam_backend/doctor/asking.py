@@ -123,6 +123,12 @@ def value_of(reply: Reply, path: str) -> Any:
     """The JSON of a good answer. Refusal says what came instead."""
     if isinstance(reply, Silence):
         raise Refusal("label studio", f"Label Studio did not answer {path} ({reply.why})")
+    if reply.status == 404:
+        raise Refusal(
+            "label studio",
+            f"Label Studio has nothing at {path}: is the number right, and may the user of the "
+            "token see it?",
+        )
     if reply.status >= 300 or reply.value is None:
         raise Refusal(
             "label studio", f"Label Studio answered {path} with {reply.status}: {reply.detail}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sam_backend.clicks import label_config
@@ -24,7 +24,7 @@ from sam_backend.doctor import (
 from sam_backend.doctor.asking import Studio, value_of
 from sam_backend.doctor.finding import Finding, State, bad
 from sam_backend.errors import Refusal
-from sam_backend.formats.pictures import Pixels
+from sam_backend.images.sources import Picture
 from sam_backend.services import Services
 from sam_backend.shared.state import Project
 
@@ -44,10 +44,8 @@ class Subject:
 
     @property
     def told(self) -> Project:
-        """What the project's `/setup` request told, which is where Label Studio is."""
-        if self.project is None:
-            return Project("")
-        return self.services.state.numbered(self.project) or Project(str(self.project))
+        """What `/setup` requests told of the project, or of the last one: where Label Studio is."""
+        return self.services.state.numbered(self.project) or Project(str(self.project or ""))
 
 
 def examine(subject: Subject) -> Iterator[Finding]:
@@ -103,18 +101,21 @@ def _of_images(
     if not parsed.images:  # said already
         return
     image = parsed.images[0]  # the one that a click of the project is on
-    found = images.samples(_tasks(studio, subject.project), image)
+    item_index = 0 if image.is_list else None
+    tasks = _tasks(studio, subject.project)
+    found = images.samples(Picture(subject.told, task, image, item_index) for task in tasks)
     if not found:
         yield images.no_tasks(image)
-    readable: list[tuple[int, Pixels]] = []
-    for name, task in found.items():
-        whole = value_of(studio.ask(f"/api/tasks/{task['id']}"), f"/api/tasks/{task['id']}")
-        finding, pixels = images.check(subject.services, subject.told, whole, image, name)
+    readable: images.Readable | None = None
+    for name, sample in found.items():
+        path = f"/api/tasks/{sample.task_id}"  # with its annotations
+        picture = replace(sample, task=value_of(studio.ask(path), path))
+        finding, size = images.check(subject.services, picture, name)
         yield finding
-        if pixels is not None:
-            readable.append((int(task["id"]), pixels))
+        if size and readable is None:
+            readable = images.Readable(picture, *size)
     if readable:
-        yield _click(subject, studio, parsed, model_id, *readable[0])
+        yield _click(subject, studio, parsed, model_id, readable)
 
 
 def _click(
@@ -122,19 +123,19 @@ def _click(
     studio: Studio,
     parsed: LabelConfig,
     model_id: int | None,
-    task_id: int,
-    pixels: Pixels,
+    image: images.Readable,
 ) -> Finding:
     """Through Label Studio, as the editor does it; or here, where that is not possible."""
-    image = parsed.images[0]
-    height, width = pixels.shape[:2]
-    results = trial.prompt(parsed, image.name, width, height, 0 if image.is_list else None)
+    picture = image.picture
+    results = trial.prompt(
+        parsed, picture.image.name, image.width, image.height, picture.item_index
+    )
     if model_id is None or not results:
-        return trial.check_here(subject.services, pixels)
+        return trial.check_here(subject.services, picture)
     started = time.time()
-    reply = trial.check(studio, model_id, task_id, results)
+    reply = trial.check(studio, model_id, picture.task_id, results)
     refusals = subject.services.state.refusals() or []
-    return trial.judge(reply, task_id, [r for r in refusals if r.time >= started])
+    return trial.judge(reply, picture.task_id, [r for r in refusals if r.time >= started])
 
 
 def _tasks(studio: Studio, project: int | None) -> list[dict[str, Any]]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from sam_backend.clicks.controls import ImageObject
 from sam_backend.doctor.finding import Finding, bad, good, unknown
 from sam_backend.errors import Refusal
-from sam_backend.formats.pictures import Pixels
 from sam_backend.images.sources import Picture
 from sam_backend.services import Services
-from sam_backend.shared.state import Project
 
 CHECK = "Images"
 MOST_KINDS = 6
@@ -35,22 +35,14 @@ def kind(value: str) -> str:
     return f"{scheme}:// storage" if "://" in value else "Label Studio"
 
 
-def samples(tasks: Sequence[Task], image: ImageObject) -> dict[str, Task]:
-    """One task for each kind of storage."""
-    found: dict[str, Task] = {}
-    for task in tasks:
-        value = _value(task, image)
-        if value is not None and len(found) < MOST_KINDS:
-            found.setdefault(kind(value), task)
+def samples(pictures: Iterable[Picture]) -> dict[str, Picture]:
+    """One picture for each kind of storage."""
+    found: dict[str, Picture] = {}
+    for picture in pictures:
+        with contextlib.suppress(Refusal):  # the task's data has none
+            if len(found) < MOST_KINDS:
+                found.setdefault(kind(picture.address), picture)
     return found
-
-
-def _value(task: Task, image: ImageObject) -> str | None:
-    data = task.get("data")
-    value = data.get(image.data_key) if isinstance(data, Mapping) else None
-    if image.is_list and isinstance(value, list):
-        value = value[0] if value else None
-    return value if isinstance(value, str) and value else None
 
 
 def no_tasks(image: ImageObject) -> Finding:
@@ -61,17 +53,24 @@ def no_tasks(image: ImageObject) -> Finding:
     )
 
 
+@dataclass(frozen=True)
+class Readable:
+    """A task's picture that can be read, and its size in pixels."""
+
+    picture: Picture
+    width: int
+    height: int
+
+
 def check(
-    services: Services, project: Project, task: Task, image: ImageObject, name: str
-) -> tuple[Finding, Pixels | None]:
-    """Reads the picture of a task."""
-    item = 0 if image.is_list else None
+    services: Services, picture: Picture, name: str
+) -> tuple[Finding, tuple[int, int] | None]:
+    """Reads the picture of a task; its width and height, if that is possible."""
     try:
-        pixels = services.pictures.pixels(Picture(project, task, image, item))
+        height, width = services.pictures.pixels(picture).shape[:2]
     except Refusal as refusal:
-        return bad(CHECK, f"task {task.get('id')}, from {name}: {refusal}."), None
-    height, width = pixels.shape[:2]
-    return judge_size(task, image.name, name, width, height), pixels
+        return bad(CHECK, f"task {picture.task_id}, from {name}: {refusal}."), None
+    return judge_size(picture.task, picture.image.name, name, width, height), (width, height)
 
 
 def judge_size(task: Task, to_name: str, name: str, width: int, height: int) -> Finding:

@@ -13,7 +13,7 @@ from sam_backend.clicks.segmenter import ObjectPrompt, segment
 from sam_backend.doctor.asking import Answer, Reply, Silence, Studio
 from sam_backend.doctor.finding import Finding, bad, good, unknown
 from sam_backend.errors import Refusal, SettingsError
-from sam_backend.formats.pictures import Pixels
+from sam_backend.images.sources import Picture
 from sam_backend.services import Services
 from sam_backend.shared.state import RefusalRecord
 from sam_backend.watched_click import CHECK_PROMPT
@@ -66,30 +66,28 @@ def _smart(config: LabelConfig, to_name: str) -> Control | None:
     return min(here, key=lambda control: control.tag not in KEYPOINT_TAGS, default=None)
 
 
-def check_here(services: Services, pixels: Pixels) -> Finding:
+def check_here(services: Services, picture: Picture) -> Finding:
     """Without Label Studio: whether the model makes a mask in the middle of a picture."""
-    height, width = pixels.shape[:2]
-    middle = np.array([[width / 2, height / 2]], np.float32)
     try:
-        engine = services.engine.ready()
-        found = segment(
-            engine, engine.encode(pixels), ObjectPrompt(middle, np.ones(1, np.float32), None)
-        )
+        embedding = services.pictures.embedding(picture)
+        middle = np.array([[embedding.width / 2, embedding.height / 2]], np.float32)
+        prompt = ObjectPrompt(middle, np.ones(1, np.float32), None)
+        found = segment(services.engine.ready(), embedding, prompt)
     except (Refusal, SettingsError, RuntimeError, OSError) as error:
         return bad(CHECK, f"the model makes no mask: {error}.")
     share = 100 * float(found.mask.mean())
     return good(CHECK, f"the model makes a mask here, of {share:.0f} % of the picture.")
 
 
-def check(studio: Studio, model_id: int, task_id: int, results: Sequence[Result]) -> Reply:
+def check(studio: Studio, model_id: int, task_id: str, results: Sequence[Result]) -> Reply:
     """What the editor would receive. The prompt is forgotten again."""
     path = f"/api/ml/{model_id}/interactive-annotating"
-    reply = studio.tell("POST", path, {"task": task_id, "context": {"result": list(results)}})
-    studio.tell("POST", path, {"task": task_id, "context": {"result": []}})
+    reply = studio.tell("POST", path, {"task": int(task_id), "context": {"result": list(results)}})
+    studio.tell("POST", path, {"task": int(task_id), "context": {"result": []}})
     return reply
 
 
-def judge(reply: Reply, task_id: int, refusals: Sequence[RefusalRecord]) -> Finding:
+def judge(reply: Reply, task_id: str, refusals: Sequence[RefusalRecord]) -> Finding:
     """`refusals` are the ones since the click, newest first."""
     if isinstance(reply, Silence):
         return unknown(CHECK, f"Label Studio did not answer ({reply.why}).")

@@ -169,13 +169,16 @@ class State:
             return _project(db, project)
 
     @_if_possible
-    def numbered(self, number: int) -> Project | None:
-        """The project of this number. `/setup` adds to the number when the project was made."""
+    def numbered(self, number: int | None) -> Project | None:
+        """The project of this number, or the one that `/setup` told of last.
+
+        `/setup` calls a project by its number and the time when it was made.
+        """
         with self._database.opened() as db:
             row = db.execute(
-                "select project from setups where url != '' and (project = ? or project like ?) "
+                "select project from setups where url != '' and (project like ? or project = ?) "
                 "order by rowid desc limit 1",
-                (str(number), f"{number}.%"),
+                ("%", "") if number is None else (f"{number}.%", str(number)),
             ).fetchone()
             return _project(db, str(row[0])) if row else None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from sam_backend.clicks import label_config
@@ -21,13 +20,14 @@ from sam_backend.doctor import (
     trial,
     way_back,
 )
-from sam_backend.doctor.asking import Answer, Reply, Silence
+from sam_backend.doctor.asking import Answer, Reply, Silence, value_of
 from sam_backend.doctor.finding import Finding, State, bad, good
-from sam_backend.engines.protocol import Engine
+from sam_backend.errors import Refusal
+from sam_backend.images.sources import Picture
 from sam_backend.shared.click_log import ClickRecord
-from sam_backend.shared.state import RefusalRecord
+from sam_backend.shared.state import Project, RefusalRecord
 from sam_backend.watched_click import WatchedClick
-from tests.fakes import BRUSH_LABELS, SHARED_LABELS
+from tests.fakes import BRUSH_LABELS, SHARED_LABELS, inline, picture
 
 URL, HERE = "http://studio.example", "http://localhost:9090"
 NOTHING = Silence("ConnectionError")
@@ -210,12 +210,12 @@ def test_kinds_of_storage(value: str, name: str) -> None:
 
 
 def test_one_task_of_each_kind_of_storage() -> None:
-    values = ["/data/upload/1.png", "/data/upload/2.png", "s3://b/3.png", None, 7]
-    tasks = [{"id": n, "data": {"image": value}} for n, value in enumerate(values)]
     image = label_config.parse(BRUSH_LABELS).images[0]
-    found = images.samples(tasks, image)
-    assert {name: task["id"] for name, task in found.items()} == {"uploads": 0, "s3:// storage": 2}
-    assert images.samples([{"id": 1}, {"id": 2, "data": []}], image) == {}
+    values = ["/data/upload/1.png", "/data/upload/2.png", "s3://b/3.png", None, 7]
+    tasks: list[dict[str, Any]] = [{"id": n, "data": {"image": v}} for n, v in enumerate(values)]
+    tasks += [{"id": 8}, {"id": 9, "data": []}]
+    found = images.samples(Picture(Project("3"), task, image) for task in tasks)
+    assert {name: p.task_id for name, p in found.items()} == {"uploads": "0", "s3:// storage": "2"}
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ REFUSAL = RefusalRecord(1.0, "task 7", "image", "the image cannot be fetched")
 def test_what_the_trial_brought(
     reply: Reply, refusals: list[RefusalRecord], state: State, said: str
 ) -> None:
-    finding = trial.judge(reply, 7, refusals)
+    finding = trial.judge(reply, "7", refusals)
     assert finding.state is state
     assert said in finding.line
 
@@ -309,13 +309,21 @@ def test_clicks_of_annotators_arrive(clicks: list[ClickRecord], state: State) ->
     assert ("Auto-Annotation" in finding.remedy) == (state is State.UNKNOWN)
 
 
-def test_a_decode_without_label_studio(services: Any, engine: Engine) -> None:
-    made = services(engine)
-    pixels = np.full((120, 160, 3), 200, np.uint8)
-    pixels[30:90, 40:120] = (200, 0, 0)
-    finding: Finding = trial.check_here(made, pixels)
+def test_a_decode_without_label_studio(services: Any) -> None:
+    image = label_config.parse(BRUSH_LABELS).images[0]
+    task = {"id": 7, "data": {"image": inline(picture())}}
+    finding: Finding = trial.check_here(services(), Picture(Project("3"), task, image, None))
     assert finding.state is State.GOOD
     assert "the model makes a mask here" in finding.says
+    nowhere = {"id": 7, "data": {"image": "nowhere"}}
+    finding = trial.check_here(services(), Picture(Project("3"), nowhere, image, None))
+    assert finding.state is State.BAD
+
+
+@pytest.mark.parametrize("reply", [NOTHING, Answer(404), refused(500, "oh"), Answer(200)])
+def test_an_answer_that_a_check_cannot_use_is_refused(reply: Reply) -> None:
+    with pytest.raises(Refusal, match="/api/projects/9"):
+        value_of(reply, "/api/projects/9")
 
 
 def test_details_of_answers_are_one_line() -> None:

@@ -113,6 +113,17 @@ def test_the_address_that_label_studio_told(doctor: Doctor, project: Project) ->
     assert found["Token"][0] == found["A click"][0] == "✓"
 
 
+def test_a_project_that_is_not_there(doctor: Doctor) -> None:
+    (sign, said) = doctor(123456)["Project"]
+    assert (sign, "is the number right" in said) == ("✗", True)
+
+
+def test_without_a_project(doctor: Doctor, project: Project) -> None:
+    found = doctor(None, LABEL_STUDIO_URL="", LABEL_STUDIO_API_KEY="")
+    assert found["Label Studio"][0] == found["Token"][0] == "✓"
+    assert "Connected model" not in found
+
+
 @pytest.fixture
 def untrusted(tmp_path: Path) -> Iterator[str]:
     """The address of a server whose certificate nobody signed."""
