@@ -19,7 +19,7 @@ from sam_backend.shared.state import RefusalRecord
 from sam_backend.watched_click import CHECK_PROMPT
 
 CHECK = "A click"
-_NO_OBJECT = "sees no object"
+_NO_OBJECT = "finds no object"
 
 Result = dict[str, Any]
 

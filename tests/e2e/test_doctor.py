@@ -322,12 +322,12 @@ def test_an_image_of_another_size_than_in_the_browser(
     assert (sign, "a mask would be shifted" in said) == ("✗", True)
 
 
-def test_another_label_studio_that_is_not_believed(
+def test_another_label_studio_that_is_not_trusted(
     doctor: Doctor, start_back_end: StartBackEnd, make_project: MakeProject, studio: LabelStudio
 ) -> None:
     back_end = start_back_end({})
     project = make_project("brush", back_end)
-    assert click(studio, project.model_id, project.new_task())  # now this one is believed
+    assert click(studio, project.model_id, project.new_task())  # now this one is trusted
     other = {"project": f"{project.id}.1", "hostname": "http://other.example", "schema": "<View/>"}
     requests.post(f"{back_end.url}/setup", json={**other, "access_token": "t"}, timeout=30)
     found = doctor(
@@ -335,7 +335,7 @@ def test_another_label_studio_that_is_not_believed(
         LABEL_STUDIO_API_KEY="",
     )  # fmt: skip
     said = " ".join(text for _, text in found.values())
-    assert "is not believed" in said or found["Recent errors"][0] == "✗"
+    assert "is not trusted" in said or found["Recent errors"][0] == "✗"
 
 
 def test_a_setting_with_a_bad_value(doctor: Doctor) -> None:
