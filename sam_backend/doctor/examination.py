@@ -43,7 +43,7 @@ class Subject:
     local_address: str | None = None
 
     @property
-    def told(self) -> Project:
+    def setup(self) -> Project:
         """What `/setup` requests told of the project, or of the last one: where Label Studio is."""
         return self.services.state.numbered(self.project) or Project(str(self.project or ""))
 
@@ -51,7 +51,7 @@ class Subject:
 def examine(subject: Subject) -> Iterator[Finding]:
     """The findings, one after the other as they are made."""
     services = subject.services
-    place = services.access.connection(subject.told.told)
+    place = services.access.connection(subject.setup.from_setup)
     if place is None:
         yield reachability.unknown_place()
         yield from _of_this_server(subject)
@@ -103,7 +103,7 @@ def _of_images(
     image = parsed.images[0]  # the one that a click of the project is on
     item_index = 0 if image.is_list else None
     tasks = _tasks(studio, subject.project)
-    found = images.samples(Picture(subject.told, task, image, item_index) for task in tasks)
+    found = images.samples(Picture(subject.setup, task, image, item_index) for task in tasks)
     if not found:
         yield images.no_tasks(image)
     readable: images.Readable | None = None

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from sam_backend.lines import shown
+from sam_backend.lines import one_line
 
 
 class State(Enum):
@@ -48,4 +48,4 @@ def unknown(check: str, says: str, remedy: str = "") -> Finding:
 
 def _public(text: str) -> str:
     """Without the password of an address, and as one line of limited length."""
-    return shown(re.sub(r"(\w://)[^/\s@]*@", r"\1", text))
+    return one_line(re.sub(r"(\w://)[^/\s@]*@", r"\1", text))

@@ -26,16 +26,17 @@ class Checks:
         self._services = services
         self._running = threading.Lock()
 
-    def findings(self, asked: Mapping[str, Any], shown_address: str) -> list[Finding]:
+    def findings(self, asked: Mapping[str, Any], page_address: str) -> list[Finding]:
         """The findings for what a form or a JSON body asks.
 
-        Label Studio is sent to no address that the request chose: whoever may open this page could
-        look around in Label Studio's network. So the address of the page is shown, not tried.
+        The request cannot choose an address for Label Studio to connect to. Otherwise a visitor of
+        this page could look around in Label Studio's network. So the findings only name the
+        address of the page.
         """
         subject = Subject(
             self._services,
             _project(asked.get("project")),
-            shown_address.rstrip("/"),
+            page_address.rstrip("/"),
             local_address=f"http://localhost:{self._services.settings.port}",
         )
         if not self._running.acquire(blocking=False):

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import orjson
 
-from sam_backend.lines import LONGEST_ID, shown
+from sam_backend.lines import LONGEST_ID, one_line
 from sam_backend.shared.database import Database
 from sam_backend.watched_click import STAGES, Mask, WatchedClick
 
@@ -164,7 +164,7 @@ class ClickLog:
 
 def _row(unwritten: _Unwritten) -> tuple[float, bytes, bytes | None]:
     fields = asdict(unwritten.record)
-    fields |= {name: shown(fields[name], LONGEST_ID) for name in ("project", "task", "engine")}
+    fields |= {name: one_line(fields[name], LONGEST_ID) for name in ("project", "task", "engine")}
     fields["milliseconds"] = {name: round(fields["milliseconds"][name], 1) for name in STAGES}
     fields.pop("thumbnail")
     png = None if unwritten.mask is None else _png(unwritten.mask)

@@ -18,12 +18,12 @@ def test_a_project_by_its_number(tmp_path: Path) -> None:
     state.remember_setup("5.1795225350", None, {})  # it told of no Label Studio
     found = state.numbered(3)
     assert found is not None
-    assert (found.id, found.told) == ("3.1795225349", ONE)
+    assert (found.id, found.from_setup) == ("3.1795225349", ONE)
     assert state.numbered(1) is None
     assert state.numbered(5) is None
     last = state.numbered(None)
     assert last is not None
-    assert last.told == OTHER
+    assert last.from_setup == OTHER
 
 
 def test_a_number_without_a_time(tmp_path: Path) -> None:
@@ -31,4 +31,4 @@ def test_a_number_without_a_time(tmp_path: Path) -> None:
     state.remember_setup("7", ONE, {})
     found = state.numbered(7)
     assert found is not None
-    assert found.told == ONE
+    assert found.from_setup == ONE
