@@ -133,6 +133,12 @@ class LabelStudio:
         """Wait until the server ends by itself, and return its exit status."""
         return self._process.wait() if self._process else 0
 
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Such as (1, 23, 2)."""
+        release = str(self._get("/api/version/")["release"])
+        return tuple(int(part) for part in release.split(".")[:3] if part.isdecimal())
+
     def create_project(self, title: str, label_config: str) -> int:
         """Create a project and return its id."""
         body = {"title": title, "label_config": label_config}
