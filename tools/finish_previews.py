@@ -101,7 +101,7 @@ def _mask(name: str, *points: Point, but: tuple[Point, ...] = (), box: Box | Non
 
 def _painted(name: str, mask: Mask, there: Mask | None = None) -> Pixels:
     """A picture with a mask in blue, and one that was there before in red."""
-    drawn = _picture(name).copy()
+    drawn: Pixels = _picture(name).copy()
     for each, colour in ((there, RED), (mask, BLUE)):
         if each is not None:
             drawn[each] = (0.45 * drawn[each] + 0.55 * np.array(colour)).astype(np.uint8)

@@ -1,9 +1,8 @@
-"""Which rectangles of a context are meant: the editor sends more than the one that was just drawn.
+"""Selects the rectangles that a click asks about. The editor sends more rectangles than that.
 
-Label Studio 1.23.2 sends every rectangle of the same label, also one that was drawn by hand for its
-own sake. Later versions send every rectangle of the control, of all labels and pages. An answer
-replaces all masks that wait to be accepted. So it holds the mask of the newest rectangle, and those
-of the rectangles of its label and page that were answered before.
+Label Studio 1.23.2 sends every rectangle of the same label, also one that was drawn by hand. Later versions send every rectangle of the control, of all labels and pages. An answer
+replaces all masks that wait to be accepted. So it holds the mask of the newest rectangle, and the
+masks of the rectangles with its label and page that were answered before.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ Found = Mapping[Target, tuple[Prompt, ...]]
 Place = tuple[float, float, float, float, float]  # x, y, width, height in percent; angle
 
 
-def meant(
+def asked_about(
     found: Found,
     answered: Callable[[Target], Sequence[Prompt]],
     saved: Callable[[], Mapping[str, Place]],
@@ -58,8 +57,8 @@ def meant(
 def drawn(task: Mapping[str, Any]) -> Found:
     """The bare rectangles in a task's newest draft that have no mask yet.
 
-    Later versions than 1.23.2 send an empty context when one is drawn with a smart tool. The draft
-    is saved some seconds after that, so it tells of the rectangles before the newest one.
+    Versions after 1.23.2 send an empty context when one is drawn with a smart tool. The draft is
+    saved some seconds later, so it holds the rectangles that were drawn before the newest one.
     """
     draft = results.newest(task.get("drafts"))
     there = [] if draft is None else results.of_saved(draft)
@@ -76,7 +75,7 @@ def drawn(task: Mapping[str, Any]) -> Found:
 def saved_places(task: Mapping[str, Any]) -> dict[str, Place]:
     """The place of each rectangle in a task's drafts, annotations and predictions, by its id.
 
-    The newest draft counts before the others, for it holds what was moved since.
+    The newest draft has the last word: it holds the rectangles that were moved later.
     """
     sources = [task.get("predictions"), task.get("annotations")]
     everything = [each for source in sources for each in results.mappings(source)]

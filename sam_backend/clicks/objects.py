@@ -107,8 +107,9 @@ class Objects:
         with metrics.STAGE.labels("rle").time():
             for region_id, each in found:
                 is_new = region_id.partition("~")[0] in new
-                shown, cut = self._overlapping(region_id, each, output, task)
-                answer += output.results(region_id, shown, polygon_tolerance, is_new=is_new) + cut
+                segmentation, cut = self._overlapping(region_id, each, output, task)
+                answer += output.results(region_id, segmentation, polygon_tolerance, is_new=is_new)
+                answer += cut
         return answer
 
     def _overlapping(

@@ -44,7 +44,7 @@ def below(mask: Mask, others: Sequence[ExistingMask]) -> Mask:
 def cut_by(
     mask: Mask, others: Sequence[ExistingMask], there: Sequence[Result]
 ) -> list[dict[str, Any]]:
-    """The results of other masks without the pixels of a new mask (H, W), those that lose some.
+    """The results of the other masks that lose pixels to a new mask (H, W).
 
     Brushes and bitmasks can lose pixels. A mask that would lose all of them stays as it is.
     """

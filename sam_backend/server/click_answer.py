@@ -82,7 +82,7 @@ def _parts(
     task: Task,
     sent: newest.Found | None,
 ) -> list[_Part]:
-    """What a click asks; what its task's draft asks where the click came without prompts."""
+    """The parts of a click; of its task's draft if the click has no prompts."""
 
     def picture(target: Target) -> Picture:
         return Picture(project, task, config.image(target.to_name), target.item_index)
@@ -90,14 +90,14 @@ def _parts(
     def memory(target: Target) -> Memory:
         return memories.of(target, picture(target).name)
 
-    meant = newest.meant(
+    asked = newest.asked_about(
         sent or _never_sent(newest.drawn(task), config, memory),
         answered=lambda target: memory(target).prompts,
         saved=lambda: newest.saved_places(task),
     )
     draft = joining.newest_draft(task.get("drafts"))
     parts = []
-    for target, context in meant.items():
+    for target, context in asked.items():
         output = Output.of_click(config, target, context[-1].control, project.extra_params)
         name = picture(target).name
         turn = services.memory.turn(memories, target, name, context)

@@ -28,7 +28,7 @@ class Annotator:
 
     def sends(self, context: Sequence[Region]) -> list[str]:
         """The ids of the prompts that are meant."""
-        found = newest.meant(
+        found = newest.asked_about(
             prompts.read(context),
             lambda target: self.answered.get(target, ()),
             lambda: newest.saved_places(self.task),
@@ -128,7 +128,7 @@ def test_one_rectangle_asks_for_nothing_that_was_saved() -> None:
         raise AssertionError
 
     found = prompts.read([rectangle("a", 10, 10, 8, 8)])
-    assert newest.meant(found, lambda _: (), never) == found
+    assert newest.asked_about(found, lambda _: (), never) == found
 
 
 def test_what_is_saved_may_be_anything() -> None:

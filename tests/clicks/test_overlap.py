@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,12 @@ from tests.clicks.test_existing_masks import draft
 from tests.fakes import SHARED_LABELS, keypoint, rectangle, shared_pair
 from tests.server.test_routes import click, errors, mask_of
 
+FORMS: dict[str, Callable[[Mask], list[mask_writer.Value]]] = {
+    "brush": mask_writer.brush,
+    "bitmask": mask_writer.bitmask,
+    "polygon": partial(mask_writer.polygons, tolerance=1.0),
+    "vector": partial(mask_writer.vectors, tolerance=1.0),
+}
 WHERE = {"to_name": "image", "original_width": 400, "original_height": 300}
 NEW = rectangle("r", 25, 25, 50, 50)  # pixels 100 to 300 and 75 to 225
 
@@ -31,13 +38,7 @@ def left_half() -> Mask:
 
 def there(mask: Mask, form: str = "brush", id_: str = "old", label: str = "Bike") -> list[Any]:
     """A mask as a draft of a config with a shared `<Labels>` holds it."""
-    write = {
-        "brush": mask_writer.brush,
-        "bitmask": mask_writer.bitmask,
-        "polygon": partial(mask_writer.polygons, tolerance=1.0),
-        "vector": partial(mask_writer.vectors, tolerance=1.0),
-    }[form]
-    [value] = write(mask)
+    [value] = FORMS[form](mask)
     shape = {"id": id_, "type": form, "from_name": "mask", **WHERE, "value": value}
     named = {**value, "labels": [label]}
     return [shape, {**shape, "type": "labels", "from_name": "label", "value": named}]
