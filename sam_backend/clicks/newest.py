@@ -1,8 +1,9 @@
 """Selects the rectangles that a click asks about. The editor sends more rectangles than that.
 
-Label Studio 1.23.2 sends every rectangle of the same label, also one that was drawn by hand. Later versions send every rectangle of the control, of all labels and pages. An answer
-replaces all masks that wait to be accepted. So it holds the mask of the newest rectangle, and the
-masks of the rectangles with its label and page that were answered before.
+Label Studio 1.23.2 sends every rectangle of the same label, also one that was drawn by hand. Later
+versions send every rectangle of the control, of all labels and pages. An answer replaces all masks
+that wait to be accepted. So it holds the mask of the newest rectangle, and the masks of the
+rectangles with its label and page that were answered before.
 """
 
 from __future__ import annotations
