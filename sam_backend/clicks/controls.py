@@ -46,6 +46,7 @@ class Control:
     to_names: tuple[str, ...]
     labels: tuple[Label, ...]
     smart: bool
+    smart_only: bool  # all its regions are prompts
     # Options of a prompt's control: the control for its masks, and the number for a single click.
     sam_output: str | None = None
     candidates: str | None = None

@@ -220,6 +220,7 @@ def _control(element: Element, to_names: tuple[str, ...], labels: list[Label]) -
         to_names=to_names,
         labels=tuple(labels),
         smart=element.get("smart", "").lower() == "true",
+        smart_only=element.get("smartOnly", "").lower() == "true",
         sam_output=element.get("sam_output"),
         candidates=element.get("candidates"),
         finish_attributes=tuple(

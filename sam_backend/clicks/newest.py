@@ -70,7 +70,7 @@ def drawn(task: Mapping[str, Any]) -> Found:
         if result.get("type") == _BARE and results.has_place(result)
     }
     wanted = {id_ for id_ in wanted if mask_id(id_) not in ids}
-    return prompts.of_click([r for r in there if name(r.get("id")) in wanted])
+    return prompts.read(result for result in there if name(result.get("id")) in wanted)
 
 
 def saved_places(task: Mapping[str, Any]) -> dict[str, Place]:

@@ -45,7 +45,7 @@ def answer(
     """The results of a click in a task. Refusal if it has none."""
     sent = prompts.of_click(results)
     found = sent or newest.drawn(task)
-    count = sum(map(len, found.values()))
+    count = sum(map(len, sent.values()))
     if count > MAX_PROMPTS:
         raise Refusal(
             "prompt",
@@ -111,7 +111,7 @@ def _never_sent(
     found: newest.Found, config: LabelConfig, memory: Callable[[Target], Memory]
 ) -> newest.Found:
     """A draft's rectangles of smart controls, unless this editor sends them with each click."""
-    smart = {control.name for control in config.controls if control.smart}
+    smart = {control.name for control in config.controls if control.smart_only}
     fitting = {
         target: tuple(prompt for prompt in group if prompt.control in smart)
         for target, group in found.items()

@@ -97,33 +97,49 @@ def bare(id_: str, x: float) -> list[dict[str, Any]]:
     return [{**shape, "value": place}, label]
 
 
+# All rectangles of this control are prompts.
+SMART_ONLY = SHARED_LABELS.replace("<Rectangle ", '<Rectangle smartOnly="true" ')
+
+
 def draft(*results: dict[str, Any]) -> dict[str, Any]:
     return {"id": 1, "updated_at": "2026-01-01T00:00:00Z", "result": list(results)}
 
 
 def test_an_empty_context_is_answered_from_the_draft(client: FlaskClient) -> None:
     """Later versions than 1.23.2 send nothing for a bare rectangle."""
-    assert click(client, config=SHARED_LABELS)["result"] == []
+    assert click(client, config=SMART_ONLY)["result"] == []
     assert errors(client) == []
     saved = bare("r", 10)
-    mask, _ = click(client, config=SHARED_LABELS, drafts=[draft(*saved)])["result"]
+    mask, _ = click(client, config=SMART_ONLY, drafts=[draft(*saved)])["result"]
     assert (mask["id"], mask["type"]) == ("m-r", "brush")
     assert "<RectangleLabels>" in errors(client)[0]
 
     accepted = {**mask, "id": "m-r"}
     later = [draft(*saved, accepted, *bare("s", 50))]
-    again, _ = click(client, config=SHARED_LABELS, drafts=later)["result"]
+    again, _ = click(client, config=SMART_ONLY, drafts=later)["result"]
     assert again["id"] == "m-s"
 
 
 def test_saving_with_prompts_left_brings_no_mask(client: FlaskClient) -> None:
     """Label Studio 1.23.2 sends an empty context then; it sent the rectangle before."""
     saved = bare("r", 10)
-    assert click(client, *saved, config=SHARED_LABELS)["result"]
-    assert click(client, config=SHARED_LABELS, drafts=[draft(*saved)])["result"] == []
+    assert click(client, *saved, config=SMART_ONLY)["result"]
+    assert click(client, config=SMART_ONLY, drafts=[draft(*saved)])["result"] == []
     post(client, "/webhook", {"action": "ANNOTATION_CREATED", "task": {"id": 1}})
-    assert click(client, config=SHARED_LABELS, drafts=[draft(*saved)])["result"] == []
+    assert click(client, config=SMART_ONLY, drafts=[draft(*saved)])["result"] == []
     assert errors(client) == []
+
+
+def test_boxes_that_may_be_drawn_by_hand_get_no_mask_on_saving(client: FlaskClient) -> None:
+    boxes = [region for number in range(250) for region in bare(f"r{number}", number / 10)]
+    assert click(client, config=SHARED_LABELS, drafts=[draft(*boxes)])["result"] == []
+    assert errors(client) == []
+
+
+def test_of_many_rectangles_in_a_draft_the_last_one_is_answered(client: FlaskClient) -> None:
+    boxes = [region for number in range(250) for region in bare(f"r{number}", number / 10)]
+    mask, _ = click(client, config=SMART_ONLY, drafts=[draft(*boxes)])["result"]
+    assert mask["id"] == "m-r249"
 
 
 @pytest.mark.parametrize("version", ["label_studio_1_23_2", "newer"])
