@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from sam_backend.clicks import finishing
+from sam_backend.clicks.finishing import Finish
+
 KEYPOINT_TAGS = ("KeyPointLabels", "KeyPoint")
 RECTANGLE_TAGS = ("RectangleLabels", "Rectangle")
 PROMPT_TAGS = KEYPOINT_TAGS + RECTANGLE_TAGS
@@ -15,6 +18,8 @@ OUTPUT_TAGS = (
     "Bitmask",
     "PolygonLabels",
     "Polygon",
+    "VectorLabels",
+    "Vector",
     "RectangleLabels",
     "Rectangle",
 )
@@ -41,9 +46,12 @@ class Control:
     to_names: tuple[str, ...]
     labels: tuple[Label, ...]
     smart: bool
+    smart_only: bool  # all its regions are prompts
     # Options of a prompt's control: the control for its masks, and the number for a single click.
     sam_output: str | None = None
     candidates: str | None = None
+    # Wishes of an output's control, as they are written: how its masks are finished.
+    finish_attributes: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def words(self) -> dict[str, str]:
@@ -62,6 +70,11 @@ class Control:
     @cached_property
     def has_labels_of_the_task(self) -> bool:
         return any(label.value.startswith("$") for label in self.labels)
+
+    @cached_property
+    def finish(self) -> Finish:
+        """How masks are finished for this control. Refusal if an attribute is wrong."""
+        return finishing.read(self.tag, self.name, dict(self.finish_attributes))
 
     @property
     def takes_labels(self) -> bool:

@@ -75,7 +75,7 @@ class Cache(Protocol):
 
 def on_target(task: Mapping[str, Any], target: Target, cache: Cache) -> list[ExistingMask]:
     """The masks with the target's label, image and page."""
-    there = _results(task)
+    there = in_annotation(task)
     wanted = set(target.labels)
     ids = {id_ for id_, labels in _labels_by_id(there).items() if labels == wanted}
     masks = [result for result in there if is_mask(result) and results.page(result) == target.page]
@@ -87,15 +87,33 @@ def on_target(task: Mapping[str, Any], target: Target, cache: Cache) -> list[Exi
     return found
 
 
+def touching(
+    task: Mapping[str, Any], target: Target, mask: Mask, cache: Cache
+) -> list[ExistingMask]:
+    """The masks of any label on the target's page that seem to overlap a mask (H, W)."""
+    rows, columns = (len(middles) for middles in target.frame.middles())
+    small = cv2.resize(mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA) > 0
+    around = np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), np.uint8)
+    around[:rows, :columns] = small
+    seen = np.packbits(cv2.dilate(around, np.ones((3, 3), np.uint8)) > 0)
+    there = [r for r in in_annotation(task) if is_mask(r) and results.page(r) == target.page]
+    found = []
+    for region_id, parts in _objects(there).items():
+        packed = _read(task, region_id, parts, cache)
+        if np.bitwise_and(packed, seen).any():
+            found.append(ExistingMask(region_id, packed, tuple(parts)))
+    return found
+
+
 def has_masks(task: Mapping[str, Any]) -> bool:
     """Whether a click in this task might correct a mask."""
-    return any(map(is_mask, _results(task)))
+    return any(map(is_mask, in_annotation(task)))
 
 
 def read_ahead(task: Mapping[str, Any], cache: Cache) -> None:
     """Fills the cache with a task's masks. The first click would have to wait for a hundred."""
     by_page: dict[results.Page, Parts] = {}
-    for result in _results(task):
+    for result in in_annotation(task):
         page = results.page(result)
         if page.height > 0 and page.width > 0:
             by_page.setdefault(page, []).append(result)
@@ -140,7 +158,7 @@ def changed_where_clicked(
     return replace(answer, mask=np.where(here, answer.mask, _painted(region, target)))
 
 
-def _results(task: Mapping[str, Any]) -> list[Result]:
+def in_annotation(task: Mapping[str, Any]) -> list[Result]:
     """The results of the newest draft, or of the only annotation.
 
     A draft belongs to the annotator who clicks. Annotations may belong to others, and nothing shows
@@ -201,7 +219,8 @@ def _signature(part: Result) -> Hashable:
             if isinstance(some, str):
                 return len(content), some
             return (len(content), *some) if all(isinstance(n, int) for n in some) else "unreadable"
-    return hashlib.sha256(repr(value.get("points")).encode(errors="replace")).digest()
+    outline = value.get("points", value.get("vertices"))
+    return hashlib.sha256(repr(outline).encode(errors="replace")).digest()
 
 
 def _low_res(parts: Parts, height: int, width: int) -> Mask:

@@ -54,6 +54,7 @@ class Memory:
     draft: str = ""  # version of the draft at that time
     seen: float = 0.0  # when, in seconds since the epoch
     trust: int = Trust.NEUTRAL
+    sends_rectangles: bool = False  # a click brought one: the draft need not tell of them
 
 
 def newest_draft(drafts: object) -> Draft:
@@ -90,7 +91,8 @@ def join(
     # The order of the context is the editor's: what came before must not change it, for clicks are
     # decoded one on top of the other.
     prompts = (*joined, *context)
-    return prompts, Memory(prompts, draft.version, now, trust)
+    sends_rectangles = memory.sends_rectangles or True in kinds
+    return prompts, Memory(prompts, draft.version, now, trust, sends_rectangles)
 
 
 def ended(memory: Memory) -> Memory:

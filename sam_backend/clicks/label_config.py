@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
+from sam_backend.clicks import finishing
 from sam_backend.clicks.controls import PROMPT_TAGS, Control, ImageObject, Label, OutputChoice
 from sam_backend.errors import Refusal
 
@@ -145,6 +146,7 @@ class LabelConfig:
             for to_name in control.to_names:
                 try:
                     output = self.output_for(to_name, control.sam_output)
+                    _ = output.finish
                     for word in control.values:
                         compared += 1 + len(self._values[word])
                         if compared > MAX_COMPARED:
@@ -218,8 +220,14 @@ def _control(element: Element, to_names: tuple[str, ...], labels: list[Label]) -
         to_names=to_names,
         labels=tuple(labels),
         smart=element.get("smart", "").lower() == "true",
+        smart_only=element.get("smartOnly", "").lower() == "true",
         sam_output=element.get("sam_output"),
         candidates=element.get("candidates"),
+        finish_attributes=tuple(
+            (attribute, element.get(attribute, ""))
+            for attribute in finishing.ATTRIBUTES
+            if attribute in element.attrib
+        ),
     )
 
 

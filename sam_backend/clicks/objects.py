@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Container, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from cachetools import LRUCache
 
 from sam_backend import metrics, watched_click
-from sam_backend.clicks import existing_masks, prompts
+from sam_backend.clicks import existing_masks, overlap, prompts
 from sam_backend.clicks.existing_masks import ExistingMask
 from sam_backend.clicks.output import Output, Result
 from sam_backend.clicks.prompts import Prompt, Target
@@ -103,12 +104,29 @@ class Objects:
             return []
         for _, segmentation in found:
             watched_click.current().saw_mask(segmentation.mask)
+        new = {prompts.mask_id(prompt.id) for prompt in group}
+        answer: list[Result] = []
         with metrics.STAGE.labels("rle").time():
-            return [
-                result
-                for region_id, each in found
-                for result in output.results(region_id, each, polygon_tolerance)
-            ]
+            for region_id, each in found:
+                is_new = region_id.partition("~")[0] in new
+                segmentation, cut = self._overlapping(region_id, each, output, task)
+                answer += output.results(region_id, segmentation, polygon_tolerance, is_new=is_new)
+                answer += cut
+        return answer
+
+    def _overlapping(
+        self, region_id: str, found: Segmentation, output: Output, task: Mapping[str, Any]
+    ) -> tuple[Segmentation, list[Result]]:
+        """A mask that gave way to others as its control wishes, and others that gave way to it."""
+        wish = output.control.finish.overlap
+        if wish == "allow":
+            return found, []
+        touched = existing_masks.touching(task, output.target, found.mask, self._masks)
+        others = [other for other in touched if other.id != region_id]
+        if wish == "below":
+            return replace(found, mask=overlap.below(found.mask, others)), []
+        there = existing_masks.in_annotation(task)
+        return found, overlap.cut_by(found.mask, others, there)
 
     def segment(
         self,

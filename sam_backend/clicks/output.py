@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from sam_backend.clicks import extra_params
 from sam_backend.clicks.controls import Control, OutputChoice
+from sam_backend.clicks.finishing import finished
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.prompts import Target
 from sam_backend.errors import Refusal
@@ -53,6 +54,7 @@ class Output:
     @classmethod
     def of(cls, config: LabelConfig, target: Target, output_choice: OutputChoice) -> Output:
         control = config.output_for(target.to_name, output_choice.output)
+        _ = control.finish  # a Refusal now, not after the work
         naming = None if control.takes_labels else config.labels_for(target.to_name)
         words = tuple(config.label_word(naming or control, word) for word in target.labels)
         if control.takes_labels and not words:
@@ -60,10 +62,15 @@ class Output:
         return cls(target, control, naming if words else None, words, output_choice.candidates)
 
     def results(
-        self, region_id: str, segmentation: Shown, polygon_tolerance: float
+        self, region_id: str, segmentation: Shown, polygon_tolerance: float, *, is_new: bool = True
     ) -> list[Result]:
-        """The results of a mask: one region, or one for each polygon."""
-        parts = self.values(segmentation.mask, polygon_tolerance)
+        """The results of a mask: one region, or one for each outline.
+
+        A new mask is finished for its control. An existing mask keeps its painted pixels.
+        """
+        finish = self.control.finish
+        mask = finished(segmentation.mask, finish) if is_new else segmentation.mask
+        parts = self.values(mask, finish.tolerance(mask, polygon_tolerance))
         return self.results_of(region_id, parts, segmentation.score)
 
     def values(self, mask: Mask, polygon_tolerance: float) -> list[mask_writer.Value]:

@@ -102,11 +102,11 @@ def read(results: Iterable[Mapping[str, Any]]) -> dict[Target, tuple[Prompt, ...
     """The prompts among the results of a context or draft, by target.
 
     With a shared `<Labels>`, one prompt is two results of one id: the second carries the label.
-    A region with an RLE and a prompt's type is an accepted mask, not a prompt.
+    A region with a mask and a prompt's type is an accepted mask, not a prompt.
     """
     by_id: dict[str, list[Mapping[str, Any]]] = {}
     for result in results:
-        if isinstance(result, Mapping) and "rle" not in value(result):
+        if isinstance(result, Mapping) and not json_results.has_mask(result):
             by_id.setdefault(_text(result.get("id")), []).append(result)
     found: dict[Target, list[Prompt]] = {}
     for parts in by_id.values():
@@ -244,8 +244,9 @@ def _prompt(shape: Mapping[str, Any]) -> Prompt:
         height,
         angle,
         is_rectangle=is_rectangle,
-        # Only smart keypoints say it, and only Alt makes it false: absent means positive.
-        is_positive=shape.get("is_positive") is not False,
+        # Only smart keypoints say it, and only Alt makes it false: absent means positive. Later
+        # versions of Label Studio say it within the value.
+        is_positive=shape.get("is_positive") is not False and place.get("positive") is not False,
         control=_text(shape.get("from_name")),
     )
 

@@ -15,7 +15,7 @@ from sam_backend.formats.results import Page
 
 Add = Callable[[Region, Mask], None]  # a mask with at least one pixel
 
-_NAMING = ("Labels", "BrushLabels", "BitmaskLabels", "PolygonLabels")
+_NAMING = ("Labels", "BrushLabels", "BitmaskLabels", "PolygonLabels", "VectorLabels")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from sam_backend.errors import Refusal
-from sam_backend.formats import pictures, rle
+from sam_backend.formats import pictures, rle, vector
 from sam_backend.formats.mask import Mask
 from sam_backend.formats.pictures import MOST_PIXELS
 
@@ -35,11 +35,11 @@ _UNREADABLE = (ValueError, TypeError, KeyError)
 
 
 def read(value: Mapping[str, Any], height: int, width: int) -> Mask:
-    """The mask (height, width) of a brush, bitmask or polygon."""
+    """The mask (height, width) of a brush, bitmask, polygon or vector."""
     _check_size(height, width)
     if "rle" in value:
         return rle.decode(value["rle"], height, width)
-    if "points" in value:
+    if has_outline(value):
         return polygon(_in_pixels(value, height, width), height, width)
     return _bitmask(value, height, width)
 
@@ -51,7 +51,7 @@ def sample(
     _check_size(height, width)
     if "rle" in value:
         return rle.sample(value["rle"], height, width, rows, columns)
-    if "points" in value:
+    if has_outline(value):
         return _inside(_in_pixels(value, height, width), rows + 0.5, columns + 0.5)
     return _bitmask(value, height, width)[rows[:, None], columns]
 
@@ -71,6 +71,11 @@ def union(values: Sequence[Mapping[str, Any]], height: int, width: int) -> Mask:
     if left < 0:
         raise ValueError("its parts overlap too often")
     return mask
+
+
+def has_outline(value: Mapping[str, Any]) -> bool:
+    """Whether a value is a polygon or a vector."""
+    return "points" in value or "vertices" in value
 
 
 def polygon_points(points: object) -> Points:
@@ -126,12 +131,13 @@ def _check_size(height: int, width: int) -> None:
 
 
 def _in_pixels(value: Mapping[str, Any], height: int, width: int) -> Points:
-    return polygon_points(value["points"]) / 100 * [width, height]
+    points = value["points"] if "points" in value else vector.places(value)
+    return polygon_points(points) / 100 * [width, height]
 
 
 def _work(value: Mapping[str, Any], height: int, width: int) -> int:
     """The cost of reading a value, as a number of pixels."""
-    if "rle" in value or "points" not in value:
+    if "rle" in value or not has_outline(value):
         return height * width
     corners = np.clip(_in_pixels(value, height, width), 0, [width, height])
     crossings = np.abs(np.diff(corners[:, 1], append=corners[:1, 1])).sum()
@@ -140,7 +146,7 @@ def _work(value: Mapping[str, Any], height: int, width: int) -> int:
 
 def _bitmask(value: Mapping[str, Any], height: int, width: int) -> Mask:
     if "imageDataURL" not in value:
-        raise ValueError("it has neither a brush mask, a bitmask nor points")
+        raise ValueError("it has neither a brush mask, a bitmask nor an outline")
     try:
         content = base64.b64decode(str(value["imageDataURL"]).partition(",")[2], validate=True)
         with pictures.opened(content, formats=("PNG",)) as image:

@@ -10,13 +10,15 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from sam_backend.formats import rle
+from sam_backend.formats import rle, vector
 from sam_backend.formats.mask import Mask, tight_box
 
 logger = logging.getLogger("sam_backend")
 
 Value = dict[str, Any]  # the geometry in a result's `value`
+Places = npt.NDArray[np.float64]
 
 # Contours run through the centres of pixels, half a pixel inside the edge of the mask. At twice
 # the size, it is only a quarter of a pixel.
@@ -64,6 +66,17 @@ def polygons(mask: Mask, tolerance: float) -> list[Value]:
 
     Label Studio's polygons have no holes, so holes are filled. The log says so once.
     """
+    return [{"points": line.tolist(), "closed": True} for line in _outlines(mask, tolerance)]
+
+
+def vectors(mask: Mask, tolerance: float) -> list[Value]:
+    """The same outlines as closed vectors of straight lines."""
+    lines = _outlines(mask, tolerance)
+    return [{"vertices": vector.vertices(line.tolist()), "closed": True} for line in lines]
+
+
+def _outlines(mask: Mask, tolerance: float) -> list[Places]:
+    """The outer contours (N, 2) of the mask's parts, x and y in percent, the largest first."""
     pixels = mask.astype(np.uint8)
     left, top, width, height = cv2.boundingRect(pixels)
     finer = cv2.resize(
@@ -86,8 +99,7 @@ def polygons(mask: Mask, tolerance: float) -> list[Value]:
         line = cv2.approxPolyDP(contour, tolerance * _FINER, closed=True)
         if len(line) < 3 or cv2.contourArea(line) == 0:
             line = cv2.convexHull(contour)  # the part is so thin that its outline is a line
-        points = (line.reshape(-1, 2) + 0.5) / _FINER / size * 100
-        found.append({"points": points.tolist(), "closed": True})
+        found.append((line.reshape(-1, 2) + 0.5) / _FINER / size * 100)
     return found
 
 
@@ -97,6 +109,7 @@ def in_form_of(tag: str, tolerance: float) -> Callable[[Mask], list[Value]]:
         "Brush": brush,
         "Bitmask": bitmask,
         "Polygon": lambda mask: polygons(mask, tolerance),
+        "Vector": lambda mask: vectors(mask, tolerance),
         "Rectangle": rectangle,
     }
     return forms[tag.removesuffix("Labels")]

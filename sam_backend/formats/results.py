@@ -19,7 +19,11 @@ MOST_RESULTS = 20_000
 KEYPOINT_TYPES = ("keypointlabels", "keypoint")
 RECTANGLE_TYPES = ("rectanglelabels", "rectangle")
 PROMPT_TYPES = KEYPOINT_TYPES + RECTANGLE_TYPES
-MASK_TYPES = ("brushlabels", "brush", "bitmasklabels", "bitmask", "polygonlabels", "polygon")
+MASK_TYPES = (
+    *("brushlabels", "brush", "bitmasklabels", "bitmask"),
+    *("polygonlabels", "polygon", "vectorlabels", "vector"),
+)
+MASK_KEYS = ("rle", "imageDataURL", "points", "vertices")  # that hold a mask's geometry
 SHARED_LABELS = "labels"  # the type of a shared `<Labels>`
 
 _PART = re.compile(r"\.\d+$")
@@ -94,8 +98,13 @@ def has_place(result: Result) -> bool:
 
     An accepted mask is also saved with its prompt's type, but with its own geometry.
     """
+    return "x" in value(result) and not has_mask(result)
+
+
+def has_mask(result: Result) -> bool:
+    """Whether the geometry is that of a mask, whatever the type says."""
     found = value(result)
-    return "x" in found and "rle" not in found
+    return any(key in found for key in MASK_KEYS)
 
 
 def is_prompt(result: Result) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from sam_backend import watched_click
-from sam_backend.clicks import joining, label_config, prompts
+from sam_backend.clicks import joining, label_config, newest, prompts
+from sam_backend.clicks.joining import Memory
+from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.output import Output, Result
-from sam_backend.clicks.prompts import Prompt
+from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.errors import Refusal
 from sam_backend.images.sources import Picture
 from sam_backend.services import Services
@@ -19,6 +21,10 @@ from sam_backend.shared.state import Memories, Project
 
 # No object needs more clicks, and each one costs a decode.
 MAX_PROMPTS = 200
+_BARE_RECTANGLE = (
+    "the click came without its rectangle, so one of the saved draft is answered: this version of "
+    "Label Studio sends rectangles of <RectangleLabels> only, see label_configs/brush_and_boxes.xml"
+)
 
 Task = Mapping[str, Any]
 
@@ -38,10 +44,11 @@ def answer(
     services: Services, project: str, config_xml: str, task: Task, results: Sequence[Any]
 ) -> list[Result]:
     """The results of a click in a task. Refusal if it has none."""
-    found = prompts.of_click(results)
-    for context in found.values():
+    sent = prompts.of_click(results)
+    found = sent or newest.drawn(task)
+    for context in sent.values():
         watched_click.current().saw_prompts(context)
-    count = sum(map(len, found.values()))
+    count = sum(map(len, sent.values()))
     if count > MAX_PROMPTS:
         raise Refusal(
             "prompt",
@@ -49,30 +56,73 @@ def answer(
             "finished masks, which removes their prompts",
         )
     task_id = str(task.get("id"))
-    if not found:  # sent when an annotation is saved with its prompts
+    if not found:  # 1.23.2 sends this when an annotation is saved with its prompts
         services.memory.ended(task_id)
     config = label_config.parse(config_xml)
     if not found:
         return []
-    draft = joining.newest_draft(task.get("drafts"))
-
-    def plan(project: Project, memories: Memories) -> list[_Part]:
-        parts = []
-        for target, context in found.items():
-            output = Output.of_click(config, target, context[-1].control, project.extra_params)
-            picture = Picture(project, task, config.image(target.to_name), target.item_index)
-            turn = services.memory.turn(memories, target, picture.name, context)
-            joined = services.memory.join(memories, target, picture.name, draft, context)
-            sent = frozenset(prompt.id for prompt in context)
-            watched_click.current().saw_prompts(p for p in joined if p.id not in sent)
-            parts.append(_Part(picture, output, joined, sent, turn))
-        return parts
-
+    parts = services.memory.click(
+        project,
+        task_id,
+        lambda project, memories: _parts(services, project, memories, config, task, sent or None),
+    )
+    if not parts:
+        services.memory.ended(task_id)
+    elif not sent:
+        services.refusals.report(f"task {task_id}", Refusal("config", _BARE_RECTANGLE))
     regions: list[Result] = []
-    for part in services.memory.click(project, task_id, plan):
+    for part in parts:
         with part.turn:
             regions += _masks(services, part)
     return regions
+
+
+def _parts(
+    services: Services,
+    project: Project,
+    memories: Memories,
+    config: LabelConfig,
+    task: Task,
+    sent: newest.Found | None,
+) -> list[_Part]:
+    """The parts of a click; of its task's draft if the click has no prompts."""
+
+    def picture(target: Target) -> Picture:
+        return Picture(project, task, config.image(target.to_name), target.item_index)
+
+    def memory(target: Target) -> Memory:
+        return memories.of(target, picture(target).name)
+
+    asked = newest.asked_about(
+        sent or _never_sent(newest.drawn(task), config, memory),
+        answered=lambda target: memory(target).prompts,
+        saved=lambda: newest.saved_places(task),
+    )
+    draft = joining.newest_draft(task.get("drafts"))
+    parts = []
+    for target, context in asked.items():
+        output = Output.of_click(config, target, context[-1].control, project.extra_params)
+        name = picture(target).name
+        turn = services.memory.turn(memories, target, name, context)
+        joined = services.memory.join(memories, target, name, draft, context, sent=bool(sent))
+        ids = frozenset(prompt.id for prompt in context)
+        counted = ids if sent else frozenset()
+        watched_click.current().saw_prompts(p for p in joined if p.id not in counted)
+        parts.append(_Part(picture(target), output, joined, ids, turn))
+    return parts
+
+
+def _never_sent(
+    found: newest.Found, config: LabelConfig, memory: Callable[[Target], Memory]
+) -> newest.Found:
+    """A draft's rectangles of smart controls, unless this editor sends them with each click."""
+    smart = {control.name for control in config.controls if control.smart_only}
+    fitting = {
+        target: tuple(prompt for prompt in group if prompt.control in smart)
+        for target, group in found.items()
+        if not memory(target).sends_rectangles
+    }
+    return {target: group for target, group in fitting.items() if group}
 
 
 def _masks(services: Services, part: _Part) -> list[Result]:

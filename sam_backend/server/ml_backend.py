@@ -10,7 +10,7 @@ from typing import Any
 from sam_backend import metrics, watched_click
 from sam_backend.clicks import label_config
 from sam_backend.errors import Refusal
-from sam_backend.server import click_answer
+from sam_backend.server import click_answer, events
 from sam_backend.services import Services
 from sam_backend.shared import click_budget, stale
 from sam_backend.shared.stale import Stale
@@ -71,21 +71,22 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         Label Studio stores nothing for an empty list, but an empty prediction would hide the task
         from later runs. The answer to a click must be a prediction, or the editor shows nothing.
         """
-        results = context.get("result") if isinstance(context, Mapping) else None
-        if not isinstance(results, list):
+        asked = context if isinstance(context, Mapping) else {}
+        is_click = isinstance(asked.get("result"), list) or events.has_lost_its_context(tasks)
+        if not is_click and "event" not in asked:
             return [[] for _ in tasks]
+        if asked.get("event") == events.CAPABILITIES:
+            tasks = tasks or [{}]  # the model is asked, not a task
         with click_budget.shared():
-            return [self._answer(task, results) for task in tasks]
+            return [self._answer(task, asked) for task in tasks]
 
-    def _answer(self, task: Task, results: list[Any]) -> Prediction:
+    def _answer(self, task: Task, context: Mapping[str, Any]) -> Prediction:
         task_id = str(task.get("id"))
         regions: list[dict[str, Any]] = []
         click = watched_click.current()
         try:
             stale.check()  # it may have waited for its turn
-            regions = click_answer.answer(
-                self._services, self._project, self._label_config, task, results
-            )
+            regions = self._results(task, context)
         except Stale:
             click.outcome = "overtaken"
             metrics.STALE.inc()
@@ -101,12 +102,25 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
             logger.exception("task %s", task_id)
             fault = Refusal("fault", f"the back end failed, its log says where: {error!r}")
             self._services.refusals.report(f"task {task_id}", fault)
-        scores = [region["score"] for region in regions]
+        scores = [region["score"] for region in regions if "score" in region]
         return {
             "result": regions,
             "score": sum(scores) / len(scores) if scores else 0.0,
             "model_version": self._services.model_version,
         }
+
+    def _results(self, task: Task, context: Mapping[str, Any]) -> list[dict[str, Any]]:
+        of_task = (self._services, self._project, self._label_config, task)
+        if not events.is_click(context):
+            return events.results(*of_task, context.get("event"))
+        results = context.get("result")
+        if not isinstance(results, list):
+            raise Refusal(
+                "prompt",
+                "the click came without its prompts (its context is empty): reload the page, and "
+                "update Label Studio if that does not help",
+            )
+        return click_answer.answer(*of_task, results)
 
 
 def _is_readable(xml: str | None) -> bool:

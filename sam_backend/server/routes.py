@@ -27,7 +27,7 @@ from sam_backend.bulk.answers import Proposals, batch_predictions
 from sam_backend.doctor import way_back
 from sam_backend.errors import Refusal
 from sam_backend.formats import bodies
-from sam_backend.server import check_page, openapi, project_setup, status_page
+from sam_backend.server import check_page, events, openapi, project_setup, status_page
 from sam_backend.server.admission import WEBHOOKS_AT_ONCE, Admission
 from sam_backend.server.ml_backend import SamMLBackend
 from sam_backend.services import Services
@@ -141,7 +141,7 @@ class Protocol:
         if len(tasks) > most:
             raise RequestEntityTooLarge(f"{len(tasks)} tasks in one request, {most} are the most")
         project, config = str(body.get("project") or ""), str(body.get("label_config") or "")
-        if isinstance(context, dict):
+        if isinstance(context, dict) or events.has_lost_its_context(tasks):
             found = answer({"results": self._model(project, config).predict(tasks, context)})
             self._note(click, project, tasks, found)
             return found

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from cachetools import LRUCache
@@ -89,14 +89,19 @@ class ClickMemory:
         image: str,
         draft: Draft,
         context: tuple[Prompt, ...],
+        *,
+        sent: bool = True,
     ) -> tuple[Prompt, ...]:
-        """The prompts of the context, and earlier prompts that are still on the image."""
+        """The prompts of the context, and earlier prompts that are still on the image.
+
+        `sent` is false if the draft stands in for an empty context.
+        """
         prompts = context
 
         def change(memory: Memory) -> Memory:
             nonlocal prompts
             prompts, after = join(context, memory, draft, time.time())
-            return after
+            return after if sent else replace(after, sends_rectangles=memory.sends_rectangles)
 
         memories.change(target, image, change)
         return prompts

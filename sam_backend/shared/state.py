@@ -11,7 +11,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -261,25 +261,35 @@ class Memories:
         self.task = task
         self._db = db
 
+    def of(self, target: Target, image: str) -> Memory:
+        """The memory of one target and image."""
+        if self._db is None:
+            return Memory()
+        row = self._db.execute(
+            "select value from memory where project = ? and task = ? and target = ?",
+            self._key(target, image),
+        ).fetchone()
+        return _memory(row[0]) if row else Memory()
+
+    def _key(self, target: Target, image: str) -> tuple[str, str, str]:
+        return self.project, self.task, orjson.dumps([asdict(target), image]).decode()
+
     def change(self, target: Target, image: str, change: Callable[[Memory], Memory]) -> None:
         """Replaces the memory of one target and image."""
         db = self._db
         if db is None:
             change(Memory())
             return
-        key = (self.project, self.task, orjson.dumps([asdict(target), image]).decode())
+        key = self._key(target, image)
         now = time.time()  # a later time is a clock's that was put back since
         db.execute(
             "delete from memory where seen not between ? and ?",
             (now - MEMORY_S, now + MEMORY_S),
         )
-        row = db.execute(
-            "select value from memory where project = ? and task = ? and target = ?", key
-        ).fetchone()
-        memory = change(_memory(row[0]) if row else Memory())
+        memory = change(self.of(target, image))
         value = orjson.dumps(asdict(memory))
         if len(value) > MEMORY_BYTES:  # an older memory must not stay either
-            value = orjson.dumps(asdict(Memory(seen=memory.seen, trust=memory.trust)))
+            value = orjson.dumps(asdict(replace(memory, prompts=(), draft="")))
         try:
             db.execute(
                 "insert or replace into memory values (?, ?, ?, ?, ?)", (*key, memory.seen, value)
@@ -318,6 +328,7 @@ def _memory(value: bytes) -> Memory:
             draft=fields["draft"],
             seen=fields["seen"],
             trust=fields["trust"],
+            sends_rectangles=bool(fields["sends_rectangles"]),
         )
     except (ValueError, KeyError, TypeError):  # written by another version
         return Memory()

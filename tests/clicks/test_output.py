@@ -10,6 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from sam_backend.engines.frame import Floats
+from sam_backend.formats import rle
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from tests.fakes import (
@@ -41,6 +42,7 @@ def config(*outputs: str, attribute: str = "") -> str:
         ("BrushLabels", "rle"),
         ("BitmaskLabels", "imageDataURL"),
         ("PolygonLabels", "points"),
+        ("VectorLabels", "vertices"),
         ("RectangleLabels", "width"),
     ],
 )
@@ -158,3 +160,43 @@ def test_an_impossible_number_of_candidates_is_named(client: FlaskClient) -> Non
     wrong = config("BrushLabels", attribute='candidates="many"')
     assert click(client, keypoint("a", 50, 50), config=wrong)["result"] == []
     assert "candidates='many' is not 1, 2 or 3" in errors(client)[0]
+
+
+def test_a_control_says_how_its_masks_are_finished(client: FlaskClient) -> None:
+    plain, coarse = config("PolygonLabels"), config("PolygonLabels")
+    coarse = coarse.replace("<PolygonLabels ", '<PolygonLabels sam_detail="10" ')
+    many, few = (
+        click(client, keypoint("a", 50, 50), config=each)["result"][0]["value"]["points"]
+        for each in (plain, coarse)
+    )
+    assert 3 <= len(few) < len(many)
+
+
+def test_a_wrong_attribute_is_told_at_setup_and_with_a_click(client: FlaskClient) -> None:
+    wrong = config("BrushLabels").replace("<BrushLabels ", '<BrushLabels sam_smooth="much" ')
+    post(client, "/setup", {"project": "1.2", "schema": wrong})
+    said = "sam_smooth='much' of <BrushLabels name='BrushLabels'> in the label config is not"
+    assert said in errors(client)[0]
+    assert click(client, keypoint("a", 50, 50), config=wrong)["result"] == []
+    assert said in errors(client)[0]
+
+
+def test_a_corrected_mask_is_not_smoothed_again(client: FlaskClient) -> None:
+    smooth = BRUSH_LABELS.replace("<BrushLabels ", '<BrushLabels sam_smooth="100" ')
+    painted = np.zeros((300, 400), bool)
+    painted[100:200, 100:300] = True
+    painted[90:100, 100:300:4] = True  # teeth, which smoothing would take away
+    there = {
+        "id": "old",
+        "type": "brushlabels",
+        "from_name": "tag",
+        "to_name": "image",
+        "original_width": 400,
+        "original_height": 300,
+        "value": {"format": "rle", "rle": rle.encode(painted), "brushlabels": ["Car"]},
+    }
+    drafts = [{"id": 1, "updated_at": "x", "result": [there]}]
+    cut = keypoint("k", 70, 60, positive=False)
+    (region,) = click(client, cut, config=smooth, drafts=drafts)["result"]
+    assert region["id"] == "old"
+    assert np.array_equal(mask_of(region)[90:100, 100:200], painted[90:100, 100:200])

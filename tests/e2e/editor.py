@@ -25,6 +25,7 @@ class Editor:
         self.crashes: list[str] = []
         page.on("pageerror", lambda error: self.crashes.append(str(error)))
         self._url = url
+        self.label_rows = LABEL_ROWS
         self._tool = KEYPOINT
         self._label = ""
 
@@ -140,7 +141,7 @@ class Editor:
 
     def _choose_label(self) -> None:
         rows = self.page.locator(".lsf-labels")
-        row = rows.nth(LABEL_ROWS[self._tool] if rows.count() > 1 else 0)
+        row = rows.nth(self.label_rows[self._tool] if rows.count() > 1 else 0)
         label = row.locator(".lsf-label", has_text=self._label)
         if "lsf-label_selected" not in (label.get_attribute("class") or ""):
             label.click()

@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 from pycocotools import mask as coco_masks
 from pycocotools.coco import COCO
 
-from sam_backend.formats import mask_writer, rle
+from sam_backend.formats import mask_reader, mask_writer, rle
 from sam_backend.formats.mask import Mask
 from tests.e2e.conftest import REPOSITORY, BackEnd, MakeProject, Project
 from tests.e2e.editor import KEYPOINT, Editor
@@ -219,3 +220,39 @@ def test_masks_come_back_from_coco_to_the_pixel(
     first, second = (masks_in(COCO(str(folder / "coco.json"))) for folder in (there, back))
     assert len(first) == 2
     assert same(first, second)
+
+
+def test_a_vector_is_saved_exported_and_imported_again(
+    editor: Editor,
+    studio: LabelStudio,
+    make_project: MakeProject,
+    back_end: BackEnd,
+    run: Run,
+    tmp_path: Path,
+) -> None:
+    project = make_project("vector_labels", back_end)
+    open_new_task(editor, project)
+    editor.choose(KEYPOINT, "Object")
+    answer = editor.click(*Shape.DISC.centre)
+    editor.accept()
+    editor.submit()
+    there, back = tmp_path / "there", tmp_path / "back"
+    run("export_masks", "--project", project.id, "--out", there)
+    [(label, mask)] = masks_in(COCO(str(there / "coco.json")))
+    assert label == "Object"
+    assert iou(mask, Shape.DISC.mask()) > 0.95
+    [region] = answer["result"]
+    outline = mask_reader.read(region["value"], HEIGHT, WIDTH)
+    assert np.array_equal(mask, outline)
+
+    config = REPOSITORY / "label_configs" / "vector_labels.xml"
+    listed, coming = tmp_path / "tasks.json", tmp_path / "import.json"
+    listed.write_bytes(studio.export(project.id, "JSON"))
+    run("import_coco", there / "coco.json", "--config", config, "--tasks", listed, "--out", coming)
+    other = make_project("vector_labels", back_end)
+    [task_id] = studio.import_tasks(other.id, json.loads(coming.read_bytes()))
+    editor.open_to_label(other.id, task_id)
+    expect(editor.regions).to_have_count(1)
+    run("export_masks", "--project", other.id, "--out", back)
+    [(_, again)] = masks_in(COCO(str(back / "coco.json")))
+    assert iou(again, mask) > 0.98

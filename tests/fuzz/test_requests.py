@@ -59,7 +59,8 @@ _CLICK = fakes.request_body(
     image=_IMAGE,
     drafts=[_saved()],
 )
-_OPENED = {**_CLICK, "params": {"context": None}}
+_OPENED = fakes.request_body(None, image=_IMAGE)  # a task that is opened comes without drafts
+_OPENED["tasks"][0]["annotations"] = [_saved()]
 _SETUP = {
     "project": "1.2",
     "schema": fakes.SHARED_LABELS,
