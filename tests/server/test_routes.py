@@ -418,7 +418,7 @@ def test_a_body_that_is_not_said_to_be_json_is_refused(
     ],
 )
 @pytest.mark.parametrize("route", ["/setup", "/webhook", "/train"])
-def test_pages_of_other_sites_are_refused(
+def test_web_pages_are_refused(
     client: FlaskClient, route: str, headers: dict[str, str], status: int
 ) -> None:
     response = client.post(route, json={"project": "1.2"}, headers=headers)
