@@ -252,5 +252,5 @@ def test_a_client_that_asks_for_a_go_ahead_and_does_not_wait_for_it(
 
 def test_a_request_without_a_body_needs_no_room(served: Callable[..., Served]) -> None:
     server = served()
-    server.worker._held["others"] = 1 << 40  # noqa: SLF001 (of requests that are being answered)
+    server.worker._held["others"] = 1 << 40
     assert server.health().endswith(b" 200")
