@@ -37,6 +37,7 @@ workers = _settings.workers
 threads = threads_for(_settings.threads)
 worker_class = "sam_backend.server.worker.Worker"
 worker_connections = threads + 2 * MOST_WAITING
+forwarder_headers = ""  # no client may say which part of its path is a prefix
 keepalive = 0  # a connection carries one request
 loglevel = _settings.log_level.lower()
 timeout = 120  # above Label Studio's own 100 s

@@ -22,7 +22,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 Image.MAX_IMAGE_PIXELS = None
 
 # Decoding may take this much memory, and beyond that this many bytes for each byte of the file.
-_MOST_BYTES = 240 << 20
+_MOST_BYTES = 180 << 20
 _MOST_BYTES_A_BYTE = 240
 # Cameras write at most ten of each. Each one costs time: a scan goes through all pixels again, and
 # Pillow joins the Exif parts one by one.

@@ -35,6 +35,14 @@ def body_limit(path: str, largest: int) -> int:
     return largest if path == "/predict" else min(largest, MAX_OTHER_BODY_MB << 20)
 
 
+def share_of_memory(path: str) -> str:
+    """Requests of one name share what their bodies may take together.
+
+    A webhook needs no password: however many come, they take no room from clicks.
+    """
+    return path if path in ("/predict", "/webhook") else "others"
+
+
 def threads_for(clicks: int) -> int:
     """The number of threads of a worker, so that requests only ever wait for an admission."""
     return SPARE_THREADS + (clicks + WEBHOOKS_AT_ONCE) * (1 + WAITING_FOR_EACH)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import hmac
 import logging
 import sys
 from time import perf_counter
 
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import Forbidden, HTTPException, UnsupportedMediaType
+from werkzeug.exceptions import HTTPException
 
 from sam_backend import lines, metrics
+from sam_backend.server import browsers, credentials
 from sam_backend.server.admission import body_limit
-from sam_backend.server.openapi import FORM_ROUTES, OPEN_ROUTES
 from sam_backend.server.routes import Protocol, answer
 from sam_backend.server.startup import open_services
 from sam_backend.services import Services
 from sam_backend.settings import Settings
 
 logger = logging.getLogger("sam_backend")
-
-FORM = "application/x-www-form-urlencoded"
 
 
 def open_app() -> Flask:
@@ -40,6 +37,7 @@ def create_app(settings: Settings, services: Services) -> Flask:
     """The app of one server process."""
     app = Flask("sam_backend")
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_mb << 20
+    app.config["BASIC_AUTH"] = settings.basic_auth
     for rule, (methods, handler) in Protocol(services).routes().items():
         app.add_url_rule(rule, endpoint=rule, view_func=handler, methods=methods)
 
@@ -47,9 +45,10 @@ def create_app(settings: Settings, services: Services) -> Flask:
     def let_in() -> Response | None:
         g.started = perf_counter()
         request.max_content_length = body_limit(request.path, app.config["MAX_CONTENT_LENGTH"])
-        if request.path not in OPEN_ROUTES and not _is_let_in(settings.basic_auth):
+        header = request.headers.get("Authorization")
+        if not credentials.are_enough(request.path, header, settings.basic_auth):
             return _unauthorized()
-        _refuse_browsers()
+        browsers.refuse_pages(request, is_guarded=settings.basic_auth is not None)
         return None
 
     @app.after_request
@@ -76,40 +75,6 @@ def create_app(settings: Settings, services: Services) -> Flask:
         return answer({"error": "the back end failed: see its log"}, 500)
 
     return app
-
-
-def _refuse_browsers() -> None:
-    """Refuses requests from other sites, which an annotator's browser could be made to send.
-
-    Browsers name the site that a request comes from. Old browsers do not always, but they ask
-    before they send JSON to another site, and this server does not permit it.
-    """
-    if request.method != "POST":
-        return
-    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
-    is_foreign = origin is not None and origin.partition("://")[2] != request.host
-    if is_foreign or site not in (None, "none", "same-origin"):
-        raise Forbidden("requests from pages of other sites are refused")
-    if request.path in FORM_ROUTES and request.mimetype == FORM:
-        # Other sites' pages can send a form without asking, so the browser must vouch for it.
-        if origin is None and site is None:
-            raise Forbidden("the browser does not say which page sent the form: use another one")
-        return
-    if request.content_length and request.mimetype != "application/json":
-        raise UnsupportedMediaType("the request's Content-Type is not application/json")
-
-
-def _is_let_in(basic_auth: tuple[str, str] | None) -> bool:
-    if basic_auth is None:
-        return True
-    given = request.authorization
-    user, password = (given.username, given.password) if given else (None, None)
-    # Both are compared in constant time, so that the delay of an answer reveals nothing.
-    matches = [
-        hmac.compare_digest((part or "").encode(), wanted.encode())
-        for part, wanted in zip((user, password), basic_auth, strict=True)
-    ]
-    return all(matches)
 
 
 def _unauthorized() -> Response:

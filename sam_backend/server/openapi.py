@@ -8,13 +8,9 @@ from typing import Any
 import orjson
 
 from sam_backend import __version__
+from sam_backend.server.credentials import OPEN_ROUTES
 
 _FILE = Path(__file__).with_suffix(".json")
-
-# Label Studio's webhooks carry no credentials, and probes ask for /health.
-OPEN_ROUTES = ("/health", "/webhook")
-# The forms on the status page.
-FORM_ROUTES = ("/check",)
 
 _REFUSED = {
     "description": "user name or password is missing or wrong",

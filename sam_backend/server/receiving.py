@@ -42,14 +42,14 @@ class Incoming:
     so that the app refuses it.
     """
 
-    def __init__(self, config: Config, client: object, limit: Callable[[str], int]) -> None:
+    def __init__(self, config: Config, client: object, limit: Callable[[Any], int]) -> None:
         self._config = config
         self._client = client
         self._limit_of = limit
         self._buffer = bytearray()
         self._chunks: Chunks | None = None
         self._length = 0
-        self._limit = 0
+        self.limit = 0  # bytes that the body may have
         self.request: Any = None
         self.is_complete = False
         self.held = 0  # bytes in memory
@@ -68,11 +68,11 @@ class Incoming:
 
     def wants_100_continue(self) -> bool:
         """Whether the client waits for "100 Continue" before it sends the body. True only once."""
-        if self.request is None or self.is_complete:
+        if self.request is None:
             return False
         wanted: bool = self.request._expected_100_continue  # noqa: SLF001 (not public)
-        self.request._expected_100_continue = False  # noqa: SLF001
-        return wanted
+        self.request._expected_100_continue = False  # noqa: SLF001 (gunicorn would send it too)
+        return wanted and not self.is_complete
 
     def _read_head(self, data: bytes | memoryview) -> None:
         searched = max(0, len(self._buffer) - len(_END) + 1)
@@ -92,7 +92,7 @@ class Incoming:
         except (errors.ParseException, OSError, StopIteration) as error:
             status = _STATUS.get(type(error), HTTPStatus.BAD_REQUEST)
             raise Unusable(status, f"the request is malformed: {error}") from None
-        self._limit = self._limit_of(self.request.path)
+        self.limit = self._limit_of(self.request)
         reader = self.request.body.reader
         if isinstance(reader, ChunkedReader):
             self._chunks = Chunks()
@@ -109,7 +109,7 @@ class Incoming:
         self._length = len(self._buffer)
 
     def _end_if_complete(self) -> None:
-        if self._length > self._limit:
+        if self._length > self.limit:
             self._buffer.clear()
             self.held = 0
         elif len(self._buffer) < self._length or (self._chunks and not self._chunks.is_complete):

@@ -13,9 +13,9 @@ import errno
 import selectors
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -23,7 +23,8 @@ import orjson
 from gunicorn.workers.gthread import ThreadWorker
 
 from sam_backend import metrics
-from sam_backend.server.admission import RETRY_AFTER_S, body_limit
+from sam_backend.server import credentials
+from sam_backend.server.admission import RETRY_AFTER_S, body_limit, share_of_memory
 from sam_backend.server.receiving import Incoming, Unusable
 
 # The limit of clients that a worker waits for. A new client displaces the oldest one.
@@ -96,13 +97,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._waiting: dict[Connection, tuple[_Step, _IsLate]] = {}  # oldest first
-        self._held = 0
+        self._held = Counter[str]()  # bytes of bodies, by share of memory
         self._scratch = bytearray(_AT_ONCE)
 
-    @property
-    def _largest(self) -> int:
-        limit: int = self.wsgi.config["MAX_CONTENT_LENGTH"]
-        return limit
+    def _limit_of(self, request: Any) -> int:
+        """How many bytes of a request's body are read: none, if its credentials are wrong."""
+        config = self.wsgi.config
+        sent = [value for name, value in request.headers if name == "AUTHORIZATION"]
+        header = ",".join(sent) if sent else None  # as the app gets it
+        if not credentials.are_enough(request.path, header, config.get("BASIC_AUTH")):
+            return 0
+        return body_limit(request.path, config["MAX_CONTENT_LENGTH"])
 
     def accept(self, listener: Any) -> None:
         """Accepts a connection."""
@@ -114,7 +119,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 self._make_room()
             return
         connection.setblocking(False)
-        incoming = Incoming(self.cfg, client, partial(body_limit, largest=self._largest))
+        incoming = Incoming(self.cfg, client, self._limit_of)
         conn = Connection(connection, client, listener.getsockname(), incoming)
         self.nr_conns += 1
         if len(self._waiting) >= MOST_WAITING:
@@ -178,13 +183,22 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.enqueue_req(conn)
 
     def _charge(self, conn: Connection, held: int) -> None:
-        self._held += held - conn.charged
-        conn.charged = held
+        request = conn.incoming.request
+        if request is not None:  # the largest heads of all clients are small
+            self._held[share_of_memory(request.path)] += held - conn.charged
+            conn.charged = held
 
     def _has_room_for(self, conn: Connection) -> bool:
         """Makes room for more bytes by refusing the clients that have been sending for longest."""
-        while self._held > 2 * self._largest:
-            oldest = next(other for other in self._waiting if other.charged)
+        if not conn.charged:
+            return True
+        share = share_of_memory(conn.incoming.request.path)
+        while self._held[share] > 2 * conn.incoming.limit:
+            oldest = next(
+                other
+                for other in self._waiting
+                if other.charged and share_of_memory(other.incoming.request.path) == share
+            )
             self._refuse(oldest, HTTPStatus.SERVICE_UNAVAILABLE, "too many bytes at once", "busy")
             if oldest is conn:
                 return False

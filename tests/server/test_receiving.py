@@ -16,7 +16,7 @@ LIMIT = 1000
 
 
 def incoming() -> Incoming:
-    return Incoming(Config(), ("127.0.0.1", 1), lambda _path: LIMIT)
+    return Incoming(Config(), ("127.0.0.1", 1), lambda _request: LIMIT)
 
 
 def post(*headers: str, body: bytes = b"") -> bytes:

@@ -58,15 +58,19 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Served]]:
     """A worker in a thread, with two threads for requests, and times of a test's own."""
     with contextlib.ExitStack() as stack:
 
-        def start(answer: bytes = ANSWER, **times: float) -> Served:
+        def start(
+            answer: bytes = ANSWER, password: tuple[str, str] | None = None, **times: float
+        ) -> Served:
             app = Flask("small")
             app.config["MAX_CONTENT_LENGTH"] = 1 << 20
+            app.config["BASIC_AUTH"] = password
 
             def view() -> Response:
                 made.seen += 1
                 return Response(answer + b"%d" % len(request.get_data()))
 
             app.add_url_rule("/predict", "predict", view, methods=["POST"])
+            app.add_url_rule("/webhook", "webhook", view, methods=["POST"])
             app.add_url_rule("/health", "health", view)
             config = Config()
             for name, value in {"threads": 2, "keepalive": 0, "worker_connections": 2000}.items():
@@ -175,6 +179,32 @@ def test_all_bodies_together_are_limited_and_the_oldest_goes(
     assert b" 503 " in slow[0].recv(1000)
 
 
+def test_webhooks_take_no_room_from_clicks(served: Callable[..., Served]) -> None:
+    server = served()
+    megabyte = b"POST /predict HTTP/1.1\r\nHost: s\r\nContent-Length: 1048576\r\n\r\n"
+    slow = server.connect(megabyte + b" " * 1_000_000)
+    for _ in range(4):
+        server.connect(megabyte.replace(b"predict", b"webhook") + b" " * 1_000_000)
+    assert b" 200 " in server.health() + b" "
+    slow.sendall(b" " * 48_576)
+    assert b" 200 " in slow.recv(1000)
+
+
+@pytest.mark.parametrize(
+    ("credentials", "status"),
+    [("", b" 200 "), ("YTpi", b" 200 "), ("c2FtOnNlY3JldA==", b" 408 ")],
+)
+def test_a_body_is_read_for_the_right_password_only(
+    served: Callable[..., Served], credentials: str, status: bytes
+) -> None:
+    """With a wrong one, the app is asked before the body is there. It refuses such a request."""
+    server = served(password=("sam", "secret"), silence_s=0.3)
+    header = f"Authorization: Basic {credentials}\r\nHost".encode()
+    connection = server.connect(HEAD.replace(b"Host", header) + b" " * 900)
+    assert status in connection.recv(1000)[:20]
+    assert server.worker._held.total() == 0
+
+
 def test_a_connection_carries_one_request(served: Callable[..., Served]) -> None:
     server = served()
     hidden = b"GET /health HTTP/1.1\r\nHost: s\r\n\r\n"
@@ -208,3 +238,19 @@ def test_a_client_that_is_not_ready_does_not_delay_the_stop(
     while server.worker.nr_conns:
         assert time.monotonic() - started < 6
         time.sleep(0.05)
+
+
+def test_a_client_that_asks_for_a_go_ahead_and_does_not_wait_for_it(
+    served: Callable[..., Served],
+) -> None:
+    server = served()
+    expecting = HEAD.replace(b"Host", b"Expect: 100-continue\r\nHost")
+    assert server.ask(expecting + b" " * 1000).startswith(b"HTTP/1.1 200 ")
+    too_long = expecting.replace(b"1000", b"9999999")
+    assert server.ask(too_long).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_request_without_a_body_needs_no_room(served: Callable[..., Served]) -> None:
+    server = served()
+    server.worker._held["others"] = 1 << 40
+    assert server.health().endswith(b" 200")

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class Cost:
             return "a process of the server ended"
         if self.is_stopped:
             return f"no answer within {_SILENCE_S:g} s"
-        if (self.status or 0) >= 500:
+        if (self.status or 0) >= 500 and self.status != HTTPStatus.NOT_IMPLEMENTED:
             return f"HTTP {self.status}"
         return None
 
