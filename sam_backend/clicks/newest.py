@@ -40,10 +40,11 @@ def asked_about(
     changed = [
         (target, prompt)
         for target, prompt in rectangles
-        if _place(prompt) not in (before[target].get(prompt.id), known.get(prompt.id))
+        if _place(prompt) != before[target].get(prompt.id, known.get(prompt.id))
     ]
     earlier = [(target, prompt) for target, prompt in rectangles if prompt.id in before[target]]
-    newest_target, newest = (changed or earlier or rectangles)[-1]
+    # A slow Label Studio has saved the new one already. The editor lists it last.
+    newest_target, newest = (changed or rectangles)[-1]
     wanted = {prompt.id for _, prompt in changed} | {prompt.id for _, prompt in earlier}
     wanted.add(newest.id)
     kept = {

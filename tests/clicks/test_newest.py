@@ -105,6 +105,24 @@ def test_a_saved_rectangle_that_was_moved_is_the_newest() -> None:
     assert annotator.sends([boxes[0], moved, *boxes[2:]]) == ["b1"]
 
 
+def test_a_slow_label_studio_has_saved_the_new_rectangle_already() -> None:
+    boxes = [rectangle("a", 10, 10, 8, 8), rectangle("b", 30, 10, 8, 8, label="Bike")]
+    annotator = Annotator()
+    annotator.sends(boxes[:1])
+    annotator.saves(*boxes)
+    assert annotator.sends(boxes) == ["b"]
+
+
+def test_a_slow_label_studio_has_saved_the_new_place_already() -> None:
+    boxes = [rectangle("a", 10, 10, 8, 8), rectangle("b", 30, 10, 8, 8, label="Bike")]
+    annotator = Annotator()
+    annotator.sends(boxes[:1])
+    annotator.sends(boxes)
+    moved = {**boxes[0], "value": {**boxes[0]["value"], "x": 50}}
+    annotator.saves(moved, boxes[1])
+    assert annotator.sends([moved, boxes[1]]) == ["a"]
+
+
 def test_several_new_rectangles_each_have_their_mask() -> None:
     """The first request may have been dropped when the second one came."""
     boxes = [rectangle("a", 10, 10, 8, 8), rectangle("b", 40, 40, 8, 8)]
