@@ -125,10 +125,37 @@ def test_a_form_of_another_site_is_refused(
     assert len(examined) == (status == 200)
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("10.1.2.3:9090", 200), ("[fd00::1]:9090", 200), ("localhost", 200), ("sam.example", 403)],
+)
+def test_without_a_password_the_page_is_opened_by_number(
+    client: FlaskClient, examined: list[Any], host: str, status: int
+) -> None:
+    """The name of another site may lead to this server while the page of that site is open."""
+    headers = {"Origin": f"http://{host}", "Host": host}
+    answer = client.post("/check", data=b"", content_type=FORM, headers=headers)
+    assert answer.status_code == status
+    assert len(examined) == (status == 200)
+
+
+def test_with_a_password_the_page_may_be_opened_by_name(
+    services: ServicesOf, examined: list[Any]
+) -> None:
+    made = services(BASIC_AUTH_USER="ann", BASIC_AUTH_PASS="s3cret")
+    client = create_app(made.settings, made).test_client()
+    headers = {"Origin": "http://sam.example", "Host": "sam.example"}
+    answer = client.post(
+        "/check", data=b"", content_type=FORM, headers=headers, auth=("ann", "s3cret")
+    )
+    assert answer.status_code == 200
+    assert len(examined) == 1
+
+
 def test_a_form_is_for_the_check_alone(client: FlaskClient) -> None:
     for route in ("/setup", "/predict", "/validate"):
         answer = client.post(route, data=b"a=1", content_type=FORM, headers=OWN_PAGE)
-        assert answer.status_code == 415
+        assert answer.status_code == 403  # no page may send to the other routes
 
 
 @pytest.mark.parametrize("project", ["x", "-1", "0", "1.5", "9" * 5000, "²"])
