@@ -17,7 +17,7 @@ A click that is still on the wrong side then gets the spot around it, and specks
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -139,7 +139,10 @@ def resume(logits: Floats) -> State:
 
 
 def alternatives(answer: Segmentation, embedding: Embedding, most: int) -> list[Segmentation]:
-    """The answered mask, and smaller and larger candidates for one click, best first."""
+    """The answered mask, and smaller and larger candidates for one click, best first.
+
+    Each has a state of its own, so that further clicks can refine it.
+    """
     frame, state = embedding.frame, answer.state
     x, y = frame.spots(state.prompt.points[:1])[0]
     found, masks = [answer], [frame.cut(state.logits) > 0]
@@ -148,7 +151,8 @@ def alternatives(answer: Segmentation, embedding: Embedding, most: int) -> list[
         if len(found) < most and mask[y, x] and not any(_is_same(mask, other) for other in masks):
             big = frame.upsample(state.candidates[index]) > 0
             score = float(np.clip(state.candidate_scores[index], 0, 1))
-            found.append(Segmentation(big, score, state))
+            own = replace(state, logits=state.candidates[index], score=score)
+            found.append(Segmentation(big, score, own))
             masks.append(mask)
     return found
 

@@ -18,7 +18,7 @@ from sam_backend.formats.mask import Mask, tight_box
 logger = logging.getLogger("sam_backend")
 
 Value = dict[str, Any]  # the geometry in a result's `value`
-Places = npt.NDArray[np.float64]
+Line = npt.NDArray[np.float64]  # (N, 2) x, y
 
 # Contours run through the centres of pixels, half a pixel inside the edge of the mask. At twice
 # the size, it is only a quarter of a pixel.
@@ -37,13 +37,32 @@ def brush(mask: Mask) -> list[Value]:
 
 
 def bitmask(mask: Mask) -> list[Value]:
+    """A PNG as a data URL, black where the mask is, transparent elsewhere."""
+    return [{"imageDataURL": data_url(bitmask_png(mask))}]
+
+
+def bitmask_png(mask: Mask) -> bytes:
     """A PNG, black where the mask is, transparent elsewhere."""
     pixels = np.zeros((*mask.shape, 4), np.uint8)
     pixels[..., 3] = mask * np.uint8(255)
+    return _png(pixels)
+
+
+def grey_png(mask: Mask) -> bytes:
+    """A PNG with 8 bits a pixel, white where the mask is, black elsewhere."""
+    return _png(mask * np.uint8(255))
+
+
+def data_url(png: bytes) -> str:
+    """A PNG as an address that holds it."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def _png(pixels: npt.NDArray[np.uint8]) -> bytes:
     encoded, png = cv2.imencode(".png", pixels, _PNG)
     if not encoded:
         raise MemoryError("the mask cannot be written as PNG")
-    return [{"imageDataURL": "data:image/png;base64," + base64.b64encode(png.tobytes()).decode()}]
+    return bytes(png)
 
 
 def rectangle(mask: Mask) -> list[Value]:
@@ -66,19 +85,29 @@ def polygons(mask: Mask, tolerance: float) -> list[Value]:
 
     Label Studio's polygons have no holes, so holes are filled. The log says so once.
     """
-    return [{"points": line.tolist(), "closed": True} for line in _outlines(mask, tolerance)]
+    return [{"points": line, "closed": True} for line in _in_percent(mask, tolerance)]
 
 
 def vectors(mask: Mask, tolerance: float) -> list[Value]:
     """The same outlines as closed vectors of straight lines."""
-    lines = _outlines(mask, tolerance)
-    return [{"vertices": vector.vertices(line.tolist()), "closed": True} for line in lines]
+    lines = _in_percent(mask, tolerance)
+    return [{"vertices": vector.vertices(line), "closed": True} for line in lines]
 
 
-def _outlines(mask: Mask, tolerance: float) -> list[Places]:
-    """The outer contours (N, 2) of the mask's parts, x and y in percent, the largest first."""
+def _in_percent(mask: Mask, tolerance: float) -> list[list[list[float]]]:
+    size = np.array([mask.shape[1], mask.shape[0]])
+    return [(line / size * 100).tolist() for line in outlines(mask, tolerance)]
+
+
+def outlines(mask: Mask, tolerance: float) -> list[Line]:
+    """The outlines (N, 2) x, y of the mask's parts in pixels, the largest first.
+
+    Holes are filled. Each outline is at most `tolerance` pixels off.
+    """
     pixels = mask.astype(np.uint8)
     left, top, width, height = cv2.boundingRect(pixels)
+    if not width:
+        return []
     finer = cv2.resize(
         pixels[top : top + height, left : left + width],
         None,
@@ -93,13 +122,12 @@ def _outlines(mask: Mask, tolerance: float) -> list[Places]:
     if not is_outer.all():
         _say_once("polygons have no holes: the holes of a mask are filled")
     outer = [c for c, keep in zip(contours, is_outer, strict=True) if keep]
-    size = np.array([mask.shape[1], mask.shape[0]])
     found = []
     for contour in sorted(outer, key=cv2.contourArea, reverse=True):
         line = cv2.approxPolyDP(contour, tolerance * _FINER, closed=True)
         if len(line) < 3 or cv2.contourArea(line) == 0:
             line = cv2.convexHull(contour)  # the part is so thin that its outline is a line
-        found.append((line.reshape(-1, 2) + 0.5) / _FINER / size * 100)
+        found.append((line.reshape(-1, 2) + 0.5) / _FINER)
     return found
 
 
