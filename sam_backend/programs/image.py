@@ -1,0 +1,119 @@
+"""An image that was embedded once, to be segmented many times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+
+from sam_backend.clicks import everything, segmenter
+from sam_backend.clicks.everything import Level
+from sam_backend.clicks.segmenter import State
+from sam_backend.engines.protocol import (
+    LOW_RES_SIDE,
+    MODEL_SIDE,
+    Embedding,
+    Engine,
+    Floats,
+    scaled_size,
+)
+from sam_backend.formats.mask import Mask
+from sam_backend.programs import prompts
+from sam_backend.programs.mask import ObjectMask
+from sam_backend.programs.prompts import Box, Labels, Points
+
+_CERTAIN = 8.0  # the logit of a pixel that is in the mask
+
+
+class EmbeddedImage:
+    """An image and its embedding. It never changes, so threads may share it."""
+
+    def __init__(self, engine: Engine, embedding: Embedding, name: str = "") -> None:
+        self._engine = engine
+        self.embedding = embedding
+        """What the encoder made of the image."""
+        self.name = name
+        """The name of the image's file, or an empty string."""
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return self.embedding.width
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self.embedding.height
+
+    def segment(
+        self,
+        points: Points | None = None,
+        labels: Labels | None = None,
+        box: Box | None = None,
+        *,
+        refine: ObjectMask | Mask | None = None,
+        keep: Callable[[State], object] = lambda _state: None,
+    ) -> ObjectMask:
+        """The mask of one object.
+
+        points: x, y in image pixels, in the order in which a person would click. labels: 1 for a
+        point on the object (the default), 0 for a point that is not on it. box: left, top, right,
+        bottom. refine: an earlier mask of this image, or an array (H, W), to which the points are
+        added. `keep` gets the state after each decode.
+        """
+        prompt = prompts.object_prompt(self.width, self.height, points, labels, box)
+        state = None if refine is None else self._state(refine)
+        if state is None:
+            prompts.check_is_on_object(prompt)
+        else:
+            prompt = prompts.added(state.prompt, prompt)
+        found = segmenter.segment(self._engine, self.embedding, prompt, state, keep)
+        return ObjectMask(found.mask, found.score, self.embedding, found.state)
+
+    def everything(
+        self,
+        *,
+        most: int = everything.MOST,
+        min_score: float = everything.MIN_IOU,
+        grid: int = everything.GRID,
+        level: Level = "all",
+    ) -> Iterator[ObjectMask]:
+        """The masks of all that the model sees in the image, best first.
+
+        most: the number of masks at most. min_score: what the model must think of a mask. grid:
+        the number of points along each side. level: which sizes of masks, `all`, `whole`, `part`
+        or `subpart`.
+        """
+        found = everything.proposals(
+            self._engine, self.embedding, level=level, grid=grid, min_iou=min_score, most=most
+        )
+        for proposal in found:
+            yield ObjectMask(proposal.mask, proposal.score, self.embedding)
+
+    def _state(self, refine: ObjectMask | Mask) -> State:
+        if isinstance(refine, ObjectMask):
+            if refine.embedding is not self.embedding:
+                raise ValueError("the mask to refine is of another image")
+            if refine.state is not None:
+                return refine.state
+            refine = refine.array
+        if refine.shape != (self.height, self.width):
+            raise ValueError(
+                f"the mask to refine has the shape {refine.shape}, and the image "
+                f"{(self.height, self.width)}"
+            )
+        return segmenter.resume(_low_res(refine))
+
+    def __repr__(self) -> str:
+        return f"<EmbeddedImage {self.name or 'without a name'}, {self.width}x{self.height}>"
+
+
+def _low_res(mask: Mask) -> Floats:
+    """Logits (256, 256) of a mask (H, W)."""
+    height, width = scaled_size(*mask.shape)
+    rows, columns = (max(1, round(side * LOW_RES_SIDE / MODEL_SIDE)) for side in (height, width))
+    small = cv2.resize(mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
+    logits = np.full((LOW_RES_SIDE, LOW_RES_SIDE), -_CERTAIN, np.float32)
+    logits[:rows, :columns] = np.where(small > 0.5, _CERTAIN, -_CERTAIN)
+    return logits

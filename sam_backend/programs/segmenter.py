@@ -1,0 +1,90 @@
+"""The way in for programs: a model that is opened once, and the images that it embeds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sized
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+from tqdm import tqdm
+
+from sam_backend.embeddings.store import rounded
+from sam_backend.engines import choice
+from sam_backend.engines.protocol import Engine
+from sam_backend.formats.pictures import Pixels
+from sam_backend.programs.image import EmbeddedImage
+from sam_backend.programs.pixels import ImageSource, name_of, pixels_of
+from sam_backend.settings import Settings
+
+_READ_AHEAD = 2  # images: while one is encoded, the next is decoded
+
+
+class Segmenter:
+    """A Segment Anything model in this process. Threads may share it.
+
+    >>> image = Segmenter().embed("photo.jpg")
+    >>> mask = image.segment(points=[(300, 200)])
+    >>> mask.array.shape
+    (426, 640)
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        device: str | None = None,
+        model_dir: str | Path | None = None,
+        engine: Engine | None = None,
+    ) -> None:
+        """Opens the model that the settings choose, as the server does.
+
+        `model`, `device` and `model_dir` stand for SAM_CHOICE, DEVICE and MODEL_DIR. `engine` is
+        a model that is open already. SettingsError says in one line which weights are missing and
+        how to download them.
+        """
+        if engine is None:
+            given = {"SAM_CHOICE": model, "DEVICE": device, "MODEL_DIR": model_dir}
+            environ = {**os.environ, **{k: str(v) for k, v in given.items() if v is not None}}
+            chosen = choice.plan(Settings.from_environment(environ))
+            choice.check(chosen)
+            engine = choice.open_engine(chosen)
+        self._engine = engine
+
+    def embed(self, image: ImageSource) -> EmbeddedImage:
+        """Runs the encoder, which takes much longer than segmenting does.
+
+        image: a path, the bytes of a file, a PIL image, or an array of RGB pixels (H, W, 3).
+        """
+        return self._encoded(pixels_of(image), name_of(image))
+
+    def embed_all(
+        self, images: Iterable[ImageSource], *, progress: bool | None = None
+    ) -> Iterator[EmbeddedImage]:
+        """The images, one after the other, with a progress bar.
+
+        While one is encoded, the next file is read. progress: None shows the bar in a terminal.
+        """
+        total = len(images) if isinstance(images, Sized) else None
+        is_hidden = None if progress is None else not progress
+        sources = iter(images)
+        with (
+            ThreadPoolExecutor(1, thread_name_prefix="read-image") as reader,
+            tqdm(total=total, unit="image", disable=is_hidden) as bar,
+        ):
+            waiting: list[tuple[str, Future[Pixels]]] = []
+            while True:
+                waiting += [
+                    (name_of(source), reader.submit(pixels_of, source))
+                    for source in islice(sources, _READ_AHEAD - len(waiting))
+                ]
+                if not waiting:
+                    return
+                name, pixels = waiting.pop(0)
+                yield self._encoded(pixels.result(), name)
+                bar.update()
+
+    def _encoded(self, pixels: Pixels, name: str) -> EmbeddedImage:
+        # Rounded as the server's cache does it, so that both give the same masks.
+        return EmbeddedImage(self._engine, rounded(self._engine.encode(pixels)), name)
