@@ -15,6 +15,7 @@ COMMANDS = {
     "serve": "sam_backend.server.serve",
     "download": "sam_backend.engines.download",
     "doctor": "sam_backend.doctor.command",
+    "segment": "sam_backend.programs.command",
     "segment_with_prompts": "sam_backend.bulk.segment_with_prompts",
     "segment_everything": "sam_backend.bulk.segment_everything",
     "export_masks": "sam_backend.bulk.export_masks",

@@ -1,0 +1,56 @@
+"""The programs in the documentation run as they stand."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sam_backend.exports import coco_rle
+from tests.conftest import REPOSITORY, WEIGHTS
+from tests.e2e.pictures import Shape, draw, iou
+
+
+@pytest.fixture(autouse=True)
+def _weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if not WEIGHTS.is_dir():
+        pytest.skip("no weights in models/mobile_sam: run ./download_models.sh")
+    monkeypatch.setenv("MOBILESAM_CHECKPOINT", str(WEIGHTS))
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+
+def program(document: str) -> str:
+    """The first Python program in a document."""
+    found = re.search(r"```python\n(.*?)```", (REPOSITORY / document).read_text(), re.DOTALL)
+    assert found
+    return found[1]
+
+
+def test_the_program_in_the_readme() -> None:
+    code = program("README.md")
+    assert len([line for line in code.splitlines() if line]) <= 5
+    draw(list(Shape)).save("photo.jpg", quality=95)
+    exec(code, {})
+    assert np.asarray(Image.open("mask.png")).any()
+
+
+def test_the_tutorial_makes_a_coco_file(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for number, shapes in enumerate(([Shape.DISC], [Shape.PLATE, Shape.BAR])):
+        draw(shapes).save(tmp_path / "photos" / f"{number}.png")
+    exec(program("docs/programs.md"), {})
+    coco = json.loads((tmp_path / "coco.json").read_text())
+    assert [image["file_name"] for image in coco["images"]] == ["0.png", "1.png"]
+    for image_id, shape in ((1, Shape.DISC), (2, Shape.PLATE), (2, Shape.BAR)):
+        masks = [
+            coco_rle.decode(each["segmentation"])
+            for each in coco["annotations"]
+            if each["image_id"] == image_id
+        ]
+        assert max(iou(mask, shape.mask()) for mask in masks) > 0.9
+    assert len({each["id"] for each in coco["annotations"]}) == len(coco["annotations"])
