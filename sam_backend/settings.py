@@ -20,6 +20,7 @@ from sam_backend.net.addresses import AllowedHosts
 
 SAM_CHOICES = ("MobileSAM", "SAM", "SAM-B", "SAM-L", "SAM-H", "ONNX", "Transformers")
 ENGINES = ("auto", "onnx", "openvino", "torch")
+TRY_PAGES = ("local", "on", "off")  # local: for browsers on this machine
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -56,6 +57,7 @@ class Settings:
     prefetch_next: int
     proposals: bool
     polygon_tolerance: float
+    try_page: str
     log_level: str
     click_thumbnails: bool
 
@@ -100,6 +102,7 @@ class Settings:
             prefetch_next=env.integer("PREFETCH_NEXT", 0, 0, 16),
             proposals=env.choice("PROPOSALS", "off", ("off", "on")) == "on",
             polygon_tolerance=env.number("POLYGON_TOLERANCE", 1.0, 0, 100),
+            try_page=env.choice("TRY_PAGE", "local", TRY_PAGES),
             log_level=env.choice("LOG_LEVEL", "INFO", LOG_LEVELS),
             click_thumbnails=env.choice("CLICK_THUMBNAILS", "off", ("off", "on")) == "on",
         )
