@@ -100,6 +100,27 @@ class Embeddings:
         known = self._index.get(source_key)
         return None if known is None else self._load(_name(model, known.content), model)
 
+    def of_content(self, content: str, model: str | None) -> Embedding | None:
+        """The embedding of the image with this SHA-256, if it is kept.
+
+        Waits for a worker that is writing it to the disk at this moment.
+        """
+        name = _name(model, content)
+        found = self._load(name, model)
+        if found is None and self._store and model:
+            with self._store.lock(name):
+                found = self._load(name, model)
+        return found
+
+    def forget(self, content: str, model: str | None) -> None:
+        """Removes the embedding of the image with this SHA-256 from here and from the disk."""
+        name = _name(model, content)
+        with self._lock:
+            self._memory.pop(name, None)
+        if self._store and model:
+            with self._store.lock(name):
+                self._store.remove(name)
+
     def known(self, source_key: str) -> Known | None:
         """The content of an address when it was last read."""
         return self._index.get(source_key)

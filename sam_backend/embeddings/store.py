@@ -95,6 +95,13 @@ class EmbeddingStore:
         except OSError as error:
             self._warn(error)
 
+    def remove(self, name: str) -> None:
+        """Deletes an embedding, if it is there."""
+        try:
+            self._path(name).unlink(missing_ok=True)
+        except OSError as error:
+            self._warn(error)
+
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """A lock that one thread of one worker can hold. It ends with its process.

@@ -9,7 +9,7 @@ import numpy as np
 
 from sam_backend.clicks import everything, segmenter
 from sam_backend.clicks.everything import Level
-from sam_backend.clicks.segmenter import State
+from sam_backend.clicks.segmenter import ObjectPrompt, State
 from sam_backend.engines.protocol import (
     LOW_RES_SIDE,
     MODEL_SIDE,
@@ -53,14 +53,13 @@ class EmbeddedImage:
         box: Box | None = None,
         *,
         refine: ObjectMask | Mask | None = None,
-        keep: Callable[[State], object] = lambda _state: None,
     ) -> ObjectMask:
         """The mask of one object.
 
         points: x, y in image pixels, in the order in which a person would click. labels: 1 for a
         point on the object (the default), 0 for a point that is not on it. box: left, top, right,
         bottom. refine: an earlier mask of this image, or an array (H, W), to which the points are
-        added. `keep` gets the state after each decode.
+        added.
         """
         prompt = prompts.object_prompt(self.width, self.height, points, labels, box)
         state = None if refine is None else self._state(refine)
@@ -68,6 +67,18 @@ class EmbeddedImage:
             prompts.check_is_on_object(prompt)
         else:
             prompt = prompts.added(state.prompt, prompt)
+        return self.answer(prompt, state)
+
+    def answer(
+        self,
+        prompt: ObjectPrompt,
+        state: State | None = None,
+        keep: Callable[[State], object] = lambda _state: None,
+    ) -> ObjectMask:
+        """The mask that a prompt means, from a state that answered its start.
+
+        `keep` gets the state after each decode.
+        """
         found = segmenter.segment(self._engine, self.embedding, prompt, state, keep)
         return ObjectMask(found.mask, found.score, self.embedding, found.state)
 

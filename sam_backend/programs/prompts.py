@@ -89,7 +89,8 @@ def _corners(width: int, height: int, box: Box | None) -> Floats | None:
 
 def _numbers(values: npt.ArrayLike | None, name: str) -> Floats:
     try:
-        array = np.asarray([] if values is None else values, np.float32)
+        with np.errstate(over="ignore"):  # beyond the range, a number is infinite
+            array = np.asarray([] if values is None else values, np.float64).astype(np.float32)
     except (TypeError, ValueError, OverflowError):
         raise Refusal("prompt", f"the {name} are not numbers") from None
     if not np.isfinite(array).all():

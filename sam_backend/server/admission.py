@@ -24,15 +24,25 @@ SPARE_THREADS = 8
 
 RETRY_AFTER_S = 2
 
-# Only clicks and batches carry all masks of a task. A webhook carries one saved annotation. With a
-# hundred brush masks, it has 15 MB.
+# Everything in a picture takes seconds, so each worker looks for it once at a time.
+EVERYTHING_AT_ONCE = 1
+# Clicks and batches carry all masks of a task, and programs send pictures. A webhook carries one
+# saved annotation. With a hundred brush masks, it has 15 MB.
+LARGE_BODIES = (
+    "/predict",
+    "/v1/embed",
+    "/v1/segment",
+    "/v1/everything",
+    "/sam2/embed_image",
+    "/sam2/segment_image",
+)
 MAX_OTHER_BODY_MB = 64
 _SAY_AGAIN_AFTER_S = 1.0
 
 
 def body_limit(path: str, largest: int) -> int:
     """The limit for the body of a request, in bytes. `largest` is the limit for a click."""
-    return largest if path == "/predict" else min(largest, MAX_OTHER_BODY_MB << 20)
+    return largest if path in LARGE_BODIES else min(largest, MAX_OTHER_BODY_MB << 20)
 
 
 def share_of_memory(path: str) -> str:
@@ -45,7 +55,7 @@ def share_of_memory(path: str) -> str:
 
 def threads_for(clicks: int) -> int:
     """The number of threads of a worker, so that requests only ever wait for an admission."""
-    return SPARE_THREADS + (clicks + WEBHOOKS_AT_ONCE) * (1 + WAITING_FOR_EACH)
+    return SPARE_THREADS + (clicks + WEBHOOKS_AT_ONCE + EVERYTHING_AT_ONCE) * (1 + WAITING_FOR_EACH)
 
 
 class Admission:

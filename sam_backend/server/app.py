@@ -12,7 +12,12 @@ from werkzeug.exceptions import HTTPException
 from sam_backend import lines, metrics
 from sam_backend.server import browsers, credentials
 from sam_backend.server.admission import body_limit
-from sam_backend.server.routes import Protocol, answer
+from sam_backend.server.json_http import answer
+from sam_backend.server.programs.pages import Pages
+from sam_backend.server.programs.problems import has_problems, problem
+from sam_backend.server.programs.roboflow import Roboflow
+from sam_backend.server.programs.routes import Programs
+from sam_backend.server.routes import Protocol
 from sam_backend.server.startup import open_services
 from sam_backend.services import Services
 from sam_backend.settings import Settings
@@ -35,10 +40,13 @@ def open_app() -> Flask:
 
 def create_app(settings: Settings, services: Services) -> Flask:
     """The app of one server process."""
-    app = Flask("sam_backend")
+    app = Flask("sam_backend", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_mb << 20
     app.config["BASIC_AUTH"] = settings.basic_auth
-    for rule, (methods, handler) in Protocol(services).routes().items():
+    protocol = Protocol(services)
+    programs = Programs(services, protocol.clicks)
+    served = (protocol, programs, Roboflow(programs), Pages(settings))
+    for rule, (methods, handler) in (pair for each in served for pair in each.routes().items()):
         app.add_url_rule(rule, endpoint=rule, view_func=handler, methods=methods)
 
     @app.before_request
@@ -59,7 +67,7 @@ def create_app(settings: Settings, services: Services) -> Flask:
 
     @app.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> Response:
-        response = answer({"error": lines.one_line(error.description)}, error.code or 500)
+        response = _refusal(error.code or 500, error.description)
         for name in ("Allow", "Retry-After"):
             if name in (headers := dict(error.get_headers())):
                 response.headers[name] = headers[name]
@@ -67,17 +75,24 @@ def create_app(settings: Settings, services: Services) -> Flask:
 
     @app.errorhandler(RecursionError)
     def refuse_depth(_error: RecursionError) -> Response:
-        return answer({"error": "the request is nested too deeply"}, 400)
+        return _refusal(400, "the request is nested too deeply")
 
     @app.errorhandler(Exception)
     def fail(error: Exception) -> Response:
         logger.error("%s %s", request.method, request.path, exc_info=error)
-        return answer({"error": "the back end failed: see its log"}, 500)
+        return _refusal(500, "the back end failed: see its log")
 
     return app
 
 
+def _refusal(status: int, detail: object) -> Response:
+    """An error in the format of the requested route."""
+    if has_problems(request.path):
+        return problem(status, detail)
+    return answer({"error": lines.one_line(detail)}, status)
+
+
 def _unauthorized() -> Response:
-    response = answer({"error": "user name or password is missing or wrong"}, 401)
+    response = _refusal(401, "user name or password is missing or wrong")
     response.headers["WWW-Authenticate"] = 'Basic realm="sam-backend"'
     return response

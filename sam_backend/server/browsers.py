@@ -16,6 +16,9 @@ from werkzeug.wrappers import Request
 FORM = "application/x-www-form-urlencoded"
 # The form on the status page posts here.
 FORM_ROUTES = ("/check",)
+# The page /try asks these, and sends the bytes of an image.
+PAGE_ROUTES = ("/v1/embed", "/v1/segment", "/v1/everything")
+IMAGE_ROUTES = ("/v1/embed",)
 
 
 def refuse_pages(request: Request, *, is_guarded: bool) -> None:
@@ -34,10 +37,19 @@ def refuse_pages(request: Request, *, is_guarded: bool) -> None:
             if origin is None and site is None:
                 raise Forbidden("the browser does not name the page of the form: use another one")
             return
+    elif request.path in PAGE_ROUTES:
+        _refuse_other_sites(request, origin, site, is_guarded=is_guarded)
     elif origin is not None or site is not None:
         raise Forbidden("requests from web pages are refused")
-    if request.content_length and request.mimetype != "application/json":
-        raise UnsupportedMediaType("the request's Content-Type is not application/json")
+    if request.content_length and not _is_expected(request):
+        also = " and not that of an image" if request.path in IMAGE_ROUTES else ""
+        raise UnsupportedMediaType(f"the request's Content-Type is not application/json{also}")
+
+
+def _is_expected(request: Request) -> bool:
+    """Whether the body has a type that browsers send to no other site unasked."""
+    is_image = request.mimetype.startswith(("image/", "application/octet-stream"))
+    return request.mimetype == "application/json" or (is_image and request.path in IMAGE_ROUTES)
 
 
 def _refuse_other_sites(

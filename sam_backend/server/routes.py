@@ -10,25 +10,19 @@ from operator import attrgetter
 from threading import Lock
 from typing import Any
 
-import orjson
 from cachetools import LRUCache, cached
 from flask import Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
-from werkzeug.exceptions import (
-    BadRequest,
-    ClientDisconnected,
-    RequestEntityTooLarge,
-    RequestTimeout,
-)
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from sam_backend import watched_click
 from sam_backend.bulk.answers import Proposals, batch_predictions
 from sam_backend.doctor import way_back
 from sam_backend.errors import Refusal
-from sam_backend.formats import bodies
 from sam_backend.server import check_page, events, openapi, project_setup, status_page
 from sam_backend.server.admission import WEBHOOKS_AT_ONCE, Admission
+from sam_backend.server.json_http import answer, json_object
 from sam_backend.server.ml_backend import SamMLBackend
 from sam_backend.services import Services
 from sam_backend.shared import stale
@@ -52,7 +46,7 @@ class Protocol:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._clicks = Admission("clicks", services.settings.threads, services.refusals.report)
+        self.clicks = Admission("clicks", services.settings.threads, services.refusals.report)
         self._webhooks = Admission("webhooks", WEBHOOKS_AT_ONCE, services.refusals.report)
         self._checks = check_page.Checks(services)
         # Constructing a model parses its label config; the clicks of a project share one.
@@ -87,7 +81,7 @@ class Protocol:
     def check(self) -> Response:
         """Examines Label Studio: asked by the form of the status page, or with JSON."""
         is_form = request.mimetype != "application/json"
-        asked = request.form if is_form else _body()
+        asked = request.form if is_form else json_object()
         findings = self._checks.findings(asked, request.host_url)
         if is_form:
             return Response(status_page.check_page(findings), mimetype="text/html")
@@ -113,7 +107,7 @@ class Protocol:
         return answer(openapi.description(guarded=self._services.settings.basic_auth is not None))
 
     def setup(self) -> Response:
-        project_setup.remember(self._services, _body())
+        project_setup.remember(self._services, json_object())
         return answer({"model_version": self._services.model_version})
 
     def predict(self) -> Response:
@@ -122,7 +116,7 @@ class Protocol:
             with ExitStack() as held:
                 held.enter_context(watched_click.watched(click))
                 with watched_click.stage("queue"):
-                    held.enter_context(self._clicks.admitted())
+                    held.enter_context(self.clicks.admitted())
                 held.enter_context(stale.asked_on(request.environ.get("gunicorn.socket")))
                 return self._predict(click)
         except RequestEntityTooLarge as error:
@@ -130,7 +124,7 @@ class Protocol:
             raise
 
     def _predict(self, click: WatchedClick) -> Response:
-        body = _body()
+        body = json_object()
         tasks, params = body.get("tasks"), body.get("params")
         if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
             raise BadRequest("'tasks' is not a list of tasks")
@@ -175,14 +169,14 @@ class Protocol:
         editor sends the visible prompts again with each click.
         """
         with self._webhooks.admitted():
-            body = _body()
+            body = json_object()
         task = body.get("task")
         if str(body.get("action")).startswith("ANNOTATION") and isinstance(task, dict):
             self._services.memory.ended(str(task.get("id")))
         return answer({"status": "ok"})
 
     def validate(self) -> Response:
-        problems = project_setup.problems(_body().get("config"))
+        problems = project_setup.problems(json_object().get("config"))
         return answer({"status": "failed" if problems else "ok", "problems": problems})
 
     def versions(self) -> Response:
@@ -197,39 +191,3 @@ class Protocol:
 
     def _construct(self, project: str, config: str) -> SamMLBackend:
         return SamMLBackend(project_id=project, label_config=config, services=self._services)
-
-
-def answer(value: object, status_code: int = 200) -> Response:
-    return Response(orjson.dumps(value), status=status_code, mimetype="application/json")
-
-
-def _body() -> Mapping[str, Any]:
-    """The request's JSON object. Its brush masks stay undecoded."""
-    try:
-        body = bodies.parse(_content())
-    except RequestEntityTooLarge:
-        limit = (request.max_content_length or 0) >> 20
-        advice = ": MAX_BODY_MB sets the limit" if request.path == "/predict" else ""
-        raise RequestEntityTooLarge(f"the request is over {limit} MB{advice}") from None
-    except ClientDisconnected:
-        raise RequestTimeout("the rest of the request is missing") from None
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"the body is not JSON: {error}") from None
-    if not isinstance(body, dict):
-        raise BadRequest("the body is not a JSON object")
-    return body
-
-
-def _content() -> bytes:
-    """The request's body.
-
-    A body of known length is read at once. Flask reads small pieces, and with a hundred masks in
-    the body this takes as long as a new mask.
-    """
-    length = request.content_length
-    if length is None or length > (request.max_content_length or 0):
-        return request.get_data()  # Flask counts the bytes and refuses too many
-    body: bytes = request.environ["wsgi.input"].read(length)
-    if len(body) < length:
-        raise ClientDisconnected
-    return body

@@ -41,6 +41,16 @@ def shared() -> Iterator[None]:
         _of_request.reset(token)
 
 
+@contextmanager
+def unlimited() -> Iterator[None]:
+    """Within, decodes are not counted: for work that is known to need many."""
+    token = _of_request.set(None)
+    try:
+        yield
+    finally:
+        _of_request.reset(token)
+
+
 def spend() -> None:
     """Counts a decode. OutOfBudget if this thread's request has none left."""
     budget = _of_request.get()

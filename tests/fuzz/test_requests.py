@@ -68,6 +68,24 @@ _SETUP = {
     "access_token": "0" * 40,
     "extra_params": {"sam_output": "tag", "candidates": 2},
 }
+_SEGMENT = {
+    "image": {"base64": _IMAGE.partition(",")[2]},
+    "objects": [{"points": [[20, 15], [5, 5]], "labels": [1, 0]}, {"box": [5, 5, 30, 20]}],
+    "format": "coco_rle",
+    "tolerance": 1.0,
+    "alternatives": 2,
+}
+_ROBOFLOW = {
+    "image": {"type": "base64", "value": _IMAGE},
+    "image_id": "a",
+    "prompts": {
+        "prompts": [
+            {"points": [{"x": 20, "y": 15, "positive": True}]},
+            {"box": {"x": 20, "y": 15, "width": 10, "height": 10}},
+        ]
+    },
+    "format": "json",
+}
 _WEBHOOK = {"action": "ANNOTATION_UPDATED", "task": {"id": 1}, "annotation": _saved()}
 
 
@@ -75,6 +93,10 @@ def _post(app: Flask, route: str, body: bytes, check: Check) -> Any:
     response = app.test_client().post(route, data=body, content_type="application/json")
     check()
     answer = orjson.loads(response.data)
+    if route.startswith(("/v1", "/sam2")):
+        assert response.status_code in (200, 400, 404, 413, 422), response.text
+        assert response.status_code == 200 or answer["status"] == response.status_code
+        return answer
     assert response.status_code in (200, 400, 413), response.text
     if response.status_code != 200:
         assert set(answer) == {"error"}
@@ -105,6 +127,19 @@ def test_tasks_opened(app: Flask, tried: Count, tracebacks: Check, body: Any) ->
     _post(app, "/predict", json.dumps(body).encode(), tracebacks)
 
 
+@pytest.mark.parametrize(
+    ("route", "real"), [("/v1/segment", _SEGMENT), ("/sam2/segment_image", _ROBOFLOW)]
+)
+@tries(800)
+@given(data=st.data())
+def test_requests_of_programs(
+    app: Flask, tried: Count, tracebacks: Check, data: st.DataObject, route: str, real: Any
+) -> None:
+    tried("requests of programs")
+    body = data.draw(junk.damaged(real))
+    _post(app, route, json.dumps(body).encode(), tracebacks)
+
+
 @pytest.mark.parametrize(("route", "real"), [("/setup", _SETUP), ("/webhook", _WEBHOOK)])
 @tries(800)
 @given(data=st.data())
@@ -116,7 +151,20 @@ def test_setups_and_webhooks(
     _post(app, route, json.dumps(body).encode(), tracebacks)
 
 
-@pytest.mark.parametrize("route", ["/predict", "/setup", "/webhook", "/validate"])
+@pytest.mark.parametrize(
+    "route",
+    [
+        "/predict",
+        "/setup",
+        "/webhook",
+        "/validate",
+        "/v1/embed",
+        "/v1/segment",
+        "/v1/everything",
+        "/sam2/embed_image",
+        "/sam2/segment_image",
+    ],
+)
 @tries(250)
 @given(body=st.binary(max_size=200) | junk.values.map(lambda value: json.dumps(value).encode()))
 def test_bodies(app: Flask, tried: Count, tracebacks: Check, route: str, body: bytes) -> None:
@@ -140,6 +188,9 @@ _PLACES: list[tuple[str, dict[str, Any]]] = [
     ("/webhook", {**_WEBHOOK, "action": "HERE"}),
     ("/webhook", {**_WEBHOOK, "task": {"id": "HERE"}}),
     ("/validate", {"config": "HERE"}),
+    *(("/v1/segment", {**_SEGMENT, name: "HERE"}) for name in ("objects", "points", "image")),
+    ("/sam2/segment_image", {"image": "HERE"}),
+    ("/sam2/segment_image", {**_ROBOFLOW, "prompts": {"prompts": "HERE"}}),
 ]
 
 

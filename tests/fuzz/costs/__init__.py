@@ -6,6 +6,7 @@ from tests.fuzz.costs import (
     configs,
     framing,
     pictures,
+    programs,
     prompts,
     regions,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "configs",
     "framing",
     "pictures",
+    "programs",
     "prompts",
     "regions",
 ]

@@ -1,0 +1,152 @@
+"""The fields of a program's request, each checked. BadRequest (400) says what is wrong. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from werkzeug.exceptions import BadRequest
+
+from sam_backend.lines import shown
+
+MOST_OBJECTS = 100
+MOST_POINTS = 200  # in all objects together, as in a click
+MOST_PROPOSALS = 200
+
+Format = Literal["polygon", "rle", "coco_rle", "png", "bitmask"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+_OBJECT_FIELDS = ("points", "labels", "box", "mask_input")
+_IMAGE_FIELDS = ("image", "image_id")
+
+
+@dataclass(frozen=True)
+class ImageAsked:
+    """An image by its id, by its address, or as the bytes of its file."""
+
+    id: str | None = None
+    url: str | None = None
+    content: bytes | None = None
+
+
+@dataclass(frozen=True)
+class ObjectAsked:
+    """What points at one object. The numbers are checked where the image's size is known."""
+
+    points: Any
+    labels: Any
+    box: Any
+    mask_input: str | None
+
+
+def image(body: Mapping[str, Any], *, by_id: bool = True) -> ImageAsked:
+    """`image_id`, or `image` with a `url` or with `base64`."""
+    id_, given = body.get("image_id"), body.get("image")
+    if by_id and (id_ is None) == (given is None):
+        raise BadRequest("give either 'image_id' or 'image'")
+    if by_id and id_ is not None:
+        if not isinstance(id_, str):
+            raise BadRequest("'image_id' is not a text")
+        return ImageAsked(id=id_)
+    if not isinstance(given, Mapping) or len(given) != 1:
+        raise BadRequest("""'image' is neither {"url": "…"} nor {"base64": "…"}""")
+    ((kind, value),) = given.items()
+    if kind not in ("url", "base64") or not isinstance(value, str):
+        raise BadRequest("""'image' is neither {"url": "…"} nor {"base64": "…"}""")
+    return address(value) if kind == "url" else ImageAsked(content=decoded(value))
+
+
+def address(value: str) -> ImageAsked:
+    """An image at an http or https address, or in a data URL."""
+    if value[:5].lower() == "data:":
+        return ImageAsked(content=decoded(value))
+    if not value.lower().startswith(("http://", "https://")):
+        raise BadRequest(f"the image's url {shown(value, 100)!r} is not an http or https address")
+    return ImageAsked(url=value)
+
+
+def decoded(text: str) -> bytes:
+    """The bytes of base64 text, or of a data URL."""
+    if text.startswith("data:"):
+        head, _, text = text.partition(",")
+        if not head.endswith(";base64"):
+            raise BadRequest("the image's data URL is not base64")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise BadRequest("the image is not base64 text") from None
+
+
+def objects(body: Mapping[str, Any]) -> list[ObjectAsked]:
+    """`objects`, or the fields of one object beside the others."""
+    given = body.get("objects")
+    if given is None:
+        return [_object({name: body.get(name) for name in _OBJECT_FIELDS})]
+    if any(body.get(name) is not None for name in _OBJECT_FIELDS):
+        raise BadRequest("give the points and the box in 'objects', or beside it, not in both")
+    if not isinstance(given, list) or not 0 < len(given) <= MOST_OBJECTS:
+        raise BadRequest(f"'objects' is not a list of 1 to {MOST_OBJECTS} objects")
+    found = []
+    for each in given:
+        if not isinstance(each, Mapping):
+            raise BadRequest("one of 'objects' is not an object with points or a box")
+        known(each, *_OBJECT_FIELDS)
+        found.append(_object(each))
+    if sum(len(each.points or ()) for each in found) > MOST_POINTS:
+        raise BadRequest(f"there are over {MOST_POINTS} points in 'objects'")
+    return found
+
+
+def known(body: Mapping[str, Any], *names: str) -> None:
+    """BadRequest for a field with a name that nothing reads, such as a misspelt one."""
+    for name in body:
+        if name not in names:
+            raise BadRequest(
+                f"there is no field {shown(name, 100)!r} here; the fields are {', '.join(names)}"
+            )
+
+
+def form(body: Mapping[str, Any]) -> Format:
+    """The format of masks; polygons if none is given."""
+    value = body.get("format", "polygon")
+    if value not in FORMATS:
+        raise BadRequest(f"'format' is not one of {', '.join(FORMATS)}")
+    found: Format = value
+    return found
+
+
+def number(body: Mapping[str, Any], name: str, default: float, least: float, most: float) -> float:
+    value = body.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise BadRequest(f"{name!r} is not a number from {least:g} to {most:g}")
+    return float(value)
+
+
+def integer(body: Mapping[str, Any], name: str, default: int, least: int, most: int) -> int:
+    value = number(body, name, default, least, most)
+    if not value.is_integer():
+        raise BadRequest(f"{name!r} is not a whole number")
+    return int(value)
+
+
+def choice(body: Mapping[str, Any], name: str, default: str, choices: tuple[str, ...]) -> str:
+    value = body.get(name, default)
+    if value not in choices:
+        raise BadRequest(f"{name!r} is not one of {', '.join(choices)}")
+    return str(value)
+
+
+def _object(given: Mapping[str, Any]) -> ObjectAsked:
+    points, labels, box = given.get("points"), given.get("labels"), given.get("box")
+    for name, value in (("points", points), ("labels", labels), ("box", box)):
+        if value is not None and not isinstance(value, list):
+            raise BadRequest(f"{name!r} is not a list")
+    if len(points or ()) > MOST_POINTS or len(labels or ()) > MOST_POINTS:
+        raise BadRequest(f"an object has over {MOST_POINTS} points")
+    mask_input = given.get("mask_input")
+    if mask_input is not None and not isinstance(mask_input, str):
+        raise BadRequest("'mask_input' is not the 'answer_id' of an earlier answer")
+    return ObjectAsked(points, labels, box, mask_input)

@@ -1,0 +1,74 @@
+"""The images that programs gave: from what a request says to an embedding, and its id."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from sam_backend.errors import Refusal
+from sam_backend.images import sources
+from sam_backend.images.sources import Source
+from sam_backend.programs.image import EmbeddedImage
+from sam_backend.server.programs import problems
+from sam_backend.server.programs.fields import ImageAsked
+from sam_backend.services import Services
+from sam_backend.shared.program_ids import ProgramIds
+
+
+@dataclass(frozen=True)
+class KeptImage:
+    """An image, and the id under which programs find it again."""
+
+    id: str
+    image: EmbeddedImage
+
+
+class KeptImages:
+    """Embeddings stay in the cache of clicks, by content. Ids lead there."""
+
+    def __init__(self, services: Services, ids: ProgramIds) -> None:
+        self._services = services
+        self._ids = ids
+
+    def find(self, asked: ImageAsked, name: str | None = None) -> KeptImage:
+        """The image that a request is about; a new id for one that was sent or has an address.
+
+        `name` is an id of the program's own choice.
+        """
+        if asked.id is not None:
+            return self._by_id(asked.id)
+        if asked.content is not None:
+            digest = hashlib.sha256(asked.content).hexdigest()
+            self._check_size(asked.content)
+            source = Source(key=f"sha256:{digest}", content=asked.content)
+        else:
+            # Without a Label Studio: no token of its goes anywhere, and no local file is read.
+            source = sources.resolve(asked.url or "", "", None, None)
+        embedding = self._services.images.embedding(source)
+        known = self._services.images.embeddings.known(source.key)
+        if known is None:  # the index is full of others, for a moment
+            raise Refusal("image", "the image could not be kept: send the request again")
+        id_ = self._ids.add_image(known.content, name)
+        return KeptImage(id_, EmbeddedImage(self._services.engine(), embedding))
+
+    def forget(self, image_id: str) -> None:
+        """Removes an image and its answers; its embedding, if no other id stands for it."""
+        if self._ids.content(image_id) is None:
+            raise problems.unknown_image()
+        content = self._ids.remove_image(image_id)
+        if content is not None:
+            self._services.images.embeddings.forget(content, self._services.engine().fingerprint)
+
+    def _by_id(self, image_id: str) -> KeptImage:
+        engine = self._services.engine()
+        content = self._ids.content(image_id)
+        embeddings = self._services.images.embeddings
+        found = embeddings.of_content(content, engine.fingerprint) if content else None
+        if found is None:
+            raise problems.unknown_image()
+        return KeptImage(image_id, EmbeddedImage(engine, found))
+
+    def _check_size(self, content: bytes) -> None:
+        most_mb = self._services.settings.max_image_mb
+        if len(content) > most_mb << 20:
+            raise Refusal("image", f"the image is over {most_mb} MB (MAX_IMAGE_MB)")

@@ -1,0 +1,224 @@
+"""The routes of programs under /v1: one method a route."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
+from time import perf_counter
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from flask import Response, request
+from werkzeug.exceptions import RequestTimeout
+
+from sam_backend import metrics
+from sam_backend.clicks import everything
+from sam_backend.clicks.everything import LEVELS
+from sam_backend.errors import Refusal
+from sam_backend.formats import mask_writer
+from sam_backend.programs import prompts
+from sam_backend.programs.answers import Answered, Answers, continued
+from sam_backend.programs.image import EmbeddedImage
+from sam_backend.programs.mask import MOST_ALTERNATIVES, ObjectMask
+from sam_backend.server.admission import EVERYTHING_AT_ONCE, Admission
+from sam_backend.server.json_http import answer, content, json_object
+from sam_backend.server.programs import fields, problems
+from sam_backend.server.programs.fields import Format, ImageAsked, ObjectAsked
+from sam_backend.server.programs.kept_images import KeptImage, KeptImages
+from sam_backend.services import Services
+from sam_backend.shared import click_budget, stale
+from sam_backend.shared.program_ids import KEPT_S, ProgramIds
+from sam_backend.shared.stale import Stale
+
+
+class Admits(Protocol):
+    """Routes whose requests wait for their turn."""
+
+    def admitted(self) -> AbstractContextManager[None]: ...
+
+
+P = ParamSpec("P")
+S = TypeVar("S", bound=Admits)
+Fields = dict[str, Any]
+Handler = Callable[..., Response]
+
+# Pixels of all masks in an answer: each one costs some time, however simple the mask.
+MOST_MASK_PIXELS = 250_000_000
+MOST_PROPOSAL_PIXELS = 1_000_000_000
+_NO_ROOM = (
+    f"the masks of this request have over {MOST_MASK_PIXELS // 1_000_000} million pixels: ask for "
+    "the other objects in another request"
+)
+_IMAGE = ("image", "image_id")
+_FORM = ("format", "tolerance")
+_OBJECT = ("points", "labels", "box", "mask_input")
+
+
+def answered(
+    method: Callable[Concatenate[S, P], Fields],
+) -> Callable[Concatenate[S, P], Response]:
+    """A method as a handler: with the limits of a click, refusals as problems, and its time."""
+
+    @wraps(method)
+    def handle(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Response:
+        try:
+            with self.admitted():
+                started = perf_counter()
+                found = method(self, *args, **kwargs)
+        except Refusal as refusal:
+            raise problems.of_refusal(refusal) from None
+        except Stale:
+            metrics.STALE.inc()
+            raise RequestTimeout("nobody waits for the answer") from None
+        return answer({**found, "milliseconds": round(1000 * (perf_counter() - started), 1)})
+
+    return handle
+
+
+class Programs:
+    """Embeds images once and segments them many times, for programs."""
+
+    def __init__(self, services: Services, clicks: Admission) -> None:
+        self._services = services
+        self._clicks = clicks
+        self._everything = Admission("everything", EVERYTHING_AT_ONCE, services.report)
+        self.ids = ProgramIds(services.state.path.with_name("programs.sqlite3"))
+        self.images = KeptImages(services, self.ids)
+        self.answers = Answers()
+
+    def routes(self) -> dict[str, tuple[list[str], Handler]]:
+        return {
+            "/v1/embed": (["POST"], self.embed),
+            "/v1/segment": (["POST"], self.segment),
+            "/v1/everything": (["POST"], self.everything),
+            "/v1/images/<image_id>": (["DELETE"], self.forget),
+        }
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """The turn of a request, among those of clicks, and with as many decodes."""
+        with (
+            self._clicks.admitted(),
+            stale.asked_on(request.environ.get("gunicorn.socket")),
+            click_budget.shared(),
+        ):
+            yield
+
+    @answered
+    def embed(self) -> Fields:
+        if request.mimetype != "application/json":
+            return _facts(self.images.find(ImageAsked(content=content())))
+        body = json_object()
+        fields.known(body, "image")
+        return _facts(self.images.find(fields.image(body, by_id=False)))
+
+    @answered
+    def segment(self) -> Fields:
+        body = json_object()
+        fields.known(body, *_IMAGE, *_FORM, *_OBJECT, "objects", "alternatives")
+        write = writer(body)
+        count = fields.integer(body, "alternatives", 0, 0, MOST_ALTERNATIVES)
+        asked = fields.objects(body)
+        kept = self.images.find(fields.image(body))
+        room = max(1, MOST_MASK_PIXELS // (kept.image.width * kept.image.height))
+        found: list[Fields] = []
+        for each in asked:
+            if not room:
+                found.append({"error": _NO_ROOM})
+                continue
+            found.append(self._object(kept, each, write, min(count, room - 1)))
+            room -= 1 + len(found[-1].get("alternatives", ()))
+        if all("error" in each for each in found):
+            raise Refusal("prompt", found[0]["error"])
+        return {**_facts(kept), "objects": found}
+
+    def everything(self) -> Response:
+        with self._everything.admitted():  # before it takes the place of a click
+            return self._find_everything()
+
+    @answered
+    def _find_everything(self) -> Fields:
+        body = json_object()
+        fields.known(body, *_IMAGE, *_FORM, "most", "min_score", "grid", "level")
+        write = writer(body)
+        most = fields.integer(body, "most", everything.MOST, 1, fields.MOST_PROPOSALS)
+        min_score = fields.number(body, "min_score", everything.MIN_IOU, 0, 1)
+        grid = fields.integer(body, "grid", everything.GRID, 1, everything.GRID)
+        level: Any = fields.choice(body, "level", "all", LEVELS)
+        kept = self.images.find(fields.image(body))
+        most = min(most, max(1, MOST_PROPOSAL_PIXELS // (kept.image.width * kept.image.height)))
+        with click_budget.unlimited():
+            found = kept.image.everything(most=most, min_score=min_score, grid=grid, level=level)
+            return {**_facts(kept), "objects": [write(mask) for mask in found]}
+
+    def forget(self, image_id: str) -> Response:
+        self.images.forget(image_id)
+        return Response(status=204)
+
+    def mask(self, kept: KeptImage, asked: ObjectAsked) -> tuple[Answered, ObjectMask]:
+        """The mask of an object, and what it follows from."""
+        image = kept.image
+        prompt = prompts.object_prompt(
+            image.width, image.height, asked.points, asked.labels, asked.box
+        )
+        which = Answered(prompt)
+        if asked.mask_input is not None:
+            which = continued(self._earlier(kept, asked.mask_input), prompt)
+        with metrics.STAGE.labels("decode").time():
+            return which, self.answers.mask(image, which)
+
+    def _earlier(self, kept: KeptImage, answer_id: str) -> Answered:
+        """What an earlier answer about the same picture follows from."""
+        known = self.ids.answer(answer_id)
+        content = known and self.ids.content(known.image_id)
+        if known is None or content is None or content != self.ids.content(kept.id):
+            raise problems.unknown_answer()
+        return Answered.from_json(known.value, kept.image)
+
+    def _object(
+        self, kept: KeptImage, asked: ObjectAsked, write: Callable[[ObjectMask], Fields], count: int
+    ) -> Fields:
+        """One object's mask, or the line that says why there is none. `count`: alternatives."""
+        try:
+            which, mask = self.mask(kept, asked)
+            others = mask.alternatives[:count]
+            values = [which, *(Answered(which.prompt, n) for n in range(len(others)))]
+            ids = self.ids.add_answers(kept.id, [value.to_json() for value in values])
+            with metrics.STAGE.labels("rle").time():
+                written = [
+                    {"answer_id": id_, **write(each)}
+                    for id_, each in zip(ids, (mask, *others), strict=True)
+                ]
+        except Refusal as refusal:
+            return {"error": str(refusal)}
+        return {**written[0], "alternatives": written[1:]} if count else written[0]
+
+
+def writer(body: Mapping[str, Any]) -> Callable[[ObjectMask], Fields]:
+    """What writes masks in the format that a request asks for."""
+    form = fields.form(body)
+    tolerance = fields.number(body, "tolerance", 1.0, 0, 100)
+    return lambda mask: _written(mask, form, tolerance)
+
+
+def _written(mask: ObjectMask, form: Format, tolerance: float) -> Fields:
+    forms: dict[Format, Callable[[], Any]] = {
+        "polygon": lambda: polygons(mask, tolerance),
+        "rle": lambda: mask.rle("label_studio"),
+        "coco_rle": lambda: mask.rle("coco"),
+        "png": lambda: mask_writer.data_url(mask.png),
+        "bitmask": lambda: mask_writer.data_url(mask.bitmask_png),
+    }
+    box = None if mask.box is None else list(mask.box)
+    score = round(mask.score, 4)
+    return {"score": score, "box": box, "area": mask.area, "format": form, "mask": forms[form]()}
+
+
+def polygons(mask: ObjectMask, tolerance: float) -> list[list[list[float]]]:
+    return [line.round(2).tolist() for line in mask.polygons(tolerance)]
+
+
+def _facts(kept: KeptImage) -> Fields:
+    image: EmbeddedImage = kept.image
+    size = {"width": image.width, "height": image.height}
+    return {"image_id": kept.id, **size, "kept_seconds": KEPT_S}
