@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import cv2
 import numpy as np
 
 from sam_backend.clicks import everything, segmenter
 from sam_backend.clicks.everything import Level
 from sam_backend.clicks.segmenter import ObjectPrompt, State
-from sam_backend.engines.protocol import (
-    LOW_RES_SIDE,
-    MODEL_SIDE,
-    Embedding,
-    Engine,
-    Floats,
-    scaled_size,
-)
+from sam_backend.engines.frame import Floats
+from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.mask import Mask
 from sam_backend.programs import prompts
 from sam_backend.programs.mask import ObjectMask
@@ -114,17 +107,13 @@ class EmbeddedImage:
                 f"the mask to refine has the shape {refine.shape}, and the image "
                 f"{(self.height, self.width)}"
             )
-        return segmenter.resume(_low_res(refine))
+        return segmenter.resume(self.embedding.frame.shrink(_logits(refine), -_CERTAIN))
 
     def __repr__(self) -> str:
         return f"<EmbeddedImage {self.name or 'without a name'}, {self.width}x{self.height}>"
 
 
-def _low_res(mask: Mask) -> Floats:
-    """Logits (256, 256) of a mask (H, W)."""
-    height, width = scaled_size(*mask.shape)
-    rows, columns = (max(1, round(side * LOW_RES_SIDE / MODEL_SIDE)) for side in (height, width))
-    small = cv2.resize(mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
-    logits = np.full((LOW_RES_SIDE, LOW_RES_SIDE), -_CERTAIN, np.float32)
-    logits[:rows, :columns] = np.where(small > 0.5, _CERTAIN, -_CERTAIN)
+def _logits(mask: Mask) -> Floats:
+    """Logits (H, W) of a mask (H, W)."""
+    logits: Floats = np.where(mask, np.float32(_CERTAIN), np.float32(-_CERTAIN))
     return logits

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sam_backend.clicks.segmenter import ObjectPrompt
-from sam_backend.engines.protocol import Floats
+from sam_backend.engines.frame import Floats
 from sam_backend.errors import Refusal
 
 Points = Sequence[Sequence[float]] | npt.ArrayLike

@@ -49,7 +49,7 @@ class KeptImages:
         if known is None:  # the index is full of others, for a moment
             raise Refusal("image", "the image could not be kept: send the request again")
         id_ = self._ids.add_image(known.content, name)
-        return KeptImage(id_, EmbeddedImage(self._services.engine(), embedding))
+        return KeptImage(id_, EmbeddedImage(self._services.engine.ready(), embedding))
 
     def forget(self, image_id: str) -> None:
         """Removes an image and its answers; its embedding, if no other id stands for it."""
@@ -57,10 +57,12 @@ class KeptImages:
             raise problems.unknown_image()
         content = self._ids.remove_image(image_id)
         if content is not None:
-            self._services.images.embeddings.forget(content, self._services.engine().fingerprint)
+            self._services.images.embeddings.forget(
+                content, self._services.engine.ready().fingerprint
+            )
 
     def _by_id(self, image_id: str) -> KeptImage:
-        engine = self._services.engine()
+        engine = self._services.engine.ready()
         content = self._ids.content(image_id)
         embeddings = self._services.images.embeddings
         found = embeddings.of_content(content, engine.fingerprint) if content else None

@@ -81,7 +81,7 @@ class Programs:
     def __init__(self, services: Services, clicks: Admission) -> None:
         self._services = services
         self._clicks = clicks
-        self._everything = Admission("everything", EVERYTHING_AT_ONCE, services.report)
+        self._everything = Admission("everything", EVERYTHING_AT_ONCE, services.refusals.report)
         self.ids = ProgramIds(services.state.path.with_name("programs.sqlite3"))
         self.images = KeptImages(services, self.ids)
         self.answers = Answers()
