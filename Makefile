@@ -70,10 +70,11 @@ quality: .venv/ready  ## compare masks per click with the usual rule: make quali
 	@./download_models.sh --model mobile_sam
 	@.venv/bin/python -m tools.quality $(FOLDER)
 
-screenshot: .venv-test/ready .venv-studio/ready  ## take the pictures of the editor again
+screenshot: .venv-test/ready .venv-studio/ready  ## take the pictures of the editor and of /try again
 	@./download_models.sh --model mobile_sam
 	.venv-test/bin/python -m tools.screenshot
 	.venv-test/bin/python -m tools.output_screenshots
+	.venv-test/bin/python -m tools.try_screenshot
 
 lock: .venv-test/ready  ## pin and hash the packages in pyproject.toml and requirements/*.in
 	$(LOCK) pyproject.toml --extra sdk -o requirements.txt

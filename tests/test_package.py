@@ -133,6 +133,19 @@ def test_label_configs_and_the_converter_are_in_it(wheel: Path) -> None:
         assert (ZipPath(wheel) / name).is_file()
 
 
+def test_the_page_to_try_it_and_its_samples_are_in_it(wheel: Path) -> None:
+    page = ZipPath(wheel) / "sam_backend" / "server" / "try_page"
+    assert {path.name for path in page.iterdir()} == {
+        "docs.css",
+        "page.html",
+        "samples",
+        "try.css",
+        "try.js",
+    }
+    assert len(list((page / "samples").iterdir())) == 3
+    assert (ZipPath(wheel) / "sam_backend" / "py.typed").is_file()
+
+
 def test_nothing_but_the_program_is_in_it(wheel: Path) -> None:
     top = {path.name for path in ZipPath(wheel).iterdir()}
     assert not top & {"tests", "tools", "models", "requirements"}

@@ -67,6 +67,19 @@ class Images:
         """Encodes ahead, in the background. `behind`: after all others, for an unopened task."""
         self.prefetcher.ask(source.key, lambda: self._make_ready(source), behind=behind)
 
+    def fresh_embedding(self, source: Source) -> Embedding:
+        """For a program: the embedding of what is at the address now."""
+        with self._places.take(source.host) if source.host else nullcontext():
+            changed = self._changed(source)
+        if changed is None:
+            return self.embedding(source)
+        return self.embeddings.refresh(
+            source.key,
+            self._engine.ready().fingerprint,
+            lambda: changed,
+            lambda content: self._encode(content, self._schedule.encode()),
+        )
+
     def _make_ready(self, source: Source) -> None:
         model = self._engine.ready().fingerprint
         self._schedule.wait_for_a_gap()
@@ -74,15 +87,22 @@ class Images:
         def encode(content: bytes) -> Embedding:
             return self._encode(content, nullcontext())
 
+        changed = self._changed(source)
+        if changed is not None:
+            self.embeddings.refresh(source.key, model, lambda: changed, encode)
+        else:
+            self.embeddings.get(source.key, model, lambda: self._download(source), encode)
+
+    def _changed(self, source: Source) -> Download | None:
+        """A new download, if a known address has other content now."""
         known = self.embeddings.known(source.key)
         # A time in the future means that the clock was put back.
-        if known is not None and not 0 <= time.time() - known.checked <= RECHECK_S:
-            changed = self.fetcher.fetch_if_changed(source, known.validator)
-            if changed is not None:
-                self.embeddings.refresh(source.key, model, lambda: changed, encode)
-                return
+        if known is None or 0 <= time.time() - known.checked <= RECHECK_S:
+            return None
+        changed = self.fetcher.fetch_if_changed(source, known.validator)
+        if changed is None:
             self.embeddings.confirm(source.key, known)
-        self.embeddings.get(source.key, model, lambda: self._download(source), encode)
+        return changed
 
     def _download(self, source: Source) -> Download:
         with metrics.STAGE.labels("fetch").time():

@@ -25,6 +25,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from sam_backend import metrics
 from sam_backend.server import credentials
 from sam_backend.server.admission import RETRY_AFTER_S, body_limit, share_of_memory
+from sam_backend.server.programs import problems
 from sam_backend.server.receiving import Incoming, Unusable
 
 # The limit of clients that a worker waits for. A new client displaces the oldest one.
@@ -226,10 +227,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _refuse(self, conn: Connection, status: HTTPStatus, message: str, cause: str) -> None:
         """Answers without the app and without a thread."""
         metrics.REFUSALS.labels(cause).inc()
-        body = orjson.dumps({"error": message})
+        request = conn.incoming.request
+        if request is not None and problems.has_problems(request.path):
+            kind, body = problems.MIMETYPE, problems.content(status, message)
+        else:
+            kind, body = "application/json", orjson.dumps({"error": message})
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
         )
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
             head += f"Retry-After: {RETRY_AFTER_S}\r\n"

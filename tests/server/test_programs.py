@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from PIL import Image
 
 from sam_backend.exports import coco_rle
 from sam_backend.formats import rle
+from sam_backend.images import loader
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from sam_backend.shared import program_ids
@@ -296,6 +298,21 @@ def test_images_come_from_where_clicks_may_fetch_them(services: ServicesOf) -> N
         assert len(host.requests) == 1
 
 
+def test_what_is_at_an_address_now_is_embedded(
+    services: ServicesOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, start = services(ALLOWED_IMAGE_HOSTS="127.0.0.1"), time.time()
+    client = create_app(made.settings, made).test_client()
+    with site() as host:
+        body = {"image": {"url": f"{host.url}/a.png"}}
+        host.routes["/a.png"] = always(200, picture())
+        assert ask(client, "/v1/embed", **body)["width"] == 400
+        host.routes["/a.png"] = always(200, picture(200, 100))
+        later = start + loader.RECHECK_S + 1
+        monkeypatch.setattr("sam_backend.images.loader.time.time", lambda: later)
+        assert ask(client, "/v1/embed", **body)["width"] == 200
+
+
 def test_no_token_and_no_local_file_is_used_for_a_program(
     services: ServicesOf, tmp_path: Path
 ) -> None:
@@ -458,6 +475,20 @@ def test_an_id_works_in_every_worker_at_once(served: str) -> None:
     body = {"image_id": image, "points": [[1, 1]]}
     for _ in range(6):
         assert requests.post(f"{served}/v1/segment", json=body, timeout=60).status_code == 404
+
+
+def test_a_request_that_cannot_be_read_is_a_problem_too(served: str) -> None:
+    """The server answers it before the app sees it."""
+    host, port = served.removeprefix("http://").split(":")
+    head = (
+        "POST /v1/segment HTTP/1.1\r\nHost: sam\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n"
+    )
+    with socket.create_connection((host, int(port)), 30) as connection:
+        connection.sendall(head.encode())
+        answer = b"".join(iter(lambda: connection.recv(4096), b"")).decode()
+    assert answer.startswith("HTTP/1.1 400 ")
+    assert "Content-Type: application/problem+json" in answer
+    assert '"detail":"the request is malformed' in answer
 
 
 def test_the_shared_file_is_for_its_owner_alone(client: FlaskClient, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class KeptImages:
         else:
             # Without a Label Studio: no token of its goes anywhere, and no local file is read.
             source = sources.resolve(asked.url or "", "", None, None)
-        embedding = self._services.images.embedding(source)
+        embedding = self._services.images.fresh_embedding(source)
         known = self._services.images.embeddings.known(source.key)
         if known is None:  # the index is full of others, for a moment
             raise Refusal("image", "the image could not be kept: send the request again")

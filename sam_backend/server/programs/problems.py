@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException, NotFound, UnprocessableEntity
 from sam_backend import lines, metrics
 from sam_backend.errors import Refusal
 
+MIMETYPE = "application/problem+json"
 _PREFIXES = ("/v1/", "/sam2/")
 
 
@@ -22,13 +23,18 @@ def has_problems(path: str) -> bool:
 
 def problem(status: int, detail: object) -> Response:
     """An error for a program."""
+    return Response(content(status, detail), status=status, mimetype=MIMETYPE)
+
+
+def content(status: int, detail: object) -> bytes:
+    """The body of an error."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": lines.shown(detail),
     }
-    return Response(orjson.dumps(body), status=status, mimetype="application/problem+json")
+    return orjson.dumps(body)
 
 
 def of_refusal(refusal: Refusal) -> HTTPException:
