@@ -68,7 +68,7 @@ class Images:
         self.prefetcher.ask(source.key, lambda: self._make_ready(source), behind=behind)
 
     def fresh_embedding(self, source: Source) -> Embedding:
-        """For a program: the embedding of what is at the address now."""
+        """For a program: the embedding of the image that the address has now."""
         with self._places.take(source.host) if source.host else nullcontext():
             changed = self._changed(source)
         if changed is None:

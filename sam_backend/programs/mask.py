@@ -27,7 +27,7 @@ class ObjectMask:
         self.array = array
         """One bool for each pixel of the image, (H, W)."""
         self.score = score
-        """How sure the model is of the mask, 0 to 1."""
+        """The confidence of the model, 0 to 1."""
         self.embedding = embedding
         """The embedding of the mask's image."""
         self.state = state
@@ -41,8 +41,8 @@ class ObjectMask:
         """
         if self.state is None or not len(self.state.candidates):
             return ()
-        shown = Segmentation(self.array, self.score, self.state)
-        others = segmenter.alternatives(shown, self.embedding, 1 + MOST_ALTERNATIVES)[1:]
+        answer = Segmentation(self.array, self.score, self.state)
+        others = segmenter.alternatives(answer, self.embedding, 1 + MOST_ALTERNATIVES)[1:]
         return tuple(ObjectMask(s.mask, s.score, self.embedding, s.state) for s in others)
 
     @property

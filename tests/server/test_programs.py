@@ -429,7 +429,7 @@ def test_a_fault_of_ours_is_a_problem_without_a_traceback(services: ServicesOf) 
     client = create_app(made.settings, made).test_client()
     body = {"image_id": embed(client), "points": [[1, 1]]}
     detail = problem(client.post("/v1/segment", json=body), 500)
-    assert detail == "the back end failed; its log says where"
+    assert detail == "the back end failed: see its log"
     assert "no such" not in problem(client.get("/v1/nothing"), 404)
 
 

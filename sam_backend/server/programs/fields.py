@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from werkzeug.exceptions import BadRequest
 
-from sam_backend.lines import shown
+from sam_backend.lines import one_line
 
 MOST_OBJECTS = 100
 MOST_POINTS = 200  # in all objects together, as in a click
@@ -64,7 +64,9 @@ def address(value: str) -> ImageAsked:
     if value[:5].lower() == "data:":
         return ImageAsked(content=decoded(value))
     if not value.lower().startswith(("http://", "https://")):
-        raise BadRequest(f"the image's url {shown(value, 100)!r} is not an http or https address")
+        raise BadRequest(
+            f"the image's url {one_line(value, 100)!r} is not an http or https address"
+        )
     return ImageAsked(url=value)
 
 
@@ -105,7 +107,7 @@ def known(body: Mapping[str, Any], *names: str) -> None:
     for name in body:
         if name not in names:
             raise BadRequest(
-                f"there is no field {shown(name, 100)!r} here; the fields are {', '.join(names)}"
+                f"there is no field {one_line(name, 100)!r} here; the fields are {', '.join(names)}"
             )
 
 

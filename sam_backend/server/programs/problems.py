@@ -32,7 +32,7 @@ def content(status: int, detail: object) -> bytes:
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": lines.shown(detail),
+        "detail": lines.one_line(detail),
     }
     return orjson.dumps(body)
 

@@ -96,7 +96,7 @@ class Programs:
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
-        """The turn of a request, among those of clicks, and with as many decodes."""
+        """A request waits for its turn like a click, and gets as many decodes."""
         with (
             self._clicks.admitted(),
             stale.asked_on(request.environ.get("gunicorn.socket")),
