@@ -125,12 +125,8 @@ def touching(
     around[:rows, :columns] = small
     seen = np.packbits(cv2.dilate(around, np.ones((3, 3), np.uint8)) > 0)
     there = [r for r in in_annotation(task) if is_mask(r) and results.page(r) == target.page]
-    found = []
-    for region_id, parts in _objects(there).items():
-        packed = _read(task, region_id, parts, cache)
-        if np.bitwise_and(packed, seen).any():
-            found.append(ExistingMask(region_id, packed, tuple(parts)))
-    return found
+    known = [_mask(task, region_id, parts, cache) for region_id, parts in _objects(there).items()]
+    return [each for each in known if np.bitwise_and(each.packed, seen).any()]
 
 
 def has_masks(task: Mapping[str, Any]) -> bool:
