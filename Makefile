@@ -9,7 +9,7 @@ NO_DEPS = requirements-sdk.txt requirements-openvino.txt
 PINNED_STUDIO = $(shell sed -n 's/^label-studio==//p' requirements/studio.in)
 STUDIO = .venv-studio$(patsubst %,-%,$(filter-out $(PINNED_STUDIO),$(LABEL_STUDIO)))
 
-.PHONY: help start studio test compat check e2e fuzz soak audit bench everything-bench quality screenshot lock clean
+.PHONY: help start studio test compat check e2e fuzz soak audit bench load everything-bench quality screenshot lock clean
 
 help:  ## list all commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -62,7 +62,11 @@ bench: .venv/ready .venv-bench/ready  ## compare speed with the usual back end, 
 	@./download_models.sh --model mobile_sam
 	@.venv/bin/python -m tools.bench $(BENCH)
 
-everything-bench: .venv/ready .venv-bench/ready  ## compare everything mode with segment_anything's: FOLDER=…
+load: .venv/ready  ## many annotators at once: make load LOAD="--annotators 64 --workers 1 2"
+	@./download_models.sh --model mobile_sam
+	@.venv/bin/python -m tools.load $(LOAD)
+
+everything-bench: .venv/ready .venv-bench/ready  ## everything mode beside segment_anything's: FOLDER=…
 	@./download_models.sh --model mobile_sam
 	@.venv/bin/python -m tools.everything_bench $(FOLDER)
 

@@ -21,6 +21,7 @@ from sam_backend.net.addresses import AllowedHosts
 SAM_CHOICES = ("MobileSAM", "SAM", "SAM-B", "SAM-L", "SAM-H", "ONNX", "Transformers")
 ENGINES = ("auto", "onnx", "openvino", "torch")
 TRY_PAGES = ("local", "on", "off")  # local: for browsers on this machine
+PRECISIONS = ("auto", "f32", "bf16")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -30,6 +31,7 @@ class Settings:
 
     sam_choice: str
     sam_engine: str
+    sam_precision: str
     device: str
     model_dir: Path
     mobilesam_checkpoint: Path
@@ -75,6 +77,7 @@ class Settings:
         return cls(
             sam_choice=env.choice("SAM_CHOICE", "MobileSAM", SAM_CHOICES),
             sam_engine=env.choice("SAM_ENGINE", "auto", ENGINES),
+            sam_precision=env.choice("SAM_PRECISION", "auto", PRECISIONS),
             device=env.device("DEVICE"),
             model_dir=model_dir,
             mobilesam_checkpoint=env.path("MOBILESAM_CHECKPOINT", model_dir / "mobile_sam"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from collections.abc import Callable
@@ -18,6 +19,11 @@ from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from sam_backend.settings import Settings
 from tests.fakes import DiscEngine
+
+# A server that a test starts would measure first what is fastest here, which takes seconds.
+if importlib.util.find_spec("openvino"):
+    os.environ.setdefault("SAM_ENGINE", "openvino")
+    os.environ.setdefault("SAM_PRECISION", "f32")
 
 # How long an example takes says something about the machine, not about the code.
 hypothesis.settings.register_profile("untimed", deadline=None)

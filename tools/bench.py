@@ -51,37 +51,42 @@ def main() -> None:
             )
         print(f"{len(os.sched_getaffinity(0))} cores, image {SIZE[0]} x {SIZE[1]}\n")
         _cases(backends, pictures, options.rounds, options.cold)
-        _annotators(backends, pictures)
+        with ours(folder / "alone") as alone:
+            _annotators(backends, alone, pictures)
         _shares(backends[0], pictures)
         if options.soak:
             _soak(backends[0], pictures, options.soak)
 
 
 def _cases(backends: Sequence[Backend], pictures: Pictures, rounds: int, cold: int) -> None:
-    numbers = count(1000)
-    fresh = iter(lambda: _picture(pictures, next(numbers)), None)
-    a, b = (_picture(pictures, n) for n in (1, 2))
-    point, box = [(45.0, 60.0)], (30.0, 40.0, 30.0, 35.0)
+    numbers, places = count(1000), count()
+    fresh = iter(lambda: picture(pictures, next(numbers)), None)
+    a, b = (picture(pictures, n) for n in (1, 2))
     three = [(45.0, 60.0), (50.0, 55.0), (41.0, 62.0)]
-    print(f"{'':42}{'peer ms':>24}{'ours ms':>22}{'ratio':>22}")
+    print(f"{'':42}{'peer ms':>24}{'ours ms':>22}{'ratio':>22}{'of processors':>15}")
 
-    def warm(backend: Backend, **prompt: object) -> float:
-        prompt = {"points": point} | prompt
-        backend.click(a, **prompt)  # type: ignore[arg-type]
-        return backend.click(a, **prompt)  # type: ignore[arg-type]
+    # Every click is at another place, because a server remembers the answers it gave.
+    def moved() -> float:
+        return next(places) / 100
+
+    def warm(backend: Backend, masks: int = 0) -> float:
+        return [backend.click(a, [(45 + moved(), 60)], masks=masks) for _ in range(2)][-1]
+
+    def boxed(backend: Backend) -> float:
+        return [backend.click(a, box=(30 + moved(), 40, 30, 35)) for _ in range(2)][-1]
 
     def third(backend: Backend) -> float:
-        name = f"object-{next(numbers)}"
-        return [backend.click(a, three[:n], name=name) for n in (1, 2, 3)][-1]
+        name, aside = f"object-{next(numbers)}", moved()
+        points = [(x + aside, y) for x, y in three]
+        return [backend.click(a, points[:n], name=name) for n in (1, 2, 3)][-1]
 
     def switching(backend: Backend) -> float:
-        backend.click(a, point)
-        return backend.click(b, point)
+        return [backend.click(image, [(45 + moved(), 60)]) for image in (a, b)][-1]
 
     for backend in backends:
         switching(backend)
     _row("warm click, one point", backends, rounds, warm)
-    _row("warm click, box", backends, rounds, lambda s: warm(s, points=[], box=box))
+    _row("warm click, box", backends, rounds, boxed)
     _row("warm click, the 3rd on an object", backends, rounds, third)
     _row("warm click, 100 masks in the task", backends, rounds, lambda s: warm(s, masks=100))
     _row("switching between cached images", backends, cold, switching)
@@ -109,14 +114,22 @@ def _paired_images(
 def _row(name: str, backends: Sequence[Backend], rounds: int, case: Case) -> None:
     for backend in backends:
         backend.next_task()
-    times = [[case(backend) for backend in backends] for _ in range(rounds)]
+    times: list[list[float]] = []
+    busy = [0.0 for _ in backends]
+    for _ in range(rounds):
+        times.append([])
+        for n, backend in enumerate(backends):
+            before = backend.busy()
+            times[-1].append(case(backend))
+            busy[n] += backend.busy() - before
     own = [row[0] for row in times]
-    cells = ["", _spread(own), ""]
+    cells = ["", _spread(own), "", ""]
     if len(backends) > 1:
         theirs = [row[1] for row in times]
         ratios = [t / o for o, t in zip(own, theirs, strict=True)]
-        cells = [_spread(theirs), _spread(own), _spread(ratios, "{:.1f}")]
-    print(f"{name:42}{cells[0]:>24}{cells[1]:>22}{cells[2]:>22}", flush=True)
+        work = f"{busy[1] / max(busy[0], 0.01):.1f}"
+        cells = [_spread(theirs), _spread(own), _spread(ratios, "{:.1f}"), work]
+    print(f"{name:42}{cells[0]:>24}{cells[1]:>22}{cells[2]:>22}{cells[3]:>15}", flush=True)
 
 
 def _spread(values: Sequence[float], shape: str = "{:.0f}") -> str:
@@ -125,13 +138,19 @@ def _spread(values: Sequence[float], shape: str = "{:.0f}") -> str:
     return " ".join((shape.format(middle), f"({shape.format(low)} to {shape.format(high)})"))
 
 
-def _annotators(backends: Sequence[Backend], pictures: Pictures) -> None:
-    """Eight annotators on six images: the answers per second, and the number of right ones."""
-    images = [_picture(pictures, n) for n in range(1, 7)]
+def _annotators(backends: Sequence[Backend], alone: Backend, pictures: Pictures) -> None:
+    """Eight at once on six images: how many answers a second, and how many are the right ones.
+
+    Our right ones come from another server, because a server remembers the answers it gave.
+    """
+    images = [picture(pictures, n) for n in range(1, 7)]
     clicks = [(images[n % 6], [(20.0 + n, 30.0 + n % 40)]) for n in range(48)]
     for backend in reversed(backends):
         # One image after the other, for the peer's sake.
-        expected = {n: backend.mask(*clicks[n]) for n in sorted(range(48), key=lambda n: n % 6)}
+        asked = alone if backend is backends[0] else backend
+        expected = {n: asked.mask(*clicks[n]) for n in sorted(range(48), key=lambda n: n % 6)}
+        for image in images:
+            backend.click(image, [(90.0, 90.0)])  # all are seen before
         started = time.perf_counter()
         with ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(lambda n: backend.mask(*clicks[n]), range(48)))  # noqa: B023
@@ -143,11 +162,11 @@ def _annotators(backends: Sequence[Backend], pictures: Pictures) -> None:
 
 
 def _shares(backend: Backend, pictures: Pictures) -> None:
-    """The stages of a warm click, and the time that the decoder's arithmetic alone would take."""
-    image = _picture(pictures, 1)
-    backend.click(image, [(45.0, 60.0)])
+    """Where the time of a warm click goes, and what the decoder's arithmetic alone would take."""
+    image = picture(pictures, 1)
+    backend.click(image, [(60.0, 45.0)])
     before = backend.stages()
-    whole = [backend.click(image, [(45.0, 60.0)]) for _ in range(20)]
+    whole = [backend.click(image, [(60.0 + n / 10, 45.0)]) for n in range(20)]
     after = backend.stages()
     print(f"\na warm click, {statistics.median(whole):.1f} ms:")
     known = 0.0
@@ -180,14 +199,14 @@ def _soak(backend: Backend, pictures: Pictures, images: int) -> None:
     """Memory and disk while many images are opened."""
     print(f"\n{'images':>12}{'memory MB':>12}{'disk MB':>10}")
     for n in range(images):
-        backend.click(_picture(pictures, 10_000 + n), [(45.0, 60.0)])
+        backend.click(picture(pictures, 10_000 + n), [(45.0, 60.0)])
         if n % max(1, images // 10) == 0 or n == images - 1:
             memory, disk = backend.usage()
             print(f"{n + 1:>12}{memory:>12.0f}{disk:>10.0f}", flush=True)
 
 
-def _picture(pictures: Pictures, number: int) -> str:
-    """The address of the picture with this number: a street, or drawn shapes without one."""
+def picture(pictures: Pictures, number: int) -> str:
+    """The address of a picture, each number another one: a street, or shapes instead."""
     source = SHARED / "images/street.jpg"
     if source.exists():
         image = Image.open(source).convert("RGB").resize(SIZE)

@@ -95,12 +95,25 @@ class Backend:
         except (ValueError, LookupError, TypeError):
             return None
 
+    def answered(
+        self, image: str, points: Sequence[tuple[float, float]], name: str, task: int
+    ) -> tuple[float, str]:
+        """Milliseconds for a click in a task, and what came of it: "mask", or what else."""
+        body = self._body(image, points, None, 0, name, task)
+        started = time.perf_counter()
+        response = self._post(body)
+        took = 1000 * (time.perf_counter() - started)
+        if not response.ok:
+            return took, f"status {response.status_code}"
+        results = orjson.loads(response.content).get("results") or [{}]
+        return took, "mask" if results[0].get("result") else "no mask"
+
     def next_task(self) -> None:
         """Later clicks are in another task."""
         self._task += 1
 
-    def open(self, image: str) -> None:
-        body = orjson.loads(self._body(image, [], None, 0))
+    def open(self, image: str, task: int | None = None) -> None:
+        body = orjson.loads(self._body(image, [], None, 0, "", task))
         body["params"]["context"] = None
         self._post(orjson.dumps(body))
 
@@ -113,15 +126,27 @@ class Backend:
         )
         return {name: float(value) for name, value in found} | {"request": float(whole[0])}
 
+    def busy(self) -> float:
+        """Seconds that processors worked for the server so far."""
+        ticks = 0
+        for process in self._processes():
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def usage(self) -> tuple[float, float]:
         """Resident memory of the worker and bytes in the cache folder, in MB."""
-        task = Path(f"/proc/{self.pid}/task/{self.pid}/children")
         resident = 0
-        for process in (self.pid, *map(int, task.read_text().split())):
+        for process in self._processes():
             status = Path(f"/proc/{process}/status").read_text()
             resident = max(resident, int(re.findall(r"VmRSS:\s+(\d+)", status)[0]))
         disk = sum(p.stat().st_size for p in self.cache.rglob("*")) if self.cache else 0
         return resident / 1024, disk / 2**20
+
+    def _processes(self) -> list[int]:
+        """The server and its workers."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        return [self.pid, *map(int, children.split())]
 
     def _post(self, body: bytes) -> requests.Response:
         headers = {"Content-Type": "application/json"}
@@ -134,6 +159,7 @@ class Backend:
         box: tuple[float, float, float, float] | None,
         masks: int,
         name: str = "",
+        task: int | None = None,
     ) -> bytes:
         click = name or next(self._clicks)
         size = {"original_width": 2241, "original_height": 1500, "to_name": "image"}
@@ -166,15 +192,15 @@ class Backend:
             }
             for n in range(masks)
         ]
-        task = {
-            "id": self._task,
+        content = {
+            "id": self._task if task is None else task,
             "data": {"image": image},
             "annotations": [{"id": 1, "result": regions}] if regions else [],
         }
         context = {"result": prompts}
         return orjson.dumps(
             {
-                "tasks": [task],
+                "tasks": [content],
                 "project": "1.1",
                 "label_config": CONFIG,
                 "params": {"context": context},

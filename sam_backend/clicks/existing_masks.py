@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 import cv2
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.clicks.segmenter import ObjectPrompt, Segmentation
-from sam_backend.engines.frame import LOW_RES_SIDE, Floats, Frame
+from sam_backend.engines.frame import LOW_RES_SIDE, Floats, Frame, Indices
 from sam_backend.errors import Refusal
 from sam_backend.formats import mask_reader, results
 from sam_backend.formats.mask import Mask
@@ -38,11 +39,37 @@ _UNREADABLE = (ValueError, TypeError, OSError, KeyError)
 
 @dataclass(frozen=True)
 class ExistingMask:
-    """A mask with the prompt's label in the open annotation."""
+    """A mask with the prompt's label in the open annotation.
+
+    It is read at the first use of its pixels, because most masks are far from a click.
+    """
 
     id: str
-    packed: Packed
     parts: tuple[Result, ...]  # the results that it is made of
+    _key: Hashable
+    _cache: Cache
+
+    @cached_property
+    def packed(self) -> Packed:
+        """The mask at low resolution, from the cache if possible."""
+        packed = self._cache.get(self._key)
+        if packed is None:
+            packed = np.packbits(_low_res(self.parts))
+            self._cache.put(self._key, packed)
+        return packed
+
+    def starts_below(self, row: int) -> bool:
+        """Whether an unread mask is known to be empty down to a low-res row."""
+        return self._cache.get(self._key) is None and row < self._empty_rows
+
+    @cached_property
+    def _empty_rows(self) -> int:
+        """The number of low-res rows at the top that are known to be empty."""
+        page = results.page(self.parts[0])
+        empty = min(
+            mask_reader.empty_rows(part["value"], page.height, page.width) for part in self.parts
+        )
+        return int(np.searchsorted(_middles(page.height, page.width)[0], empty))
 
     @property
     def low_res(self) -> Mask:
@@ -56,6 +83,8 @@ class ExistingMask:
 
     def holds(self, column: int, row: int) -> bool:
         """Whether a low-res pixel is in the mask."""
+        if self.starts_below(row):
+            return False
         byte, bit = divmod(row * LOW_RES_SIDE + column, 8)
         return bool(self.packed[byte] << bit & 0x80)
 
@@ -82,8 +111,7 @@ def on_target(task: Mapping[str, Any], target: Target, cache: Cache) -> list[Exi
     found = []
     for region_id, parts in _objects(masks).items():
         if all(name(part.get("id")) in ids for part in parts):
-            packed = _read(task, region_id, parts, cache)
-            found.append(ExistingMask(region_id, packed, tuple(parts)))
+            found.append(_mask(task, region_id, parts, cache))
     return found
 
 
@@ -97,12 +125,8 @@ def touching(
     around[:rows, :columns] = small
     seen = np.packbits(cv2.dilate(around, np.ones((3, 3), np.uint8)) > 0)
     there = [r for r in in_annotation(task) if is_mask(r) and results.page(r) == target.page]
-    found = []
-    for region_id, parts in _objects(there).items():
-        packed = _read(task, region_id, parts, cache)
-        if np.bitwise_and(packed, seen).any():
-            found.append(ExistingMask(region_id, packed, tuple(parts)))
-    return found
+    known = [_mask(task, region_id, parts, cache) for region_id, parts in _objects(there).items()]
+    return [each for each in known if np.bitwise_and(each.packed, seen).any()]
 
 
 def has_masks(task: Mapping[str, Any]) -> bool:
@@ -120,7 +144,7 @@ def read_ahead(task: Mapping[str, Any], cache: Cache) -> None:
     for members in by_page.values():
         for region_id, parts in _objects(members).items():
             if not any(_is_large_bitmask(part) for part in parts):
-                _read(task, region_id, parts, cache)
+                _ = _mask(task, region_id, parts, cache).packed
 
 
 def corrected(
@@ -131,14 +155,19 @@ def corrected(
     `seen` returns the model's low-res mask (256, 256) at a positive keypoint.
     """
     column, row = map(int, target.frame.spots(target.pixels([keypoint]))[0])
-    holding = [region for region in known if region.holds(column, row)]
+    holding = (region for region in reversed(known) if region.holds(column, row))
     if not keypoint.is_positive:
-        return holding[-1] if holding else None
-    if holding or not known:
+        return next(holding, None)
+    if not known or any(holding):
         return None  # a positive keypoint inside a mask starts another object
-    mask = np.packbits(seen())
-    best = max(known, key=lambda region: region.share_in(mask))
-    return best if best.share_in(mask) >= SAME_OBJECT else None
+    mask = seen()
+    packed = np.packbits(mask)
+    last = int(np.flatnonzero(mask.any(axis=1)).max(initial=0))
+    shares = [
+        (region.share_in(packed), region) for region in known if not region.starts_below(last)
+    ]
+    share, best = max(shares, key=lambda pair: pair[0], default=(0.0, None))
+    return best if share >= SAME_OBJECT else None
 
 
 def changed_where_clicked(
@@ -195,16 +224,10 @@ def _labels_by_id(members: Sequence[Result]) -> dict[str, set[str]]:
     return found
 
 
-def _read(task: Mapping[str, Any], region_id: str, parts: Parts, cache: Cache) -> Packed:
-    """An object's mask at low resolution, from the cache if possible."""
+def _mask(task: Mapping[str, Any], region_id: str, parts: Parts, cache: Cache) -> ExistingMask:
     page = results.page(parts[0])
-    size = page.height, page.width
-    key = (task.get("id"), region_id, size, *map(_signature, parts))
-    packed = cache.get(key)
-    if packed is None:
-        packed = np.packbits(_low_res(parts, *size))
-        cache.put(key, packed)
-    return packed
+    key = (task.get("id"), region_id, (page.height, page.width), *map(_signature, parts))
+    return ExistingMask(region_id, tuple(parts), key, cache)
 
 
 def _signature(part: Result) -> Hashable:
@@ -223,15 +246,23 @@ def _signature(part: Result) -> Hashable:
     return hashlib.sha256(repr(outline).encode(errors="replace")).digest()
 
 
-def _low_res(parts: Parts, height: int, width: int) -> Mask:
+def _low_res(parts: Sequence[Result]) -> Mask:
     """The masks of all parts together, at low resolution."""
-    rows, columns = Frame(height, width).middles()
+    page = results.page(parts[0])
+    height, width = page.height, page.width
+    rows, columns = _middles(height, width)
     mask = np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), bool)
     used = mask[: len(rows), : len(columns)]
     for part in parts:
         with contextlib.suppress(*_UNREADABLE):
             used |= mask_reader.sample(part["value"], height, width, rows, columns)
     return mask
+
+
+@lru_cache(maxsize=64)
+def _middles(height: int, width: int) -> tuple[Indices, Indices]:
+    """The same for all masks on images of a size."""
+    return Frame(height, width).middles()
 
 
 def _painted(region: ExistingMask, target: Target) -> Mask:

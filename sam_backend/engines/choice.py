@@ -17,6 +17,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from sam_backend.engines import fastest
+from sam_backend.engines.arithmetic import ONNX_F32, OPENVINO_BF16, OPENVINO_F32, Arithmetic
 from sam_backend.engines.protocol import Engine
 from sam_backend.engines.weights import published, sha256
 from sam_backend.errors import SettingsError
@@ -46,6 +48,8 @@ class EnginePlan:
     files: tuple[Path, ...]  # encoder and decoder, or one checkpoint, or a folder's weights
     device: str = "auto"
     source: str = ""  # a folder, or a name on a hub, for transformers
+    among: tuple[Arithmetic, ...] = (ONNX_F32,)  # what a pair may compute in, the surest first
+    records: Path | None = None  # the folder that keeps which of them is the fastest
 
     @property
     def key(self) -> str:
@@ -73,7 +77,7 @@ def plan(settings: Settings) -> EnginePlan:
             raise SettingsError("SAM_ENGINE='torch' cannot serve SAM_CHOICE='ONNX'")
         pair = _pair(settings.onnx_checkpoint)
         runtime = "openvino" if settings.sam_engine == "openvino" else "onnx"
-        return EnginePlan(model, runtime, pair, settings.device)
+        return _planned(model, runtime, pair, settings)
     if model == "Transformers":
         if settings.sam_engine in ("onnx", "openvino"):
             engine = settings.sam_engine
@@ -98,7 +102,22 @@ def plan(settings: Settings) -> EnginePlan:
         if model == "MobileSAM" and runtime == "onnx" and _gains_by_openvino(settings.device):
             runtime = "openvino"
     files = (checkpoint,) if runtime == "torch" else pair
-    return EnginePlan(model, runtime, files, settings.device)
+    return _planned(model, runtime, files, settings)
+
+
+def _planned(model: str, runtime: str, files: tuple[Path, ...], settings: Settings) -> EnginePlan:
+    """With the arithmetics that a runtime has, or the one that the settings ask for."""
+    among: tuple[Arithmetic, ...] = (ONNX_F32,)
+    if runtime == "openvino":
+        among = OPENVINO_F32, OPENVINO_BF16, *(among if settings.sam_engine == "auto" else ())
+    precision = settings.sam_precision
+    if precision != "auto":
+        among = tuple(each for each in among if each.precision == precision)
+        if not among:
+            raise SettingsError(f"SAM_PRECISION={precision!r} needs OpenVINO, see SAM_ENGINE")
+    return EnginePlan(
+        model, runtime, files, settings.device, among=among, records=settings.cache_dir
+    )
 
 
 def check(chosen: EnginePlan) -> None:
@@ -153,13 +172,15 @@ def open_engine(chosen: EnginePlan, threads: int = 0) -> Engine:
     from sam_backend.engines.onnx_engine import OnnxSam  # noqa: PLC0415
 
     encoder, decoder = chosen.files
+    found = fastest.choose((encoder, decoder), chosen.among, chosen.records)
     return OnnxSam(
         encoder,
         decoder,
         chosen.name,
         chosen.device,
         threads=threads,
-        openvino=chosen.runtime == "openvino",
+        encode_in=found.encode,
+        decode_in=found.decode,
     )
 
 

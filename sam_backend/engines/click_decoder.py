@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from sam_backend import memory
 from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats
 from sam_backend.engines.graph.click_decoder import (
     GRID,
@@ -81,10 +82,7 @@ class ClickDecoder:
     def __init__(self, model: onnx.ModelProto, open_session: OpenSession) -> None:
         """ValueError or KeyError if the decoder is not SAM's."""
         self._plain = open_session(click_decoder(model, with_mask=False))
-        self._with_mask_model = click_decoder(model, with_mask=True)
-        self._open_session = open_session
-        self._with_mask: Session | None = None
-        self._lock = threading.Lock()
+        self._with_mask = _Later(open_session, click_decoder(model, with_mask=True))
         places = DecoderWeights(model.graph).places
         self._layout = lru_cache(maxsize=32)(partial(Layout.of, places))
 
@@ -118,7 +116,7 @@ class ClickDecoder:
         if mask is None:
             del inputs[KEPT]
         else:
-            session = self._masked()
+            session = self._with_mask.session()
             inputs["mask_input"] = mask[None, None]
         logits, scores = session.run([LOGITS, SCORES], inputs)
         if logits.shape[1:] != (LOW_RES_SIDE, LOW_RES_SIDE):
@@ -140,6 +138,7 @@ class ClickDecoder:
                     np.zeros((1, points), np.float32),
                     mask,
                 )
+        ahead.submit(memory.give_back)
         ahead.shutdown(wait=False)
 
     def agrees_with(self, decode: Decode) -> bool:
@@ -159,12 +158,22 @@ class ClickDecoder:
                 return False
         return True
 
-    def _masked(self) -> Session:
-        """Opens a session at its first use: by `warm_up`, or by an earlier click."""
+
+class _Later:
+    """A session that is opened at its first use: by `warm_up`, or by an earlier click.
+
+    Its graph is then released, because it takes as much memory as its weights.
+    """
+
+    def __init__(self, open_session: OpenSession, model: onnx.ModelProto) -> None:
+        self._known: Session | Callable[[], Session] = partial(open_session, model)
+        self._lock = threading.Lock()
+
+    def session(self) -> Session:
         with self._lock:
-            if self._with_mask is None:
-                self._with_mask = self._open_session(self._with_mask_model)
-        return self._with_mask
+            if callable(self._known):
+                self._known = self._known()
+            return self._known
 
 
 def open_click_decoder(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from contextlib import nullcontext
 from functools import cached_property
@@ -13,7 +12,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 
-from sam_backend.cores import cores
+from sam_backend.engines.arithmetic import ONNX_F32, Arithmetic
 from sam_backend.engines.click_decoder import ClickDecoder, open_click_decoder
 from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats, Frame
 from sam_backend.engines.graph import reader
@@ -24,6 +23,7 @@ from sam_backend.engines.protocol import (
     prompt_points,
     to_model_frame,
 )
+from sam_backend.engines.sessions import open_onnx, open_session
 from sam_backend.engines.trimmed_encoder import Session, TrimmedEncoder, open_trimmed
 from sam_backend.engines.weights import published, sha256
 from sam_backend.errors import Refusal, SettingsError
@@ -35,9 +35,9 @@ _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(i
 
 # The version of the way in which images are encoded. Increase it when embeddings change.
 _ENCODING = 2
-_CORES_A_DECODE = 4
+CORES_A_DECODE = 4
 # Larger encoders are slow to read, and none of them can be trimmed.
-_SMALL_BYTES = 256 << 20
+SMALL_BYTES = 256 << 20
 
 
 class OnnxSam:
@@ -51,7 +51,8 @@ class OnnxSam:
         device: str = "auto",
         *,
         threads: int = 0,  # for one encode or decode. 0: the number of cores
-        openvino: bool = False,  # instead of ONNX Runtime
+        encode_in: Arithmetic = ONNX_F32,
+        decode_in: Arithmetic = ONNX_F32,
     ) -> None:
         self.name = name
         self._takes = reader.read_encoder(encoder)
@@ -64,9 +65,10 @@ class OnnxSam:
             )
         self._device = device if on_gpu else "cpu"
         self._threads = threads
-        self._openvino = openvino
+        self._encode_in = encode_in
+        self._decode_in = decode_in
         self._trimmed = self._open_trimmed(encoder)
-        self._encoder = self._trimmed.session if self._trimmed else self._open(encoder)
+        self._encoder = self._trimmed.session if self._trimmed else self._open_encoder(encoder)
         # Names weights, preprocessing and arithmetic. It is part of the key of embeddings on disk.
         arithmetic = f"onnx-{_ENCODING}{self._precision()}"
         self.fingerprint = f"{arithmetic}:{sha256(encoder)}"
@@ -77,13 +79,10 @@ class OnnxSam:
         # One encode uses the whole GPU, and a second one might not fit into its memory.
         self._one_at_a_time = threading.Lock() if on_gpu else nullcontext()
 
-    def _session(self, model: Path | onnx.ModelProto) -> ort.InferenceSession:
-        return _session(model, self._device, self._threads)
-
     @cached_property
     def _decoder(self) -> ort.InferenceSession:
         """The decoder as it was exported. It is not opened if the rebuilt one replaces it."""
-        return self._session(self._gives.model)
+        return open_onnx(self._gives.model, self._device, self._threads)
 
     def encode(self, image: Pixels) -> Embedding:
         height, width = image.shape[:2]
@@ -134,18 +133,13 @@ class OnnxSam:
         )
 
     def _open_trimmed(self, encoder: Path) -> TrimmedEncoder | None:
-        """An encoder that leaves out the padding, if its graph is a known one."""
-        if self._takes.raw or encoder.stat().st_size > _SMALL_BYTES:
+        """An encoder that leaves the padding out, where the graph is a known one."""
+        if self._takes.raw or encoder.stat().st_size > SMALL_BYTES:
             return None
-        return open_trimmed(onnx.load(encoder), self._open)
+        return open_trimmed(onnx.load(encoder), self._open_encoder)
 
-    def _open(self, model: Path | onnx.ModelProto, cores_a_run: int | None = None) -> Session:
-        if self._openvino:
-            from sam_backend.engines.openvino_session import OpenVinoSession  # noqa: PLC0415 (optional)
-
-            return OpenVinoSession(model, self._threads, cores_a_run)
-        session: Session = self._session(model)
-        return session
+    def _open_encoder(self, model: Path | onnx.ModelProto) -> Session:
+        return open_session(model, self._encode_in, self._device, self._threads)
 
     def _precision(self) -> str:
         precision: str | None = getattr(self._encoder, "precision", None)
@@ -168,12 +162,20 @@ class OnnxSam:
 
         decoder = None
         if not is_known:
-            decoder = open_click_decoder(self._gives.model, self._session, exported)
+            # Compared in full precision, whatever serves.
+            decoder = open_click_decoder(
+                self._gives.model,
+                lambda model: open_onnx(model, self._device, self._threads),
+                exported,
+            )
             if decoder is None:
                 return None
-        if decoder is None or self._openvino:  # it is compared in full precision
+        if decoder is None or self._decode_in != ONNX_F32:
             decoder = ClickDecoder(
-                self._gives.model, lambda model: self._open(model, cores_a_run=_CORES_A_DECODE)
+                self._gives.model,
+                lambda model: open_session(
+                    model, self._decode_in, self._device, self._threads, CORES_A_DECODE
+                ),
             )
         decoder.warm_up()
         return decoder
@@ -226,7 +228,7 @@ class OnnxSam:
             return {}
         if self._trimmed or name not in {output.name for output in self._encoder.get_outputs()}:
             raise SettingsError(f"{encoder} has no output {name}, which the decoder needs")
-        part = _session(reader.part_for(encoder, name), "cpu", self._threads)
+        part = open_onnx(reader.part_for(encoder, name), "cpu", self._threads)
         blank = np.zeros((1, 3, MODEL_SIDE, MODEL_SIDE), np.float32)
         return {name: part.run(None, {i.name: blank for i in part.get_inputs()})[0]}
 
@@ -266,24 +268,3 @@ def _low_res(masks: Floats, height: int, width: int) -> Floats:
 def _image_output(session: Session) -> str:
     names = [output.name for output in session.get_outputs()]
     return "image_embeddings" if "image_embeddings" in names else names[0]
-
-
-def _session(model: Path | onnx.ModelProto, device: str, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    may_use = cores()
-    # By default it takes one thread for each physical core of the machine.
-    options.intra_op_num_threads = threads or (may_use if may_use < (os.cpu_count() or 1) else 0)
-    options.log_severity_level = 3  # exported graphs warn about their own constants
-    # Threads spin only for the usual gap between operations. Longer spinning would keep the cores
-    # from the clicks of other annotators, and from a Label Studio on the same machine.
-    options.add_session_config_entry("session.intra_op.spin_duration_us", "20")
-    providers: list[str | tuple[str, dict[str, str]]] = ["CPUExecutionProvider"]
-    if device != "cpu":
-        ort.preload_dlls()  # finds the CUDA libraries of PyTorch
-        number = device.partition(":")[2] or "0"
-        # By default its memory doubles whenever it grows, and never shrinks.
-        memory = {"device_id": number, "arena_extend_strategy": "kSameAsRequested"}
-        providers.insert(0, ("CUDAExecutionProvider", memory))
-    # By its path if possible, because large models (ViT-H) keep weights in a file beside it.
-    source = str(model) if isinstance(model, Path) else model.SerializeToString()
-    return ort.InferenceSession(source, options, providers=providers)

@@ -1,9 +1,8 @@
-"""Models on OpenVINO, which uses the matrix units of a CPU if it has them."""
+"""Models on OpenVINO, in f32 or in bf16."""
 
 from __future__ import annotations
 
 import queue
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,8 +12,6 @@ import openvino as ov
 from sam_backend.cores import cores
 from sam_backend.engines.trimmed_encoder import Array, Named
 
-_CPU_INFO = Path("/proc/cpuinfo")
-
 
 class OpenVinoSession:
     """An ONNX model with the part of ONNX Runtime's session interface that is needed here.
@@ -23,7 +20,11 @@ class OpenVinoSession:
     """
 
     def __init__(
-        self, model: Path | onnx.ModelProto, threads: int = 0, cores_a_run: int | None = None
+        self,
+        model: Path | onnx.ModelProto,
+        precision: str = "f32",
+        threads: int = 0,
+        cores_a_run: int | None = None,
     ) -> None:
         """`threads` for all runs (0: the number of cores), and the number of threads for one run.
 
@@ -37,7 +38,7 @@ class OpenVinoSession:
             read = core.read_model(model.SerializeToString(), b"")
         options = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": _precision(),
+            "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": max(1, threads // cores_a_run) if cores_a_run else 1,
             # By default, two workers may choose the same cores while other cores are idle.
@@ -48,7 +49,7 @@ class OpenVinoSession:
 
     @property
     def precision(self) -> str:
-        """The precision of the arithmetic: bf16 or f32."""
+        """The precision of the arithmetic: f32, or bf16 if the CPU can compute in it."""
         return str(self._model.get_property("INFERENCE_PRECISION_HINT").to_string())
 
     def get_inputs(self) -> Sequence[Named]:
@@ -69,16 +70,3 @@ class OpenVinoSession:
             return [found[name] for name in wanted]
         finally:
             self._idle.put(request)
-
-
-def _precision() -> str:
-    """bf16 if the CPU has matrix units (AMX) for it.
-
-    By default, OpenVINO uses bf16 whenever the CPU has an instruction for it. With AVX-512 only,
-    this is slower than f32.
-    """
-    try:
-        flags = re.search(r"^flags\s*:(.*)", _CPU_INFO.read_text(), re.MULTILINE)
-    except OSError:  # not on Linux
-        return "f32"
-    return "bf16" if flags and "amx_bf16" in flags[1].split() else "f32"

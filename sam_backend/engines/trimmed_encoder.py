@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from sam_backend import memory
 from sam_backend.engines.frame import MODEL_SIDE, TOKEN_SIDE, Floats, Frame
-from sam_backend.engines.graph.any_size_encoder import AnySizeEncoder, any_size, used
+from sam_backend.engines.graph.any_size_encoder import AnySizeEncoder, any_size, inputs, used
 from sam_backend.engines.protocol import model_input
 from sam_backend.formats.pictures import Pixels
 
@@ -50,7 +51,7 @@ class TrimmedEncoder:
     """
 
     def __init__(self, encoder: AnySizeEncoder, open_session: OpenSession) -> None:
-        self._any_size = encoder
+        self._sizes = encoder.sizes  # and not the graph, which takes as much memory as its weights
         self.session = open_session(encoder.model)
         self._input = self.session.get_inputs()[0].name
         # It takes as long as an image, so only the first image waits for it.
@@ -58,6 +59,7 @@ class TrimmedEncoder:
         self._empty = ahead.submit(
             lambda: self._run(np.zeros((1, 3, MODEL_SIDE, MODEL_SIDE), np.float32))
         )
+        ahead.submit(memory.give_back)
         ahead.shutdown(wait=False)
 
     def encode(self, image: Pixels) -> Floats:
@@ -71,7 +73,7 @@ class TrimmedEncoder:
         return whole
 
     def _run(self, pixels: Floats) -> Floats:
-        sizes = self._any_size.inputs(*pixels.shape[2:])
+        sizes = inputs(self._sizes, *pixels.shape[2:])
         features: Floats = self.session.run(None, {self._input: pixels, **sizes})[0]
         return features
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import orjson
 
-# The quote that opens a key is never escaped; in a string, this could be `…\"rle": [`.
-_KEY = re.compile(rb'(?<!\\)"rle"[ \t\r\n]*:[ \t\r\n]*\[')
+_NAME = b'"rle"'
+_KEY = re.compile(rb'"rle"[ \t\r\n]*:[ \t\r\n]*\[')
 
 
 def parse(body: bytes) -> Any:
@@ -35,12 +35,18 @@ def _without_masks(body: bytes, unread: bytes) -> tuple[bytes, list[str]]:
     """The body with a number in place of each brush mask, and the masks."""
     kept, masks = list[bytes](), list[str]()
     start = 0
-    for key in _KEY.finditer(body):  # not "format": "rle"
-        end = _end_of_numbers(body, key.end())
-        if end is not None:
-            kept.append(b'%b"%b":%d' % (body[start : key.start()], unread, len(masks)))
-            masks.append(str(body[key.end() : end], "latin-1"))
-            start = end + 1
+    # Found as bytes: an expression would look at each digit of the masks.
+    at = body.find(_NAME)
+    while at >= 0:
+        key = _KEY.match(body, at)  # not "format": "rle"
+        # The quote that opens a key is never escaped; in a string, this could be `…\"rle": [`.
+        if key and body[at - 1 : at] != b"\\":
+            end = _end_of_numbers(body, key.end())
+            if end is not None:
+                kept.append(b'%b"%b":%d' % (body[start:at], unread, len(masks)))
+                masks.append(str(body[key.end() : end], "latin-1"))
+                start = end + 1
+        at = body.find(_NAME, max(at + 1, start))
     kept.append(body[start:])
     return b"".join(kept), masks
 

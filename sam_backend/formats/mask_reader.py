@@ -56,6 +56,15 @@ def sample(
     return _bitmask(value, height, width)[rows[:, None], columns]
 
 
+def empty_rows(value: Mapping[str, Any], height: int, width: int) -> int:
+    """The number of rows at the top that are known to be empty after a quick look."""
+    with contextlib.suppress(*_UNREADABLE):
+        if "rle" in value:
+            _check_size(height, width)
+            return rle.empty_rows(value["rle"], height, width)
+    return 0
+
+
 def union(values: Sequence[Mapping[str, Any]], height: int, width: int) -> Mask:
     """The mask of all parts together. Parts that cannot be read are left out.
 

@@ -14,13 +14,17 @@ from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 CHANNELS = 4
 _WORD_BITS = 8
 _SIZES = (3, 4, 8, 16)
 _LONGEST = 1 << _SIZES[-1]
 _HEADER_BITS = 32 + 5 + 4 * 4
-_MASK_32 = (1 << 32) - 1
+
+# The header's word size and run-length sizes, and a run of zeros as long as any, as bits.
+_USUAL_SIZES = np.array([int(bit) for bit in "00111" + "0010" + "0011" + "0111" + "1111"], np.uint8)
+_EMPTY_RUN = np.array([1] * (3 + _SIZES[-1]) + [0] * _WORD_BITS, np.uint8)
 
 Indices = npt.NDArray[np.intp]
 
@@ -56,22 +60,48 @@ def sample(
     """The mask at some rows and columns, in ascending order. It takes a fraction of the work."""
     ends, values = _runs(rle, height, width)
     rows, times = np.unique(rows, return_counts=True)
-    alphas = (rows[:, None] * width + columns).ravel() * CHANNELS + CHANNELS - 1
-    # The number of grid points before each run's end. There are fewer runs than points.
-    places = np.diff(np.searchsorted(alphas, ends), prepend=0)
-    found: npt.NDArray[np.bool_] = np.repeat(values > 0, places).reshape(len(rows), len(columns))
-    return np.repeat(found, times, axis=0)
+    # The number of grid points before each run's end: in the rows above, and to the left.
+    row, column = np.divmod(ends // CHANNELS, width)
+    above = np.searchsorted(rows, np.arange(height + 1))
+    in_grid = np.diff(above, append=above[-1])
+    left = np.searchsorted(columns, np.arange(width))
+    places = (above[row] * len(columns) + in_grid[row] * left[column]).astype(np.int64)
+    found: npt.NDArray[np.bool_] = np.repeat(values > 0, np.diff(places, prepend=0))
+    return np.repeat(found.reshape(len(rows), len(columns)), times, axis=0)
+
+
+def empty_rows(rle: Iterable[int] | str, height: int, width: int) -> int:
+    """A number of empty rows at the top. A few more may be empty.
+
+    It looks only at the longest runs at the start of the stream. ValueError if it is not a mask.
+    """
+    # The longest runs of an empty picture take this number of bytes, with the header.
+    most = 8 + -(-_EMPTY_RUN.size * -(-height * width * CHANNELS // _LONGEST) // 8)
+    if isinstance(rle, str):  # a number takes four characters, with its comma
+        rle = rle[: 4 * most].rpartition(",")[0] if len(rle) > 4 * most else rle
+    bits = np.unpackbits(np.frombuffer(_content(rle), np.uint8)[:most])
+    if not np.array_equal(bits[32:_HEADER_BITS], _USUAL_SIZES):
+        return 0
+    bits = bits[_HEADER_BITS:]
+    differs = bits != np.resize(_EMPTY_RUN, bits.size)
+    runs = (int(differs.argmax()) if differs.any() else bits.size) // _EMPTY_RUN.size
+    return min(height, runs * _LONGEST // CHANNELS // width)
+
+
+def _content(rle: Iterable[int] | str) -> bytes:
+    try:
+        # iter() rejects a single number, of which bytes() would make that many zeros.
+        content = bytes(orjson.loads(f"[{rle}]") if isinstance(rle, str) else iter(rle))
+    except (ValueError, TypeError):
+        raise ValueError("the brush mask is not a list of bytes") from None
+    return content
 
 
 def _runs(
     rle: Iterable[int] | str, height: int, width: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
     """The end of each run of bytes, and its value."""
-    try:
-        # iter() rejects a single number, of which bytes() would make that many zeros.
-        content = bytes(map(int, rle.split(",")) if isinstance(rle, str) else iter(rle))
-    except (ValueError, TypeError):
-        raise ValueError("the brush mask is not a list of bytes") from None
+    content = _content(rle)
     end_of_stream = len(content) * 8
     content += bytes(8)  # zeros after the end, so that the last numbers are read like all others
     expected = height * width * CHANNELS
@@ -79,31 +109,66 @@ def _runs(
         raise ValueError(f"the brush mask does not have {width}x{height} pixels")
     if _number(content, 32, 5) != _WORD_BITS - 1:
         raise ValueError("the brush mask does not consist of bytes")
-    sizes = [_number(content, 37 + 4 * i, 4) + 1 for i in range(4)]
-    ends: list[int] = []
-    values: list[int] = []
-    at, done = _HEADER_BITS, 0
-    while done < expected and at < end_of_stream:
-        # The next 32 bits hold a whole run: 3 + 16 + 8 bits at most.
-        bits = int.from_bytes(content[at >> 3 : (at >> 3) + 5], "big") >> (8 - (at & 7)) & _MASK_32
-        size = sizes[bits >> 29 & 0b11]
-        count = (bits >> (29 - size) & ((1 << size) - 1)) + 1
-        at += 3 + size
-        if bits >> 31:
-            ends.append(done + count)
-            values.append(bits >> (29 - size - _WORD_BITS) & 0xFF)
-            at += _WORD_BITS
-        else:
-            ends.extend(range(done + 1, done + count + 1))
-            values.extend(
-                _number(content, place, _WORD_BITS)
-                for place in range(at, min(at + count * _WORD_BITS, end_of_stream), _WORD_BITS)
-            )
-            at += count * _WORD_BITS
-        done += count
-    if done != expected or at > end_of_stream:
+    sizes = np.array([_number(content, 37 + 4 * i, 4) + 1 for i in range(4)])
+    bits = np.unpackbits(np.frombuffer(content, np.uint8))
+    blocks = np.array(_blocks(content, bits, sizes.tolist(), end_of_stream), np.int64)
+    heads = _heads(content, blocks)
+    size = sizes[heads >> 29 & 0b11]
+    counts = (heads >> (29 - size) & ((1 << size) - 1)) + 1
+    values = (heads >> (21 - size) & 0xFF).astype(np.uint8)
+    done = np.cumsum(counts)
+    last = int(np.searchsorted(done, expected))
+    is_run = heads[: last + 1] >> 31 == 1
+    if (
+        last == len(done)
+        or done[last] != expected
+        or blocks[last] + 3 + size[last] + _WORD_BITS * (1 if is_run[last] else counts[last])
+        > end_of_stream
+    ):
         raise ValueError("the brush mask is cut off")
-    return np.array(ends, np.int64), np.array(values, np.uint8)
+    if is_run.all():
+        return done[: last + 1], values[: last + 1]
+    # Single values follow the head of their block.
+    repeats = np.where(is_run, 1, counts[: last + 1])
+    lengths = np.repeat(np.where(is_run, counts[: last + 1], 1), repeats)
+    spread = np.repeat(values[: last + 1], repeats)
+    first = np.cumsum(repeats) - repeats
+    for block in np.flatnonzero(~is_run):
+        begin = int(blocks[block] + 3 + size[block])
+        end = begin + int(counts[block]) * _WORD_BITS
+        spread[first[block] : first[block] + counts[block]] = np.packbits(bits[begin:end])
+    return np.cumsum(lengths), spread
+
+
+def _blocks(
+    content: bytes, bits: npt.NDArray[np.uint8], sizes: list[int], end_of_stream: int
+) -> list[int]:
+    """The first bit of each block.
+
+    The end of a block is known only after it is read, so this is a loop. The length that a run's
+    block would have at each bit is computed before the loop, which makes the loop short.
+    """
+    heads = (bits[:-2] << 2 | bits[1:-1] << 1 | bits[2:]).tobytes()
+    lengths = [0] * 4 + [3 + size + _WORD_BITS for size in sizes]  # 0: it depends on the count
+    length_at = heads.translate(bytes(lengths).ljust(256, b"\0"))
+    starts: list[int] = []
+    note, at = starts.append, _HEADER_BITS
+    while at < end_of_stream:
+        note(at)
+        length = length_at[at]
+        if not length:
+            size = sizes[heads[at] & 0b11]
+            length = 3 + size + (_number(content, at + 3, size) + 1) * _WORD_BITS
+        at += length
+    return starts
+
+
+def _heads(content: bytes, blocks: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The first 32 bits of each block. A whole run takes 3 + 16 + 8 at most."""
+    words = np.ndarray((len(content) - 7,), ">u8", content, strides=(1,))[blocks >> 3]
+    shifted = words.astype(np.uint64) << (blocks & 7).astype(np.uint64)
+    heads: npt.NDArray[np.int64] = (shifted >> np.uint64(32)).astype(np.int64)
+    return heads
 
 
 def _header(count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -199,6 +199,25 @@ def test_the_masks_of_a_task_are_read_when_it_is_opened(services: Callable[..., 
     assert len(made.objects._masks) == 1, "the click found it read"
 
 
+@pytest.mark.parametrize(
+    ("prompt", "read"),
+    [
+        pytest.param(keypoint("k", 25, 10), 0, id="far above all"),
+        pytest.param(keypoint("k", 50, 50), 3, id="beside them"),
+        pytest.param(keypoint("k", 25, 50), 1, id="inside the last"),
+        pytest.param(keypoint("k", 25, 50, positive=False), 1, id="negative, inside the last"),
+    ],
+)
+def test_a_click_reads_the_masks_that_it_may_mean(
+    services: Callable[..., Services], prompt: dict[str, Any], read: int
+) -> None:
+    made = services()
+    client = create_app(made.settings, made).test_client()
+    there = draft(brush("a", SMALL), brush("b", disc(300, 200, 8)), brush("c", LARGE))
+    click(client, prompt, drafts=there)
+    assert len(made.objects._masks) == read
+
+
 def test_a_later_click_beside_a_mask_costs_one_decode(services: Callable[..., Services]) -> None:
     class Counting(DiscEngine):
         decoded = 0

@@ -64,10 +64,10 @@ def opened(of: dict[str, Any]) -> None:
     Objects().read_ahead(of)
 
 
-def clicked(of: dict[str, Any]) -> list[existing_masks.ExistingMask]:
+def clicked(of: dict[str, Any]) -> list[existing_masks.Packed]:
     side = of["drafts"][0]["result"][0]["original_width"]
     target = Target("image", None, ("Car",), side, side, 0.0)
-    return existing_masks.on_target(of, target, Objects()._masks)
+    return [mask.packed for mask in existing_masks.on_target(of, target, Objects()._masks)]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sam_backend.engines import choice, weights
+from sam_backend.engines.arithmetic import ONNX_F32, OPENVINO_BF16, OPENVINO_F32
 from sam_backend.engines.choice import EnginePlan, check, open_engine, plan
 from sam_backend.errors import SettingsError
 from sam_backend.settings import Settings
@@ -295,3 +296,20 @@ def test_openvino_says_what_it_cannot_do(
     monkeypatch.setattr(choice, "_openvino_installed", lambda: False)
     with pytest.raises(SettingsError, match=advice):
         check(planned(tmp_path, SAM_ENGINE="openvino", **environ))
+
+
+@pytest.mark.usefixtures("no_torch", "linux_x86", "openvino")
+def test_what_is_fastest_is_measured_among_what_may_serve(tmp_path: Path) -> None:
+    chosen = planned(tmp_path)
+    assert chosen.among == (OPENVINO_F32, OPENVINO_BF16, ONNX_F32)
+    assert chosen.records == tmp_path / "cache"
+    assert planned(tmp_path, SAM_ENGINE="openvino").among == (OPENVINO_F32, OPENVINO_BF16)
+    assert planned(tmp_path, SAM_ENGINE="onnx").among == (ONNX_F32,)
+
+
+@pytest.mark.usefixtures("no_torch", "linux_x86", "openvino")
+def test_a_precision_may_be_asked_for(tmp_path: Path) -> None:
+    assert planned(tmp_path, SAM_PRECISION="bf16").among == (OPENVINO_BF16,)
+    assert planned(tmp_path, SAM_PRECISION="f32").among == (OPENVINO_F32, ONNX_F32)
+    with pytest.raises(SettingsError, match="SAM_PRECISION='bf16' needs OpenVINO"):
+        planned(tmp_path, SAM_PRECISION="bf16", SAM_ENGINE="onnx")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from sam_backend.engines.arithmetic import ONNX_F32, OPENVINO_BF16, OPENVINO_F32
 from sam_backend.engines.choice import EnginePlan, open_engine
 from sam_backend.engines.frame import Floats, Frame
+from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.parity import iou
 from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.pictures import Pixels
@@ -36,7 +37,8 @@ PROMPTS: dict[str, Prompt] = {
 @lru_cache
 def engine_of(runtime: str) -> Engine:
     files = (CHECKPOINT,) if runtime == "torch" else PAIR
-    return open_engine(EnginePlan("MobileSAM", runtime, files, "cpu"))
+    among = (OPENVINO_F32, OPENVINO_BF16) if runtime == "openvino" else (ONNX_F32,)
+    return open_engine(EnginePlan("MobileSAM", runtime, files, "cpu", among=among))
 
 
 def usable(runtime: str) -> Engine:
@@ -175,29 +177,16 @@ def test_openvino_gives_masks_as_good_as_alike() -> None:
     assert np.mean(np.array(alike) > 0.9) > 0.9
 
 
-@pytest.mark.parametrize(
-    ("flags", "precision"),
-    [
-        ("avx2 amx_bf16 amx_tile", "bf16"),
-        ("avx2 avx512_bf16", "f32"),
-        ("avx2", "f32"),
-        (None, "f32"),
-    ],
-)
-def test_openvino_rounds_only_where_the_cpu_has_matrix_units(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str | None, precision: str
-) -> None:
-    need("openvino")
-    from sam_backend.engines import openvino_session  # noqa: PLC0415
-
-    info = tmp_path / "cpuinfo"
-    if flags is not None:
-        info.write_text(f"processor\t: 0\nflags\t\t: fpu {flags}\n\nprocessor\t: 1\n")
-    monkeypatch.setattr(openvino_session, "_CPU_INFO", info)
-    need_files(*PAIR)
-    assert openvino_session.OpenVinoSession(PAIR[1]).precision == precision
-
-
 def test_embeddings_of_another_arithmetic_are_kept_apart() -> None:
-    fingerprints = {usable(runtime).fingerprint for runtime in ("onnx", "openvino")}  # type: ignore[attr-defined]
-    assert len(fingerprints) == 2
+    need("openvino")
+    need_files(*PAIR)
+    engines = [
+        OnnxSam(*PAIR, "MobileSAM", encode_in=encode_in, decode_in=decode_in)
+        for encode_in, decode_in in (
+            (OPENVINO_F32, OPENVINO_F32),
+            (OPENVINO_F32, ONNX_F32),
+            (ONNX_F32, OPENVINO_F32),
+        )
+    ]
+    both, encoder_only, decoder_only = (engine.fingerprint for engine in engines)
+    assert both == encoder_only != decoder_only

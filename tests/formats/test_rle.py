@@ -1,6 +1,7 @@
 """The brush format, against the SDK that Label Studio exports with."""
 
 import contextlib
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +57,28 @@ def test_a_grid_of_pixels_can_be_read_without_the_others(mask: Mask, data: st.Da
     height, width = mask.shape
     found = rle.sample(rle.encode(mask), height, width, rows, columns)
     assert np.array_equal(found, mask[rows[:, None], columns])
+
+
+@pytest.mark.parametrize("written_as", [list, lambda numbers: ",".join(map(str, numbers))])
+@pytest.mark.parametrize("top", [0, 1, 700, 1499, 1500])
+def test_empty_rows_at_the_top_are_found_without_reading_the_rest(
+    top: int, written_as: Callable[[list[int]], list[int] | str]
+) -> None:
+    mask = np.zeros((1500, 2241), bool)
+    mask[top:, 1000:1400] = True
+    found = rle.empty_rows(written_as(rle.encode(mask)), *mask.shape)
+    assert top - 8 < found <= top
+
+
+@given(masks)
+def test_rows_that_are_said_to_be_empty_are(mask: Mask) -> None:
+    found = rle.empty_rows(rle.encode(mask), *mask.shape)
+    assert not mask[:found].any()
+
+
+@given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=20)))
+def test_rows_of_soft_brushes_that_are_said_to_be_empty_are(alpha: npt.NDArray[np.uint8]) -> None:
+    assert not alpha[: rle.empty_rows(brush.mask2rle(alpha), *alpha.shape)].any()
 
 
 @pytest.mark.parametrize("shape", [(1, 70_000), (300, 400), (1500, 2241)])

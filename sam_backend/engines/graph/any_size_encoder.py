@@ -35,11 +35,16 @@ class AnySizeEncoder:
     """The rewritten graph, and its further inputs for each image."""
 
     model: onnx.ModelProto
-    sizes: tuple[_Size, ...]
+    sizes: tuple[Size, ...]
 
     def inputs(self, height: int, width: int) -> dict[str, npt.NDArray[np.int64]]:
         """The further inputs for an image of this size in the model's square."""
-        return {size.name: size.value(height, width) for size in self.sizes}
+        return inputs(self.sizes, height, width)
+
+
+def inputs(sizes: Sequence[Size], height: int, width: int) -> dict[str, npt.NDArray[np.int64]]:
+    """The further inputs of a rewritten graph for an image of this size."""
+    return {size.name: size.value(height, width) for size in sizes}
 
 
 def any_size(model: onnx.ModelProto) -> AnySizeEncoder:
@@ -85,7 +90,7 @@ class _Grid:
 
 
 @dataclass(frozen=True)
-class _Size:
+class Size:
     """An input that replaces a constant."""
 
     name: str
@@ -119,10 +124,10 @@ class _Rewriter:
         self._side, self._window = 0, 1  # of the present block
         self._pad = onnx.NodeProto()
         self._steps: list[str] = []
-        self._sizes: dict[str, _Size] = {}
+        self._sizes: dict[str, Size] = {}
 
     @property
-    def sizes(self) -> list[_Size]:
+    def sizes(self) -> list[Size]:
         return list(self._sizes.values())
 
     def run(self) -> None:
@@ -213,7 +218,7 @@ class _Rewriter:
         self, what: str, shape: tuple[int, ...], numbers: Callable[[_Grid], Sequence[int]]
     ) -> str:
         name = f"{what}_{self._side}_{self._window}_{len(shape)}"
-        self._sizes[name] = _Size(name, shape, self._side, self._window, numbers)
+        self._sizes[name] = Size(name, shape, self._side, self._window, numbers)
         return name
 
     def _expect(self, holds: bool) -> None:
