@@ -40,7 +40,7 @@ from tools.mask_scores import boundary_iou, clicks_to_reach, iou
 from tools.quality_tables import Figures, Pair, domain_table, table
 from tools.quality_targets import Target, drawn_targets, embed, targets_in
 
-FIRST_CLICKS = 20  # of an object, for the spread between them
+FIRST_CLICKS = 10  # of an object, for the spread between the best and the worst tenth
 BOXES = "rectangles"
 
 Answer = Callable[[ObjectPrompt], Mask]
