@@ -1,9 +1,9 @@
 """From prompts to one mask: chooses the engine's inputs, and combines its four masks.
 
-First click: it is ambiguous (a part, the whole, a group), so the four masks vote. The weight of a
-mask is the model's score, times the centrality of the click, because people click in the middle of
-an object. It is lower if the mask runs along the picture's edges, as the background does. The mask
-with the largest overlap with all votes wins.
+First click: it is ambiguous (a part, the whole, a group), so one of the four masks is chosen. The
+model's score counts, and the centrality of the click, because people click near the middle of an
+object. A mask counts less if it runs along the picture's edges, as the background does, or if it
+differs from the masks of this label that annotators kept.
 
 Rectangle: it bounds the object, so the whole-object mask has an equal vote, doubtful pixels belong
 to the object, and nothing outside remains.
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from sam_backend.clicks.learnt_shapes import Learnt
 from sam_backend.engines.frame import LOW_RES_SIDE, Floats, Frame, Indices
 from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.mask import Mask
@@ -109,17 +110,20 @@ def segment(
     prompt: ObjectPrompt,
     state: State | None = None,
     keep: Callable[[State], object] = lambda _state: None,
+    learnt: Learnt | None = None,
 ) -> Segmentation:
     """The mask for a prompt.
 
     The box is decoded first, then each click on top of the last answer. A state with the start of
     this prompt, from this engine and image, saves these decodes. A state of another prompt is
-    ignored. `keep` gets the state after each decode.
+    ignored. `keep` gets the state after each decode. `learnt` describes the masks of the prompt's
+    label that annotators kept. A state must come from the same `learnt`.
     """
     if state is not None and not prompt.extends(state.prompt):
         state = None
     if state is None:
-        state = _begin(engine, embedding, prompt.first(0 if prompt.box is not None else 1))
+        beginning = prompt.first(0 if prompt.box is not None else 1)
+        state = _begin(engine, embedding, beginning, learnt)
         keep(state)
     for count in range(len(state.prompt.points) + 1, len(prompt.points) + 1):
         state = _continue(engine, embedding, prompt.first(count), state)
@@ -157,14 +161,16 @@ def _is_same(one: Mask, other: Mask) -> bool:
     return bool((one & other).sum() > SAME_MASK * (one | other).sum())
 
 
-def _begin(engine: Engine, embedding: Embedding, prompt: ObjectPrompt) -> State:
+def _begin(
+    engine: Engine, embedding: Embedding, prompt: ObjectPrompt, learnt: Learnt | None
+) -> State:
     decoded = engine.decode(embedding, prompt.points, prompt.labels, prompt.box)
     candidates, scores = decoded
     frame = embedding.frame
     chosen = SINGLE_MASK
     if prompt.box is None:
         spots = frame.spots(prompt.points[prompt.labels > 0])
-        chosen = _vote(frame.cut(candidates) > 0, scores, spots)
+        chosen = _likeliest(frame.cut(candidates) > 0, scores, spots, learnt)
         logits = candidates[chosen]
     else:
         logits = (candidates[SINGLE_MASK] + candidates[WHOLE]) / 2 + np.float32(BOX_DOUBT)
@@ -180,15 +186,15 @@ def _continue(engine: Engine, embedding: Embedding, prompt: ObjectPrompt, state:
     return _settle(embedding.frame, prompt, logits, decoded, SINGLE_MASK)
 
 
-def _vote(masks: Mask, scores: Floats, spots: Indices) -> int:
-    """The index of the mask (4, h, w) with the most support from all masks, for clicks at spots."""
-    likely = [_centrality(mask, spots) * (1 - _edge_share(mask)) for mask in masks]
-    votes = np.clip(scores, 0.01, 1) * likely
-    flat = masks.reshape(len(masks), -1).astype(np.float32)
-    shared = flat @ flat.T
-    areas = np.diag(shared)
-    overlap = shared / np.maximum(areas[:, None] + areas - shared, 1)
-    return int(np.argmax(votes * (overlap @ votes)))
+def _likeliest(masks: Mask, scores: Floats, spots: Indices, learnt: Learnt | None) -> int:
+    """The index of the most likely mask (4, h, w) for clicks at spots."""
+    likely = np.clip(scores, 0.01, 1) ** 2
+    for index, mask in enumerate(masks):
+        # The click counts for half only, because some people click near the edge.
+        likely[index] *= (1 + _centrality(mask, spots)) / 2 * (1 - _edge_share(mask)) ** 2
+        if learnt is not None:
+            likely[index] *= learnt.fit(mask)
+    return int(np.argmax(likely))
 
 
 def _centrality(mask: Mask, spots: Indices) -> float:

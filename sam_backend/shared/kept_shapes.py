@@ -17,7 +17,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
-from sam_backend.clicks.learnt_shapes import LEAST, MOST, Figures, Learnt
+from sam_backend.clicks.kept_masks import KeptMask
+from sam_backend.clicks.learnt_shapes import LEAST, MOST, Learnt
 from sam_backend.shared.database import Database
 
 logger = logging.getLogger("sam_backend")
@@ -36,15 +37,6 @@ create table if not exists kept (
     primary key (project, label, annotation, region)
 );
 """
-
-
-@dataclass(frozen=True)
-class KeptMask:
-    """One object of a saved annotation."""
-
-    label: str
-    region: str
-    figures: Figures
 
 
 @dataclass(frozen=True)
@@ -137,6 +129,14 @@ class KeptShapes:
         """It was deleted, or its masks are not to be used."""
         with self._database.transaction() as db:
             db.execute("delete from kept where project = ?", (project,))
+
+    @_if_possible
+    def forget_projects_of(self, number: str) -> None:
+        """All projects with this number, whenever they were created."""
+        with self._database.transaction() as db:
+            db.execute(
+                "delete from kept where substr(project, 1, length(?1) + 1) = ?1 || '.'", (number,)
+            )
 
     @_if_possible
     def known(self) -> list[Knowledge]:

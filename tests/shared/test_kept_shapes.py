@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sam_backend.clicks.kept_masks import KeptMask
 from sam_backend.clicks.learnt_shapes import LEAST, MOST
-from sam_backend.shared.kept_shapes import KeptMask, KeptShapes
+from sam_backend.shared.kept_shapes import KeptShapes
 
 SHAPE = np.array([-3.0, 0.8])
 
