@@ -8,6 +8,11 @@ differs from the masks of this label that annotators kept.
 Rectangle: it bounds the object, so the whole-object mask has an equal vote, doubtful pixels belong
 to the object, and nothing outside remains.
 
+Second click: it is decoded on top of the first answer, which may be a mask of another object. A
+positive click gets the single mask. A negative click gets the average of the four masks and the
+last answer, so that pixels far from the clicks keep their side. A mask counts by its overlap with
+the single mask, because an average of different objects has ragged edges.
+
 Each later click: it is decoded on top of the last answer, and the four masks are averaged with that
 answer. So pixels far from the clicks change only if the model is certain.
 
@@ -29,12 +34,11 @@ from sam_backend.formats.mask import Mask
 
 SINGLE_MASK, WHOLE = 0, 3  # the engine's tokens for one unambiguous mask, and for the largest
 
-# The single-mask token is the one that was trained on several clicks, so it has two votes of five.
-LATER_WEIGHTS = np.array([2, 1, 1, 1], np.float32)[:, None, None] / 5
+# Of the four new masks and the last answer. The single-mask token was trained on several clicks.
+WEIGHTS = np.array([6, 3, 3, 3, 5], np.float32) / 20
 # A decode gets the newest clicks only. The mask that it starts from contains the older ones, which
 # keep their spots. Time and memory would grow with each click, and SAM was trained on eleven.
 CLICKS_AT_ONCE = 24
-INERTIA = 0.25  # the last answer's share in the next
 BOX_DOUBT = 0.5  # in a rectangle, logits down to minus this are the object
 FEEDBACK_LIMIT = 10.0  # larger logits add no information, but dominate the mask encoder
 SPECK = 0.01  # of the mask's area: smaller components and holes without a click are removed
@@ -181,9 +185,25 @@ def _continue(engine: Engine, embedding: Embedding, prompt: ObjectPrompt, state:
     feedback = np.clip(state.logits, -FEEDBACK_LIMIT, FEEDBACK_LIMIT)
     points, labels = prompt.points[-CLICKS_AT_ONCE:], prompt.labels[-CLICKS_AT_ONCE:]
     decoded = engine.decode(embedding, points, labels, prompt.box, feedback)
-    mixed = (LATER_WEIGHTS * decoded[0]).sum(axis=0)
-    logits = (1 - INERTIA) * mixed + INERTIA * state.logits
-    return _settle(embedding.frame, prompt, logits, decoded, SINGLE_MASK)
+    frame = embedding.frame
+    is_second = prompt.box is None and len(prompt.points) == 2
+    if is_second and labels[-1] > 0:
+        logits = decoded[0][SINGLE_MASK]
+    else:
+        every = np.concatenate((decoded[0], state.logits[None]))
+        weights = _agreement(frame.cut(every) > 0) if is_second else np.ones(len(every), np.float32)
+        weights *= WEIGHTS
+        logits = np.tensordot(weights / weights.sum(), every, axes=1)
+    return _settle(frame, prompt, logits, decoded, SINGLE_MASK)
+
+
+def _agreement(masks: Mask) -> Floats:
+    """How much each of some masks (n, h, w) overlaps with the single one: 0 to 1."""
+    single = masks[SINGLE_MASK]
+    shared, union = ((masks & single).sum(axis=(1, 2)), (masks | single).sum(axis=(1, 2)))
+    overlap = (shared / np.maximum(union, 1)).astype(np.float32)
+    overlap[SINGLE_MASK] = 1  # also where it is empty
+    return overlap
 
 
 def _likeliest(masks: Mask, scores: Floats, spots: Indices, learnt: Learnt | None) -> int:
