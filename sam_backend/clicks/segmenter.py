@@ -201,7 +201,7 @@ def _agreement(masks: Mask) -> Floats:
     """How much each of some masks (n, h, w) overlaps with the single one: 0 to 1."""
     single = masks[SINGLE_MASK]
     shared, union = ((masks & single).sum(axis=(1, 2)), (masks | single).sum(axis=(1, 2)))
-    overlap = (shared / np.maximum(union, 1)).astype(np.float32)
+    overlap: Floats = (shared / np.maximum(union, 1)).astype(np.float32)
     overlap[SINGLE_MASK] = 1  # also where it is empty
     return overlap
 
