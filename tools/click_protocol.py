@@ -58,7 +58,7 @@ def first_click(truth: Mask, habit: Habit, random: np.random.Generator) -> Click
 
 
 def next_click(mask: Mask, truth: Mask, habit: Habit, random: np.random.Generator) -> Click | None:
-    """Where to click when mask (H, W) is shown and truth (H, W) is meant; None if they agree."""
+    """The next click for a mask (H, W) and the true object (H, W). None if they agree."""
     missed, spilt = _largest_region(truth & ~mask), _largest_region(mask & ~truth)
     positive = missed.area >= spilt.area
     region = missed if positive else spilt

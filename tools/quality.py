@@ -1,4 +1,4 @@
-"""How many clicks a good mask takes, beside the example's rule on the same embeddings.
+"""Counts the clicks for a good mask, with our rule and the example's on the same embeddings.
 
     python -m tools.quality [FOLDER]          the tables, as Markdown
     python -m tools.quality --pictures IMAGES docs
@@ -194,8 +194,8 @@ def served() -> tuple[str, Engine]:
 def report(engine_name: str, measured: dict[str, list[Pair]]) -> str:
     tables = [table(f"{engine_name}, {habit}", pairs) for habit, pairs in measured.items()]
     for habit in HABITS[:2]:
-        shown = ["IoU@1", "IoU@3", "IoU@5", "NoC@85", "never 85"]
-        tables.append(domain_table(habit.name, measured[habit.name], shown))
+        columns = ["IoU@1", "IoU@3", "IoU@5", "NoC@85", "never 85"]
+        tables.append(domain_table(habit.name, measured[habit.name], columns))
     tables.append(domain_table(BOXES, measured[BOXES], ["box", "noisy box"]))
     return "\n\n".join(tables)
 
@@ -204,7 +204,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Clicks that a good mask takes, by two rules.")
     parser.add_argument("folder", type=Path, nargs="?", help="objects with ground truth")
     parser.add_argument("--limit", type=int, help="measure so many objects, evenly spread")
-    parser.add_argument("--draws", type=int, default=2, help="annotate each object so many times")
+    parser.add_argument("--draws", type=int, default=2, help="annotate each object N times")
     parser.add_argument("--cache", type=Path, help="keep embeddings in this folder")
     parser.add_argument("--pictures", type=Path, nargs=2, metavar=("IMAGES", "OUT"))
     options = parser.parse_args()

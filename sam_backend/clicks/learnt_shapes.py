@@ -1,8 +1,8 @@
-"""What the masks that annotators keep look like, and how well another mask fits them. Pure.
+"""The shapes of kept masks, and how well another mask fits them. Pure.
 
 Objects of one label in one project look alike: buildings from above are small and fill their boxes,
-people do not. Two numbers of each kept mask are enough to prefer, of the masks that one click may
-mean, the one that looks like the others.
+people do not. With two numbers of each mask that annotators kept, the back end prefers the similar
+one among the four masks of a click.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ from sam_backend.formats.mask import Mask
 
 Figures = npt.NDArray[np.float64]  # (2,), see `figures`
 
-# How many of the first kept masks count. In between nothing changes: the same click gets the same
-# mask, except at these few moments in a project's life.
+# The number of first kept masks that count. Between these steps, the same click gets the same mask.
 STEPS = (5, 10, 20, 40, 80)
 LEAST, MOST = STEPS[0], STEPS[-1]
 
 # How much the numbers usually differ among objects of one label, and as how many masks that counts.
 _USUAL_SPREAD = np.array([0.9, 0.15])
 _USUAL_COUNT = 3
-_STRENGTH = 0.2  # a mask that is shown is more likely to be kept, whether it was meant or not
+_STRENGTH = 0.2  # below 1, because the numbers of a mask say little about its object
 
 
 def figures(mask: Mask) -> Figures | None:
@@ -43,7 +42,7 @@ def figures(mask: Mask) -> Figures | None:
 
 @dataclass(frozen=True)
 class Learnt:
-    """What the kept masks of one label have in common."""
+    """The common shape of the kept masks of one label."""
 
     count: int
     usual: Figures
@@ -63,7 +62,7 @@ class Learnt:
 
     @property
     def digest(self) -> bytes:
-        """Names what was learnt."""
+        """Equal for equal shapes."""
         return self.usual.tobytes() + self.spread.tobytes()
 
     def fit(self, mask: Mask) -> float:

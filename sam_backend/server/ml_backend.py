@@ -83,7 +83,7 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
     def fit(
         self, *positional: Any, event: object = None, data: object = None, **_: object
     ) -> dict[str, Any]:
-        """What a webhook told: (event, data) in the 2.x line, by keyword in version 1.0.9."""
+        """Learns from a webhook: (event, data) in the 2.x line, keywords in version 1.0.9."""
         if len(positional) > 1:
             event, data = positional[:2]
         if isinstance(data, Mapping):

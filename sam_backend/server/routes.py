@@ -191,8 +191,9 @@ class Protocol:
         return answer({"job_status": "finished", "error": None})
 
     def delete(self) -> Response:
-        """A project takes the model away, and what was learnt from it."""
-        self._services.learning.forget(str(_body().get("project") or ""))
+        """Label Studio removed the model from a project. It may send no body."""
+        if request.content_length:
+            self._services.learning.forget(str(_body().get("project") or ""))
         return answer({"status": "ok"})
 
     def nothing_to_do(self) -> Response:

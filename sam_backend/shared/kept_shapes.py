@@ -80,12 +80,12 @@ class KeptShapes:
             return cls(folder / "shapes.sqlite3")
         except (OSError, sqlite3.Error):
             path = Path(tempfile.mkdtemp(prefix="sam-backend-")) / "shapes.sqlite3"
-            logger.warning("%s cannot be written: what annotators keep is in %s", folder, path)
+            logger.warning("%s cannot be written: shapes of kept masks are in %s", folder, path)
             return cls(path)
 
     @_if_possible
     def put(self, project: str, annotation: str, masks: Sequence[KeptMask]) -> None:
-        """All masks of an annotation, instead of those that it had before."""
+        """Replaces all masks of an annotation."""
         with self._database.transaction() as db:
             rows = db.execute(
                 "select label, region from kept where project = ? and annotation = ?",

@@ -1,4 +1,4 @@
-"""Learns from what annotators keep, as Label Studio tells it, unless it is switched off."""
+"""Learns from the masks that annotators keep, unless it is switched off."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SAVED = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED")
 
 
 class Learning:
-    """What the kept masks of each project and label look like.
+    """The shapes of the kept masks of each project and label.
 
     `is_on` is the operator's setting. A project's extra params switch it off for the project.
     """
@@ -29,18 +29,20 @@ class Learning:
         self.is_on = is_on
 
     def learnt(self, project: Project, labels: Iterable[str]) -> Learnt | None:
-        """What is known of the masks with these labels."""
+        """The shape of the masks with these labels, if it is known."""
         if not self._is_on_for(project):
             return None
         return self._kept.learnt(project.id, label_name(labels))
 
     def heard(self, event: Mapping[str, Any]) -> None:
-        """Takes in what Label Studio's webhook says of an annotation or a project."""
-        action, told = event.get("action"), event.get("project")
+        """Learns from a webhook of Label Studio about an annotation or a project."""
+        action, owner = event.get("action"), event.get("project")
         if action == "PROJECT_DELETED":
-            self._kept.forget_projects_of(name(told.get("id")) if isinstance(told, Mapping) else "")
+            self._kept.forget_projects_of(
+                name(owner.get("id")) if isinstance(owner, Mapping) else ""
+            )
             return
-        project = _project_id(told)
+        project = _project_id(owner)
         if not project:
             return
         if action == "ANNOTATIONS_DELETED":
@@ -54,7 +56,7 @@ class Learning:
                 self._kept.forget_project(project)
 
     def forget(self, project: str) -> None:
-        """A project is gone, or does not want it any more."""
+        """Deletes the shapes of a project."""
         self._kept.forget_project(project)
 
     def known(self) -> list[Knowledge]:

@@ -88,9 +88,11 @@ def test_texts_that_nobody_types_are_not_kept(kept: KeptShapes) -> None:
     assert counts(kept) == {}
 
 
-def test_a_file_that_cannot_be_used_costs_no_mask(kept: KeptShapes) -> None:
+def test_a_file_that_cannot_be_used_costs_no_mask(kept: KeptShapes, tmp_path: Path) -> None:
     kept.put("1", "10", masks(LEAST))
     kept.path.write_bytes(b"no database")
     assert kept.learnt("1", "Car") is None
     kept.put("1", "10", masks(LEAST))
-    assert kept.learnt("1", "Car") is not None
+    after_a_restart = KeptShapes.in_folder(tmp_path)
+    after_a_restart.put("1", "10", masks(LEAST))
+    assert after_a_restart.learnt("1", "Car") is not None
