@@ -105,23 +105,29 @@ def as_prompt(clicks: Sequence[Click], box: Floats | None = None) -> ObjectPromp
     return ObjectPrompt(points, np.array([click.positive for click in clicks], np.float32), box)
 
 
-def outcomes(answer: Answer, target: Target, draws: int) -> Outcomes:
-    """What a strategy makes of one object, with each habit of clicking and with boxes."""
+def outcomes(
+    answer: Answer, target: Target, draws: int, habits: Sequence[Habit] = HABITS
+) -> Outcomes:
+    """The result of a strategy for one object, with each habit of clicking and with boxes."""
     found = {}
-    for habit in HABITS:
+    for habit in habits:
         is_certain = habit is INNERMOST
         runs = [
             _clicked(answer, target, habit, _random(target, habit.name, draw))
             for draw in range(1 if is_certain else draws)
         ]
         found[habit.name] = {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
-        if not is_certain:
+        if not is_certain and draws > 1:
             found[habit.name]["spread"] = _spread(answer, target, habit)
     return found | {BOXES: _boxed(answer, target, draws)}
 
 
 def measure(
-    engine: Engine, targets: Iterable[Target], cache: Path | None, draws: int = 1
+    engine: Engine,
+    targets: Iterable[Target],
+    cache: Path | None,
+    draws: int = 1,
+    habits: Sequence[Habit] = HABITS,
 ) -> dict[str, list[Pair]]:
     """Pairs of outcomes of all objects, by the name of a habit, and BOXES."""
     pairs: dict[str, list[Pair]] = {}
@@ -130,8 +136,8 @@ def measure(
         if embedding is None or target.image_name != name:
             name, embedding = target.image_name, embed(engine, target.image, cache)
         asked = OncePerQuestion(engine)
-        peer = outcomes(Example(asked, embedding), target, draws)
-        ours = outcomes(Ours(asked, embedding), target, draws)
+        peer = outcomes(Example(asked, embedding), target, draws, habits)
+        ours = outcomes(Ours(asked, embedding), target, draws, habits)
         for habit in ours:
             pair = Pair(target.domain, target.image_name, peer[habit], ours[habit])
             pairs.setdefault(habit, []).append(pair)

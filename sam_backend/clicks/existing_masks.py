@@ -123,7 +123,7 @@ def read_ahead(task: Mapping[str, Any], cache: Cache) -> None:
                 _read(task, region_id, parts, cache)
 
 
-def in_annotation(annotation: results.Saved, most: int) -> list[tuple[str, set[str], Mask]]:
+def masks_of(annotation: results.Saved, most: int) -> list[tuple[str, set[str], Mask]]:
     """The id, the labels and the low-res mask, without padding, of up to `most` objects."""
     members = results.of_saved(annotation)
     labels = _labels_by_id(members)

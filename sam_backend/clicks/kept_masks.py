@@ -27,7 +27,7 @@ def of_annotation(annotation: Saved) -> list[KeptMask]:
     if annotation.get("was_cancelled"):
         return []
     found = []
-    for region, labels, mask in existing_masks.in_annotation(annotation, MOST_MASKS):
+    for region, labels, mask in existing_masks.masks_of(annotation, MOST_MASKS):
         shape = figures(mask)
         if labels and shape is not None:
             found.append(KeptMask(label_name(labels), region, shape))

@@ -15,7 +15,7 @@ from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.protocol import Embedding
 from sam_backend.formats.mask import Mask
 from sam_backend.formats.pictures import Pixels
-from tools.click_protocol import Click
+from tools.click_protocol import HUMAN_LIKE, INNERMOST, Click
 from tools.mask_scores import iou
 from tools.quality import as_prompt, measure
 from tools.quality_targets import drawn_targets, targets_in
@@ -280,14 +280,14 @@ def test_real_weights_replay_to_the_same_mask(mobile_sam: OnnxSam) -> None:
 
 
 def test_real_weights_find_drawn_objects(mobile_sam: OnnxSam) -> None:
-    pairs = measure(mobile_sam, drawn_targets(1), None)["innermost"]
+    pairs = measure(mobile_sam, drawn_targets(1), None, habits=[INNERMOST])["innermost"]
     assert np.mean([pair.ours["IoU@3"] for pair in pairs]) > 0.9
 
 
 def test_real_weights_keep_their_lead_on_real_objects(mobile_sam: OnnxSam) -> None:
     if not (EVAL / "index.json").exists():
         pytest.skip(f"{EVAL} is not there: it is not part of the repository")
-    measured = measure(mobile_sam, targets_in(EVAL, 6), None)
+    measured = measure(mobile_sam, targets_in(EVAL, 6), None, habits=[HUMAN_LIKE, INNERMOST])
 
     def lead(habit: str, figure: str) -> float:
         return float(np.mean([pair.ours[figure] - pair.peer[figure] for pair in measured[habit]]))
