@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sam_backend.clicks.learnt_shapes import Learnt, figures
 from sam_backend.clicks.segmenter import CLICKS_AT_ONCE, ObjectPrompt, Segmentation, segment
 from sam_backend.engines.frame import Floats
 from sam_backend.engines.onnx_engine import OnnxSam
@@ -86,6 +87,40 @@ def test_first_click_follows_the_model_when_all_masks_are_centred() -> None:
     answer = segment(fake, IMAGE, prompt((256, 256, True)))
     assert answer.mask[256, 380]
     assert answer.score == pytest.approx(0.9)
+
+
+def test_a_click_near_the_edge_does_not_rule_a_mask_out() -> None:
+    small, large = disc(256, 256, 60), disc(256, 256, 220)
+    fake = FakeEngine([(np.stack([small, large, small, large]), [0.9, 0.7, 0.9, 0.7])])
+    answer = segment(fake, IMAGE, prompt((305, 256, True)))
+    assert iou(answer.mask, disc_mask(256, 256, 60)) > 0.9
+
+
+def test_kept_masks_decide_between_masks_that_the_model_likes_alike() -> None:
+    small, large = disc(256, 256, 40), disc(256, 256, 160)
+    kept = figures(disc_mask(100, 100, 42))
+    assert kept is not None
+    fake = engine([large, small, large, small])
+    without = segment(fake, IMAGE, prompt((256, 256, True)))
+    learnt = segment(fake, IMAGE, prompt((256, 256, True)), learnt=Learnt.of([kept] * 5))
+    assert without.mask[256, 380]
+    assert not learnt.mask[256, 380]
+
+
+def test_a_positive_second_click_gets_the_single_mask() -> None:
+    first, single, others = disc(200, 256, 60), disc(256, 256, 120), disc(256, 256, 200)
+    fake = engine([first] * 4, [single, others, others, others])
+    answer = segment(fake, IMAGE, prompt((200, 256, True), (340, 256, True)))
+    assert iou(answer.mask, disc_mask(256, 256, 120)) > 0.95
+
+
+def test_a_negative_second_click_averages_masks_that_are_alike() -> None:
+    first, single = disc(256, 256, 200), disc(256, 256, 100)
+    elsewhere = disc(60, 60, 40)
+    fake = engine([first] * 4, [single, single, elsewhere, elsewhere])
+    answer = segment(fake, IMAGE, prompt((256, 256, True), (420, 256, False)))
+    assert iou(answer.mask, disc_mask(256, 256, 100)) > 0.95
+    assert not answer.mask[60, 60]
 
 
 def test_each_click_is_decoded_on_top_of_the_last_answer() -> None:
