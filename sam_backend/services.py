@@ -12,6 +12,8 @@ from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.settings import Settings
 from sam_backend.shared.click_log import ClickLog
 from sam_backend.shared.click_memory import ClickMemory
+from sam_backend.shared.kept_shapes import KeptShapes
+from sam_backend.shared.learning import Learning
 from sam_backend.shared.refusals import Refusals
 from sam_backend.shared.scheduling import LoadingEngine, OpenEngine
 from sam_backend.shared.state import Project, State
@@ -27,6 +29,8 @@ class Services:
         self.refusals = Refusals(self.state)
         self.click_log = ClickLog(self.state.path.with_name("clicks.sqlite3"))
         self.memory = ClickMemory(self.state)
+        kept = KeptShapes.in_folder(settings.model_dir)
+        self.learning = Learning(kept, self.state, is_on=settings.learn)
         self.objects = Objects()
         self.engine = LoadingEngine(open_engine)
         self.access = LabelStudioAccess(settings, self.state)
@@ -39,6 +43,18 @@ class Services:
             masks = f"masks of task {task.get('id')}"
             self.images.prefetcher.ask(masks, lambda: self.objects.read_ahead(task))
         self.pictures.prefetch(project, task, config)
+
+    def heard(self, event: Mapping[str, Any]) -> None:
+        """Label Studio said that an annotation or a project changed. Returns at once."""
+        action = str(event.get("action"))
+        task, annotation = event.get("task"), event.get("annotation")
+        if action.startswith("ANNOTATION") and isinstance(task, Mapping):
+            self.memory.ended(str(task.get("id")))
+        if isinstance(annotation, Mapping):  # reading masks takes longer than Label Studio waits
+            saved = f"annotation {annotation.get('id')}"
+            self.images.prefetcher.ask(saved, lambda: self.learning.heard(event))
+        else:
+            self.learning.heard(event)
 
     def wait_for_a_gap(self, deadline: float | None) -> None:
         """Waits until no click is running, or until a deadline of `time.monotonic()`."""

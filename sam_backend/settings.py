@@ -58,6 +58,7 @@ class Settings:
     cache_disk_mb: int
     prefetch_next: int
     proposals: bool
+    learn: bool
     polygon_tolerance: float
     try_page: str
     log_level: str
@@ -104,6 +105,7 @@ class Settings:
             cache_disk_mb=env.integer("CACHE_DISK_MB", 4096, 0, 100_000_000),
             prefetch_next=env.integer("PREFETCH_NEXT", 0, 0, 16),
             proposals=env.choice("PROPOSALS", "off", ("off", "on")) == "on",
+            learn=env.choice("LEARN", "on", ("off", "on")) == "on",
             polygon_tolerance=env.number("POLYGON_TOLERANCE", 1.0, 0, 100),
             try_page=env.choice("TRY_PAGE", "local", TRY_PAGES),
             log_level=env.choice("LOG_LEVEL", "INFO", LOG_LEVELS),

@@ -1,28 +1,22 @@
-"""Counts the clicks for a good mask, with our rule and the peer's rule on the same embeddings.
+"""Counts the clicks for a good mask, with our rule and the example's on the same embeddings.
 
-    python -m tools.quality [FOLDER]          the table, as Markdown
+    python -m tools.quality [FOLDER]          the tables, as Markdown
     python -m tools.quality --pictures IMAGES docs
 
-FOLDER contains an index.json: a list of objects with image, mask (a binary PNG), set (the domain)
-and label. Without FOLDER, it measures a few drawn scenes. SAM_CHOICE, SAM_ENGINE and the other
-settings choose the model.
+FOLDER holds an index.json: a list of objects with image, mask (a binary PNG), set (the domain) and
+label. Without it, a few drawn scenes are measured, which any machine has. The model is the one that
+the settings serve: SAM_CHOICE, SAM_ENGINE and the like.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
 from sam_backend.clicks.segmenter import ObjectPrompt, State, segment
 from sam_backend.engines.choice import check, open_engine, plan
@@ -32,222 +26,191 @@ from sam_backend.formats.mask import Mask
 from sam_backend.formats.pictures import Pixels
 from sam_backend.settings import Settings
 from tools.click_protocol import (
+    HABITS,
+    INNERMOST,
     MAX_CLICKS,
     Click,
-    clicks_to_reach,
-    iou,
+    Habit,
+    first_click,
     next_click,
     noisy_box,
     tight_box,
 )
+from tools.mask_scores import boundary_iou, clicks_to_reach, iou
+from tools.quality_tables import Figures, Pair, domain_table, table
+from tools.quality_targets import Target, drawn_targets, embed, targets_in
 
-NO_POINTS = ObjectPrompt(np.zeros((0, 2), np.float32), np.zeros(0, np.float32), None)
-DRAWS = 4000
+FIRST_CLICKS = 10  # of an object, for the spread between the best and the worst tenth
+BOXES = "rectangles"
 
-
-@dataclass(frozen=True)
-class Target:
-    """One object to annotate."""
-
-    name: str
-    domain: str
-    image_name: str
-    image: Pixels
-    truth: Mask
+Answer = Callable[[ObjectPrompt], Mask]
+Outcomes = dict[str, Figures]  # by the name of a habit, and BOXES
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """The result of one strategy for one object."""
+class OncePerQuestion:
+    """An engine that both strategies ask the same first question, and that works it out once."""
 
-    ious: list[float]  # after each of MAX_CLICKS clicks
-    box: float  # IoU for the tight box
-    noisy_box: float
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._known: dict[tuple[bytes, ...], tuple[Floats, Floats]] = {}
+        self.name = engine.name
 
-    def figures(self) -> dict[str, float]:
-        after = {f"IoU@{count}": self.ious[count - 1] for count in (1, 2, 3, 5, 10)}
-        noc = {f"NoC@{at}": clicks_to_reach(self.ious, at / 100) for at in (80, 85, 90)}
-        never = {"never 85": float(max(self.ious) < 0.85)}
-        return after | noc | never | {"box": self.box, "noisy box": self.noisy_box}
+    def encode(self, image: Pixels) -> Embedding:
+        return self._engine.encode(image)
+
+    def decode(
+        self,
+        embedding: Embedding,
+        points: Floats,
+        labels: Floats,
+        box: Floats | None = None,
+        mask_input: Floats | None = None,
+    ) -> tuple[Floats, Floats]:
+        if mask_input is not None or len(points) > 1:
+            return self._engine.decode(embedding, points, labels, box, mask_input)
+        key = points.tobytes(), labels.tobytes(), b"" if box is None else box.tobytes()
+        if key not in self._known:
+            self._known[key] = self._engine.decode(embedding, points, labels, box)
+        return self._known[key]
 
 
-class Annotation:
-    """One object being annotated, with one strategy."""
+class Ours:
+    """One object being annotated with this back end's rule."""
 
     def __init__(self, engine: Engine, embedding: Embedding) -> None:
         self._engine = engine
         self._embedding = embedding
         self._state: State | None = None
 
-    def ours(self, prompt: ObjectPrompt) -> Mask:
+    def __call__(self, prompt: ObjectPrompt) -> Mask:
         answer = segment(self._engine, self._embedding, prompt, self._state)
         self._state = answer.state
         return answer.mask
 
-    def peer(self, prompt: ObjectPrompt) -> Mask:
-        """The peer's rule: all clicks at once, the single-mask token, no mask input."""
+
+class Example:
+    """The same with the rule of HumanSignal's example: all clicks at once, one mask token."""
+
+    def __init__(self, engine: Engine, embedding: Embedding) -> None:
+        self._engine = engine
+        self._embedding = embedding
+
+    def __call__(self, prompt: ObjectPrompt) -> Mask:
         logits, _ = self._engine.decode(self._embedding, prompt.points, prompt.labels, prompt.box)
         return Frame(self._embedding.height, self._embedding.width).upsample(logits[0]) > 0
 
 
-def as_prompt(clicks: list[Click], box: Floats | None = None) -> ObjectPrompt:
-    if not clicks:
-        return ObjectPrompt(NO_POINTS.points, NO_POINTS.labels, box)
-    points = np.array([(click.x, click.y) for click in clicks], np.float32)
+def as_prompt(clicks: Sequence[Click], box: Floats | None = None) -> ObjectPrompt:
+    points = np.array([(click.x, click.y) for click in clicks], np.float32).reshape(-1, 2)
     return ObjectPrompt(points, np.array([click.positive for click in clicks], np.float32), box)
 
 
-def follow_protocol(answer: Callable[[ObjectPrompt], Mask], target: Target) -> Outcome:
-    """Click until it is right, then start again with a box, then with a noisy box."""
-    mask = np.zeros_like(target.truth)
-    clicks: list[Click] = []
-    ious: list[float] = []
-    for _ in range(MAX_CLICKS):
-        click = next_click(mask, target.truth)
-        if click is not None:
-            clicks.append(click)
-            mask = answer(as_prompt(clicks))
-        ious.append(iou(mask, target.truth))
-    random = np.random.default_rng(zlib.crc32(target.name.encode()))
-    boxes = tight_box(target.truth), noisy_box(target.truth, random)
-    tight, noisy = (iou(answer(as_prompt([], box)), target.truth) for box in boxes)
-    return Outcome(ious, tight, noisy)
+def outcomes(
+    answer: Answer, target: Target, draws: int, habits: Sequence[Habit] = HABITS
+) -> Outcomes:
+    """The result of a strategy for one object, with each habit of clicking and with boxes."""
+    found = {}
+    for habit in habits:
+        is_certain = habit is INNERMOST
+        runs = [
+            _clicked(answer, target, habit, _random(target, habit.name, draw))
+            for draw in range(1 if is_certain else draws)
+        ]
+        found[habit.name] = {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
+        if not is_certain and draws > 1:
+            found[habit.name]["spread"] = _spread(answer, target, habit)
+    return found | {BOXES: _boxed(answer, target, draws)}
 
 
-def served() -> tuple[str, Engine]:
-    """The model that the server would load with these settings, and its name."""
-    chosen = plan(Settings.from_environment())
-    check(chosen)
-    return f"{chosen.name}, {chosen.runtime}", open_engine(chosen)
-
-
-def targets_in(folder: Path, limit: int | None) -> Iterator[Target]:
-    entries = json.loads((folder / "index.json").read_text())
-    step = 1 if limit is None else max(1, len(entries) // limit)
-    for entry in entries[::step][:limit]:
-        image = np.asarray(Image.open(folder / entry["image"]).convert("RGB"))
-        truth = np.asarray(Image.open(folder / entry["mask"]).convert("L")) > 127
-        yield Target(entry["mask"], entry["set"], entry["image"], image, truth)
-
-
-def drawn_targets(scenes: int = 4) -> Iterator[Target]:
-    """Scenes with a disc, a slanted bar and a ring each, in uneven light and noise."""
-    height, width = 360, 480
-    for scene in range(scenes):
-        random = np.random.default_rng(scene)
-        left, right = random.uniform(40, 200, (2, 3))
-        canvas = np.linspace(left, right, width).astype(np.float32)
-        image = np.repeat(canvas[None], height, axis=0)
-        truths: dict[str, Mask] = {}
-        for number, kind in enumerate(("disc", "bar", "ring")):
-            layer = np.zeros((height, width), np.uint8)
-            middle = np.array([80 + 160 * number, random.integers(110, 250)])
-            size = int(random.integers(30, 65))
-            if kind == "bar":
-                half = np.array([size // 2, size])
-                start, end = (middle - half).tolist(), (middle + half).tolist()
-                cv2.line(layer, start, end, 1, size // 4)
-            else:
-                thickness = -1 if kind == "disc" else size // 2
-                cv2.circle(layer, middle.tolist(), size, 1, thickness)
-            truths[kind] = layer > 0
-            image[truths[kind]] = random.uniform(0, 255, 3)
-        image += random.normal(0, 8, image.shape)
-        pixels = np.clip(cv2.GaussianBlur(image, (5, 5), 0), 0, 255).astype(np.uint8)
-        for kind, truth in truths.items():
-            yield Target(f"{scene} {kind}", f"drawn {kind}", f"scene {scene}", pixels, truth)
-
-
-def embed(engine: Engine, image: Pixels, cache: Path | None) -> Embedding:
-    if cache is None:
-        return engine.encode(image)
-    made_by = str(getattr(engine, "fingerprint", engine.name))
-    kept = cache / f"{hashlib.sha256(made_by.encode() + image.tobytes()).hexdigest()[:32]}.npy"
-    if not kept.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        np.save(kept, engine.encode(image).features)
-    return Embedding(np.load(kept), height=image.shape[0], width=image.shape[1])
-
-
-@dataclass(frozen=True)
-class Pair:
-    target_domain: str
-    image_name: str
-    peer: dict[str, float]
-    ours: dict[str, float]
-
-
-def measure(engine: Engine, targets: Iterable[Target], cache: Path | None) -> list[Pair]:
-    pairs: list[Pair] = []
+def measure(
+    engine: Engine,
+    targets: Iterable[Target],
+    cache: Path | None,
+    draws: int = 1,
+    habits: Sequence[Habit] = HABITS,
+) -> dict[str, list[Pair]]:
+    """Pairs of outcomes of all objects, by the name of a habit, and BOXES."""
+    pairs: dict[str, list[Pair]] = {}
     name, embedding = "", None
     for number, target in enumerate(targets, start=1):
         if embedding is None or target.image_name != name:
             name, embedding = target.image_name, embed(engine, target.image, cache)
-        annotation = Annotation(engine, embedding)
-        peer, ours = (
-            follow_protocol(answer, target).figures()
-            for answer in (annotation.peer, annotation.ours)
-        )
-        pairs.append(Pair(target.domain, target.image_name, peer, ours))
+        asked = OncePerQuestion(engine)
+        peer = outcomes(Example(asked, embedding), target, draws, habits)
+        ours = outcomes(Ours(asked, embedding), target, draws, habits)
+        for habit in ours:
+            pair = Pair(target.domain, target.image_name, peer[habit], ours[habit])
+            pairs.setdefault(habit, []).append(pair)
         if sys.stderr.isatty():
             print(f"\r{number} objects", end="", file=sys.stderr)
     return pairs
 
 
-def interval(differences: npt.NDArray[np.float64], images: list[str]) -> tuple[float, float, float]:
-    """The mean and its 95 % bootstrap interval, by image: its objects are not independent."""
-    _, group = np.unique(images, return_inverse=True)
-    sums, counts = np.bincount(group, differences), np.bincount(group)
-    drawn = np.random.default_rng(0).integers(0, len(sums), (DRAWS, len(sums)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(differences.mean()), float(low), float(high)
+def _clicked(answer: Answer, target: Target, habit: Habit, random: np.random.Generator) -> Figures:
+    """Click until it is right."""
+    clicks = [first_click(target.truth, habit, random)]
+    ious, edges = list[float](), dict[int, float]()
+    mask = answer(as_prompt(clicks))
+    for count in range(1, MAX_CLICKS + 1):
+        ious.append(iou(mask, target.truth))
+        if count in (1, 3):
+            edges[count] = boundary_iou(mask, target.truth)
+        click = next_click(mask, target.truth, habit, random)
+        if click is not None and count < MAX_CLICKS:
+            clicks.append(click)
+            mask = answer(as_prompt(clicks))
+    after = {f"IoU@{count}": ious[count - 1] for count in (1, 2, 3, 5, 10)}
+    noc = {f"NoC@{at}": clicks_to_reach(ious, at / 100, MAX_CLICKS) for at in (80, 85, 90)}
+    never = {"never 85": float(max(ious) < 0.85)}
+    return after | noc | never | {f"edge@{count}": value for count, value in edges.items()}
 
 
-def report(engine_name: str, pairs: list[Pair]) -> str:
-    names = list(pairs[0].ours)
-    rows = [_table_head([f"{engine_name}, {len(pairs)} objects", *names])]
-    for label, side in (("peer's rule", "peer"), ("ours", "ours")):
-        means = (np.mean([getattr(pair, side)[name] for pair in pairs]) for name in names)
-        rows.append(
-            _row([label, *(_value(n, float(m)) for n, m in zip(names, means, strict=True))])
-        )
-    rows.append(_row(["difference", *(_difference(pairs, name) for name in names)]))
-    domains = sorted({pair.target_domain for pair in pairs})
-    columns = ["IoU@1", "IoU@3", "IoU@5", "NoC@85", "never 85", "box", "noisy box"]
-    rows += ["", _table_head(["difference by domain", "objects", *columns])]
-    for domain in domains:
-        part = [pair for pair in pairs if pair.target_domain == domain]
-        rows.append(_row([domain, str(len(part)), *(_difference(part, name) for name in columns)]))
-    return "\n".join(rows)
+def _spread(answer: Answer, target: Target, habit: Habit) -> float:
+    """The mean IoU of an object's best tenth of first clicks, minus that of the worst tenth."""
+    random = _random(target, habit.name, -1)
+    clicks = [first_click(target.truth, habit, random) for _ in range(FIRST_CLICKS)]
+    ious = np.sort([iou(answer(as_prompt([click])), target.truth) for click in clicks])
+    tenth = FIRST_CLICKS // 10
+    return float(ious[-tenth:].mean() - ious[:tenth].mean())
 
 
-def _difference(pairs: list[Pair], name: str) -> str:
-    values = np.array([pair.ours[name] - pair.peer[name] for pair in pairs], np.float64)
-    mean, low, high = interval(values, [pair.image_name for pair in pairs])
-    return f"{_value(name, mean, '+')} [{_value(name, low, '+')}, {_value(name, high, '+')}]"
+def _boxed(answer: Answer, target: Target, draws: int) -> Figures:
+    random = _random(target, BOXES, 0)
+    moved = [noisy_box(target.truth, random) for _ in range(draws)]
+    found: Figures = {}
+    for name, boxes in (("box", [tight_box(target.truth)]), ("noisy box", moved)):
+        masks = [answer(as_prompt([], box)) for box in boxes]
+        found[name] = float(np.mean([iou(mask, target.truth) for mask in masks]))
+        found[f"edge, {name}"] = float(np.mean([boundary_iou(m, target.truth) for m in masks]))
+    return found
 
 
-def _value(name: str, value: float, sign: str = "") -> str:
-    if name.startswith("NoC"):
-        return f"{value:{sign}.2f}"
-    if name.startswith("never"):
-        return f"{100 * value:{sign}.0f} %"
-    return f"{value:{sign}.3f}".replace("0.", ".", 1)
+def _random(target: Target, habit: str, draw: int) -> np.random.Generator:
+    """The same draws for every strategy."""
+    return np.random.default_rng(zlib.crc32(f"{target.name} {habit} {draw}".encode()))
 
 
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def served() -> tuple[str, Engine]:
+    """The model that the server would load with these settings, and what to call it."""
+    chosen = plan(Settings.from_environment())
+    check(chosen)
+    return f"{chosen.name}, {chosen.runtime}", open_engine(chosen)
 
 
-def _table_head(cells: list[str]) -> str:
-    return f"{_row(cells)}\n{_row(['---'] * len(cells))}"
+def report(engine_name: str, measured: dict[str, list[Pair]]) -> str:
+    tables = [table(f"{engine_name}, {habit}", pairs) for habit, pairs in measured.items()]
+    for habit in HABITS[:2]:
+        columns = ["IoU@1", "IoU@3", "IoU@5", "NoC@85", "never 85"]
+        tables.append(domain_table(habit.name, measured[habit.name], columns))
+    tables.append(domain_table(BOXES, measured[BOXES], ["box", "noisy box"]))
+    return "\n\n".join(tables)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Clicks for a good mask, ours and peer's.")
+    parser = argparse.ArgumentParser(description="Clicks that a good mask takes, by two rules.")
     parser.add_argument("folder", type=Path, nargs="?", help="objects with ground truth")
-    parser.add_argument("--limit", type=int, help="measure N objects, evenly spread")
+    parser.add_argument("--limit", type=int, help="measure so many objects, evenly spread")
+    parser.add_argument("--draws", type=int, default=2, help="annotate each object N times")
     parser.add_argument("--cache", type=Path, help="keep embeddings in this folder")
     parser.add_argument("--pictures", type=Path, nargs=2, metavar=("IMAGES", "OUT"))
     options = parser.parse_args()
@@ -258,7 +221,7 @@ def main() -> None:
         draw_pictures(engine, *options.pictures)
         return
     targets = targets_in(options.folder, options.limit) if options.folder else drawn_targets()
-    print(report(name, measure(engine, targets, options.cache)))
+    print(report(name, measure(engine, targets, options.cache, options.draws)))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from sam_backend.engines.protocol import Engine
 from sam_backend.formats.mask import Mask
 from sam_backend.formats.pictures import Pixels
 from tools.click_protocol import Click
-from tools.quality import Annotation, as_prompt
+from tools.quality import Example, Ours, as_prompt
 
 PANEL_WIDTH = 300  # pixels
 COLOURS = 250  # and a few for the clicks: a palette keeps a photograph below 150 kB
@@ -49,9 +49,8 @@ def draw_pictures(engine: Engine, images: Path, out: Path) -> None:
 
 
 def _answers(engine: Engine, image: Pixels, clicks: tuple[Click, ...]) -> tuple[Mask, Mask]:
-    annotation = Annotation(engine, engine.encode(image))
-    prompt = as_prompt(list(clicks))
-    return annotation.ours(prompt), annotation.peer(prompt)
+    embedding, prompt = engine.encode(image), as_prompt(clicks)
+    return Ours(engine, embedding)(prompt), Example(engine, embedding)(prompt)
 
 
 def _mark(picture: Image.Image, click: Click, scale: float) -> None:

@@ -208,6 +208,7 @@ def _mask(
         task={},
         sent={first.id},
         polygon_tolerance=services.settings.polygon_tolerance,
+        learnt=services.learning.learnt(picture.project, target.labels),
     )
     if not found:
         kind = "rectangle" if first.is_rectangle else "keypoint"

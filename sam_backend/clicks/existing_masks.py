@@ -147,6 +147,21 @@ def read_ahead(task: Mapping[str, Any], cache: Cache) -> None:
                 _ = _mask(task, region_id, parts, cache).packed
 
 
+def masks_of(annotation: results.Saved, most: int) -> list[tuple[str, set[str], Mask]]:
+    """The id, the labels and the low-res mask, without padding, of up to `most` objects."""
+    members = results.of_saved(annotation)
+    labels = _labels_by_id(members)
+    found = []
+    for region_id, parts in list(_objects(members).items())[:most]:
+        page = results.page(parts[0])
+        is_readable = page.height > 0 and page.width > 0
+        if is_readable and not any(_is_large_bitmask(part) for part in parts):
+            rows, columns = Frame(page.height, page.width).used
+            mask = _low_res(parts)[:rows, :columns]
+            found.append((region_id, labels.get(name(parts[0].get("id")), set()), mask))
+    return found
+
+
 def corrected(
     keypoint: Prompt, target: Target, known: Sequence[ExistingMask], seen: Callable[[], Mask]
 ) -> ExistingMask | None:

@@ -10,6 +10,8 @@ import orjson
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.errors import Refusal
 
+LEARN = "learn"  # from the masks that a project's annotators keep
+
 _CANDIDATES = ("1", "2", "3")
 _LONGEST_SAID = 40
 
@@ -49,8 +51,10 @@ def usable(stored: Mapping[str, Any], config: LabelConfig, to_name: str) -> dict
 def _problem(name: object, value: object, config: LabelConfig | None) -> str | None:
     if name == "candidates":
         return None if str(value) in _CANDIDATES else "it can be 1, 2 or 3"
+    if name == LEARN:
+        return None if isinstance(value, bool) else "it can be true or false"
     if name != "sam_output":
-        return "known are sam_output and candidates"
+        return "known are sam_output, candidates and learn"
     if not isinstance(value, str):
         return "it is not the name of a control"
     images = [image.name for image in config.images] if config else []

@@ -12,6 +12,7 @@ from cachetools import LRUCache
 from sam_backend import metrics, watched_click
 from sam_backend.clicks import existing_masks, overlap, prompts
 from sam_backend.clicks.existing_masks import ExistingMask
+from sam_backend.clicks.learnt_shapes import Learnt
 from sam_backend.clicks.output import Output, Result
 from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.clicks.segmenter import (
@@ -90,6 +91,7 @@ class Objects:
         task: Mapping[str, Any],
         sent: Container[str],
         polygon_tolerance: float,
+        learnt: Learnt | None = None,
     ) -> list[Result]:
         """The results of an object's masks. Empty if the model finds no object there.
 
@@ -98,7 +100,7 @@ class Objects:
         """
         with metrics.STAGE.labels("decode").time(), watched_click.stage("decode"):
             found = self.segment(
-                engine, embedding, task, output.target, group, sent, output.candidates
+                engine, embedding, task, output.target, group, sent, output.candidates, learnt
             )
         if not all(segmentation.mask.any() for _, segmentation in found):
             return []
@@ -137,6 +139,7 @@ class Objects:
         group: Sequence[Prompt],
         sent: Container[str],
         candidates: int = 1,
+        learnt: Learnt | None = None,
     ) -> list[tuple[str, Segmentation]]:
         """The id of the region that an object's prompts draw, and its mask.
 
@@ -145,9 +148,10 @@ class Objects:
         and would be overwritten. If the prompts correct an existing mask, the id is that mask's id.
 
         A single keypoint is ambiguous, so it gets up to `candidates` masks, the best one first.
+        `learnt` describes the masks of the target's label that annotators kept.
         """
         prompt = prompts.object_prompt(group, target)
-        start, region = self._start(engine, embedding, task, target, group)
+        start, region = self._start(engine, embedding, task, target, group, learnt)
         if prompt.box is None and not prompt.labels.any() and region is None:
             raise Refusal(
                 "prompt",
@@ -157,7 +161,7 @@ class Objects:
         # What the clicks are decoded on top of is part of what a state answers.
         base = None if region is None else region.packed.tobytes()
         key = (embedding.digest, *prompt.beginning, base)
-        segmentation = self._segmented(engine, embedding, prompt, key, start)
+        segmentation = self._segmented(engine, embedding, prompt, key, learnt, start)
         if region is not None:
             whole = existing_masks.changed_where_clicked(region, segmentation, prompt, target)
             return [(region.id, whole)]
@@ -174,13 +178,17 @@ class Objects:
         embedding: Embedding,
         prompt: ObjectPrompt,
         key: Hashable,
+        learnt: Learnt | None,
         start: State | None = None,
     ) -> Segmentation:
         """The prompt's mask. Each decode is kept, also if a later one is refused."""
+        key = key, learnt and learnt.digest
         known = self._states.get(key) or start
-        return segment(
-            engine, embedding, prompt, known, keep=lambda state: self._states.put(key, state)
-        )
+
+        def keep(state: State) -> None:
+            self._states.put(key, state)
+
+        return segment(engine, embedding, prompt, known, keep, learnt)
 
     def _start(
         self,
@@ -189,6 +197,7 @@ class Objects:
         task: Mapping[str, Any],
         target: Target,
         group: Sequence[Prompt],
+        learnt: Learnt | None,
     ) -> tuple[State | None, ExistingMask | None]:
         """The start for the clicks: the mask that they correct, if there is one."""
         if any(prompt.is_rectangle for prompt in group):
@@ -200,7 +209,7 @@ class Objects:
             # Asked with each click of an object, and answered with its first.
             first = prompts.object_prompt(group[:1], target)
             key = (embedding.digest, *first.beginning, "alone")
-            alone.append(self._segmented(engine, embedding, first, key).state)
+            alone.append(self._segmented(engine, embedding, first, key, learnt).state)
             mask: Mask = alone[0].logits > 0
             return mask
 

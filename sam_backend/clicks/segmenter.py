@@ -1,12 +1,17 @@
 """From prompts to one mask: chooses the engine's inputs, and combines its four masks.
 
-First click: it is ambiguous (a part, the whole, a group), so the four masks vote. The weight of a
-mask is the model's score, times the centrality of the click, because people click in the middle of
-an object. It is lower if the mask runs along the picture's edges, as the background does. The mask
-with the largest overlap with all votes wins.
+First click: it is ambiguous (a part, the whole, a group), so one of the four masks is chosen. The
+model's score counts, and the centrality of the click, because people click near the middle of an
+object. A mask counts less if it runs along the picture's edges, as the background does, or if it
+differs from the masks of this label that annotators kept.
 
 Rectangle: it bounds the object, so the whole-object mask has an equal vote, doubtful pixels belong
 to the object, and nothing outside remains.
+
+Second click: it is decoded on top of the first answer, which may be a mask of another object. A
+positive click gets the single mask. A negative click gets the average of the four masks and the
+last answer, so that pixels far from the clicks keep their side. A mask counts by its overlap with
+the single mask, because an average of different objects has ragged edges.
 
 Each later click: it is decoded on top of the last answer, and the four masks are averaged with that
 answer. So pixels far from the clicks change only if the model is certain.
@@ -22,18 +27,18 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from sam_backend.clicks.learnt_shapes import Learnt
 from sam_backend.engines.frame import LOW_RES_SIDE, Floats, Frame, Indices
 from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.mask import Mask
 
 SINGLE_MASK, WHOLE = 0, 3  # the engine's tokens for one unambiguous mask, and for the largest
 
-# The single-mask token is the one that was trained on several clicks, so it has two votes of five.
-LATER_WEIGHTS = np.array([2, 1, 1, 1], np.float32)[:, None, None] / 5
+# Of the four new masks and the last answer. The single-mask token was trained on several clicks.
+WEIGHTS = np.array([6, 3, 3, 3, 5], np.float32) / 20
 # A decode gets the newest clicks only. The mask that it starts from contains the older ones, which
 # keep their spots. Time and memory would grow with each click, and SAM was trained on eleven.
 CLICKS_AT_ONCE = 24
-INERTIA = 0.25  # the last answer's share in the next
 BOX_DOUBT = 0.5  # in a rectangle, logits down to minus this are the object
 FEEDBACK_LIMIT = 10.0  # larger logits add no information, but dominate the mask encoder
 SPECK = 0.01  # of the mask's area: smaller components and holes without a click are removed
@@ -109,17 +114,20 @@ def segment(
     prompt: ObjectPrompt,
     state: State | None = None,
     keep: Callable[[State], object] = lambda _state: None,
+    learnt: Learnt | None = None,
 ) -> Segmentation:
     """The mask for a prompt.
 
     The box is decoded first, then each click on top of the last answer. A state with the start of
     this prompt, from this engine and image, saves these decodes. A state of another prompt is
-    ignored. `keep` gets the state after each decode.
+    ignored. `keep` gets the state after each decode. `learnt` describes the masks of the prompt's
+    label that annotators kept. A state must come from the same `learnt`.
     """
     if state is not None and not prompt.extends(state.prompt):
         state = None
     if state is None:
-        state = _begin(engine, embedding, prompt.first(0 if prompt.box is not None else 1))
+        beginning = prompt.first(0 if prompt.box is not None else 1)
+        state = _begin(engine, embedding, beginning, learnt)
         keep(state)
     for count in range(len(state.prompt.points) + 1, len(prompt.points) + 1):
         state = _continue(engine, embedding, prompt.first(count), state)
@@ -161,14 +169,16 @@ def _is_same(one: Mask, other: Mask) -> bool:
     return bool((one & other).sum() > SAME_MASK * (one | other).sum())
 
 
-def _begin(engine: Engine, embedding: Embedding, prompt: ObjectPrompt) -> State:
+def _begin(
+    engine: Engine, embedding: Embedding, prompt: ObjectPrompt, learnt: Learnt | None
+) -> State:
     decoded = engine.decode(embedding, prompt.points, prompt.labels, prompt.box)
     candidates, scores = decoded
     frame = embedding.frame
     chosen = SINGLE_MASK
     if prompt.box is None:
         spots = frame.spots(prompt.points[prompt.labels > 0])
-        chosen = _vote(frame.cut(candidates) > 0, scores, spots)
+        chosen = _likeliest(frame.cut(candidates) > 0, scores, spots, learnt)
         logits = candidates[chosen]
     else:
         logits = (candidates[SINGLE_MASK] + candidates[WHOLE]) / 2 + np.float32(BOX_DOUBT)
@@ -179,20 +189,36 @@ def _continue(engine: Engine, embedding: Embedding, prompt: ObjectPrompt, state:
     feedback = np.clip(state.logits, -FEEDBACK_LIMIT, FEEDBACK_LIMIT)
     points, labels = prompt.points[-CLICKS_AT_ONCE:], prompt.labels[-CLICKS_AT_ONCE:]
     decoded = engine.decode(embedding, points, labels, prompt.box, feedback)
-    mixed = (LATER_WEIGHTS * decoded[0]).sum(axis=0)
-    logits = (1 - INERTIA) * mixed + INERTIA * state.logits
-    return _settle(embedding.frame, prompt, logits, decoded, SINGLE_MASK)
+    frame = embedding.frame
+    is_second = prompt.box is None and len(prompt.points) == 2
+    if is_second and labels[-1] > 0:
+        logits = decoded[0][SINGLE_MASK]
+    else:
+        every = np.concatenate((decoded[0], state.logits[None]))
+        weights = _agreement(frame.cut(every) > 0) if is_second else np.ones(len(every), np.float32)
+        weights *= WEIGHTS
+        logits = np.tensordot(weights / weights.sum(), every, axes=1)
+    return _settle(frame, prompt, logits, decoded, SINGLE_MASK)
 
 
-def _vote(masks: Mask, scores: Floats, spots: Indices) -> int:
-    """The index of the mask (4, h, w) with the most support from all masks, for clicks at spots."""
-    likely = [_centrality(mask, spots) * (1 - _edge_share(mask)) for mask in masks]
-    votes = np.clip(scores, 0.01, 1) * likely
-    flat = masks.reshape(len(masks), -1).astype(np.float32)
-    shared = flat @ flat.T
-    areas = np.diag(shared)
-    overlap = shared / np.maximum(areas[:, None] + areas - shared, 1)
-    return int(np.argmax(votes * (overlap @ votes)))
+def _agreement(masks: Mask) -> Floats:
+    """How much each of some masks (n, h, w) overlaps with the single one: 0 to 1."""
+    single = masks[SINGLE_MASK]
+    shared, union = ((masks & single).sum(axis=(1, 2)), (masks | single).sum(axis=(1, 2)))
+    overlap: Floats = (shared / np.maximum(union, 1)).astype(np.float32)
+    overlap[SINGLE_MASK] = 1  # also where it is empty
+    return overlap
+
+
+def _likeliest(masks: Mask, scores: Floats, spots: Indices, learnt: Learnt | None) -> int:
+    """The index of the most likely mask (4, h, w) for clicks at spots."""
+    likely = np.clip(scores, 0.01, 1) ** 2
+    for index, mask in enumerate(masks):
+        # The click counts for half only, because some people click near the edge.
+        likely[index] *= (1 + _centrality(mask, spots)) / 2 * (1 - _edge_share(mask)) ** 2
+        if learnt is not None:
+            likely[index] *= learnt.fit(mask)
+    return int(np.argmax(likely))
 
 
 def _centrality(mask: Mask, spots: Indices) -> float:

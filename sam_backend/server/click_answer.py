@@ -130,6 +130,7 @@ def _masks(services: Services, part: _Part) -> list[Result]:
     output, regions = part.output, list[Result]()
     with watched_click.stage("image"):
         embedding = services.pictures.embedding(part.picture, output.target.size)
+    learnt = services.learning.learnt(part.picture.project, output.target.labels)
     for group in prompts.objects(part.prompts):
         try:
             found = services.objects.results(
@@ -140,6 +141,7 @@ def _masks(services: Services, part: _Part) -> list[Result]:
                 part.picture.task,
                 part.sent,
                 services.settings.polygon_tolerance,
+                learnt,
             )
         except OutOfBudget as refusal:  # the other objects keep their masks
             services.refusals.report(f"task {part.picture.task_id}", refusal)

@@ -80,6 +80,16 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         with click_budget.shared():
             return [self._answer(task, asked) for task in tasks]
 
+    def fit(
+        self, *positional: Any, event: object = None, data: object = None, **_: object
+    ) -> dict[str, Any]:
+        """Learns from a webhook: (event, data) in the 2.x line, keywords in version 1.0.9."""
+        if len(positional) > 1:
+            event, data = positional[:2]
+        if isinstance(data, Mapping):
+            self._services.heard({**data, "action": event})
+        return {}
+
     def _answer(self, task: Task, context: Mapping[str, Any]) -> Prediction:
         task_id = str(task.get("id"))
         regions: list[dict[str, Any]] = []

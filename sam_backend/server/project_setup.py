@@ -20,6 +20,8 @@ def remember(services: Services, body: Mapping[str, Any]) -> None:
     doubt = services.access.doubt(given) if given else None
     extra, problem = extra_params.read(body.get("extra_params"), _config(body.get("schema")))
     services.state.remember_setup(project, None if doubt else given, extra)
+    if extra.get(extra_params.LEARN) is False:
+        services.learning.forget(project)
     found = [doubt, problem, *problems(body.get("schema"))]
     for line in filter(None, found):
         services.refusals.report(f"project {project}", Refusal("config", line))

@@ -68,7 +68,7 @@ class Protocol:
             "/versions": (["GET", "POST"], self.versions),
             "/job_status": (["POST"], self.job_status),
             "/train": (["POST"], self.nothing_to_do),
-            "/delete": (["POST"], self.nothing_to_do),
+            "/delete": (["POST"], self.delete),
             "/duplicate_model": (["POST"], self.nothing_to_do),
         }
 
@@ -165,14 +165,13 @@ class Protocol:
     def webhook(self) -> Response:
         """A webhook. Any client can send one, because Label Studio cannot sign it.
 
-        At most, it makes the back end forget that a keypoint and a rectangle belong together. The
-        editor sends the visible prompts again with each click.
+        At most, it makes the back end forget that a keypoint and a rectangle belong together, and
+        changes which of the model's masks is the first answer to a click. The editor sends the
+        visible prompts again with each click.
         """
         with self._webhooks.admitted():
             body = json_object()
-        task = body.get("task")
-        if str(body.get("action")).startswith("ANNOTATION") and isinstance(task, dict):
-            self._services.memory.ended(str(task.get("id")))
+        self._services.heard(body)
         return answer({"status": "ok"})
 
     def validate(self) -> Response:
@@ -184,6 +183,12 @@ class Protocol:
 
     def job_status(self) -> Response:
         return answer({"job_status": "finished", "error": None})
+
+    def delete(self) -> Response:
+        """Label Studio removed the model from a project. It may send no body."""
+        if request.content_length:
+            self._services.learning.forget(str(json_object().get("project") or ""))
+        return answer({"status": "ok"})
 
     def nothing_to_do(self) -> Response:
         """Answers calls about training and model versions, which this back end does not have."""

@@ -14,6 +14,8 @@ from sam_backend.server import click_table
 from sam_backend.services import Services
 from sam_backend.shared.click_log import ClickRecord
 
+MOST_LABELS_SHOWN = 10
+
 
 def report(services: Services) -> dict[str, Any]:
     """The state of this server as plain values."""
@@ -35,6 +37,7 @@ def _facts(services: Services) -> dict[str, Any]:
             "mb": round(services.images.embeddings.nbytes / 2**20, 1),
             "limit_mb": services.settings.cache_mb,
         },
+        "learnt": [asdict(each) for each in services.learning.known()],
         "last_errors": [asdict(refusal) for refusal in services.state.refusals() or []],
     }
 
@@ -49,6 +52,7 @@ def page(services: Services) -> str:
         "Engine": facts["engine"],
         "Label Studio": facts["label_studio"],
         "Images in memory": f"{cache['images']} ({cache['mb']} of {cache['limit_mb']} MB)",
+        "Learnt": _learnt(facts["learnt"]),
     }
     table = "".join(f"<tr><th>{k}</th><td>{escape(str(v))}</td></tr>" for k, v in rows.items())
     return _whole(
@@ -72,6 +76,17 @@ def _plain(click: ClickRecord) -> dict[str, Any]:
 
 def _whole(content: str) -> str:
     return _HEAD + content + "</html>\n"
+
+
+def _learnt(known: list[dict[str, Any]]) -> str:
+    """How many masks were kept of each label, the first few."""
+    found = [
+        f"{each['count']} masks of {each['label']} in project {each['project'].partition('.')[0]}"
+        + ("" if each["is_used"] else " (too few)")
+        for each in known[:MOST_LABELS_SHOWN]
+    ]
+    more = ["…"] if len(known) > MOST_LABELS_SHOWN else []
+    return "; ".join(found + more) or "nothing yet"
 
 
 def _errors(errors: list[dict[str, Any]]) -> str:

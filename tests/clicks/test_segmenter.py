@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sam_backend.clicks.learnt_shapes import Learnt, figures
 from sam_backend.clicks.segmenter import CLICKS_AT_ONCE, ObjectPrompt, Segmentation, segment
 from sam_backend.engines.frame import Floats
 from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.protocol import Embedding
 from sam_backend.formats.mask import Mask
 from sam_backend.formats.pictures import Pixels
-from tools.click_protocol import Click, iou, next_click, noisy_box, tight_box
-from tools.quality import as_prompt, drawn_targets, measure, targets_in
+from tools.click_protocol import INNERMOST, Click
+from tools.mask_scores import iou
+from tools.quality import as_prompt, measure
+from tools.quality_targets import drawn_targets, targets_in
 
 REPOSITORY = Path(__file__).parents[2]
 WEIGHTS = REPOSITORY / "models" / "mobile_sam"
@@ -84,6 +87,40 @@ def test_first_click_follows_the_model_when_all_masks_are_centred() -> None:
     answer = segment(fake, IMAGE, prompt((256, 256, True)))
     assert answer.mask[256, 380]
     assert answer.score == pytest.approx(0.9)
+
+
+def test_a_click_near_the_edge_does_not_rule_a_mask_out() -> None:
+    small, large = disc(256, 256, 60), disc(256, 256, 220)
+    fake = FakeEngine([(np.stack([small, large, small, large]), [0.9, 0.7, 0.9, 0.7])])
+    answer = segment(fake, IMAGE, prompt((305, 256, True)))
+    assert iou(answer.mask, disc_mask(256, 256, 60)) > 0.9
+
+
+def test_kept_masks_decide_between_masks_that_the_model_likes_alike() -> None:
+    small, large = disc(256, 256, 40), disc(256, 256, 160)
+    kept = figures(disc_mask(100, 100, 42))
+    assert kept is not None
+    fake = engine([large, small, large, small])
+    without = segment(fake, IMAGE, prompt((256, 256, True)))
+    learnt = segment(fake, IMAGE, prompt((256, 256, True)), learnt=Learnt.of([kept] * 5))
+    assert without.mask[256, 380]
+    assert not learnt.mask[256, 380]
+
+
+def test_a_positive_second_click_gets_the_single_mask() -> None:
+    first, single, others = disc(200, 256, 60), disc(256, 256, 120), disc(256, 256, 200)
+    fake = engine([first] * 4, [single, others, others, others])
+    answer = segment(fake, IMAGE, prompt((200, 256, True), (340, 256, True)))
+    assert iou(answer.mask, disc_mask(256, 256, 120)) > 0.95
+
+
+def test_a_negative_second_click_averages_masks_that_are_alike() -> None:
+    first, single = disc(256, 256, 200), disc(256, 256, 100)
+    elsewhere = disc(60, 60, 40)
+    fake = engine([first] * 4, [single, single, elsewhere, elsewhere])
+    answer = segment(fake, IMAGE, prompt((256, 256, True), (420, 256, False)))
+    assert iou(answer.mask, disc_mask(256, 256, 100)) > 0.95
+    assert not answer.mask[60, 60]
 
 
 def test_each_click_is_decoded_on_top_of_the_last_answer() -> None:
@@ -257,27 +294,6 @@ def disc_mask(x: float, y: float, radius: float) -> Mask:
     return inside
 
 
-def test_the_protocol_clicks_in_the_middle_of_the_largest_error() -> None:
-    truth = disc_mask(256, 256, 100)
-    first = next_click(np.zeros_like(truth), truth)
-    assert first is not None
-    assert np.hypot(first.x - 256, first.y - 256) <= 2
-    assert first.positive
-    spilt = truth | disc_mask(420, 100, 40)
-    second = next_click(spilt, truth)
-    assert second is not None
-    assert not second.positive
-    assert np.hypot(second.x - 420, second.y - 100) <= 2
-    assert next_click(truth, truth) is None
-
-
-def test_boxes_are_tight_or_nearly() -> None:
-    truth = disc_mask(256, 200, 50)
-    assert tight_box(truth).tolist() == [206, 150, 307, 251]
-    moved = noisy_box(truth, np.random.default_rng(0)) - tight_box(truth)
-    assert 0 < np.abs(moved).max() <= 0.05 * 101
-
-
 @pytest.fixture(scope="module")
 def mobile_sam() -> OnnxSam:
     encoder, decoder = WEIGHTS / "encoder.onnx", WEIGHTS / "decoder.onnx"
@@ -299,19 +315,19 @@ def test_real_weights_replay_to_the_same_mask(mobile_sam: OnnxSam) -> None:
 
 
 def test_real_weights_find_drawn_objects(mobile_sam: OnnxSam) -> None:
-    pairs = measure(mobile_sam, drawn_targets(1), None)
+    pairs = measure(mobile_sam, drawn_targets(1), None, habits=[INNERMOST])["innermost"]
     assert np.mean([pair.ours["IoU@3"] for pair in pairs]) > 0.9
 
 
 def test_real_weights_keep_their_lead_on_real_objects(mobile_sam: OnnxSam) -> None:
     if not (EVAL / "index.json").exists():
         pytest.skip(f"{EVAL} is not there: it is not part of the repository")
-    pairs = measure(mobile_sam, targets_in(EVAL, 6), None)
+    measured = measure(mobile_sam, targets_in(EVAL, 6), None, habits=[INNERMOST])
 
-    def lead(figure: str) -> float:
-        return float(np.mean([pair.ours[figure] - pair.peer[figure] for pair in pairs]))
+    def lead(habit: str, figure: str) -> float:
+        return float(np.mean([pair.ours[figure] - pair.peer[figure] for pair in measured[habit]]))
 
-    assert np.mean([pair.ours["IoU@5"] for pair in pairs]) > 0.75
-    assert lead("IoU@5") > 0.03
-    assert lead("NoC@85") < -0.5
-    assert lead("box") > 0
+    assert np.mean([pair.ours["IoU@5"] for pair in measured["innermost"]]) > 0.75
+    assert lead("innermost", "IoU@5") > 0.03
+    assert lead("innermost", "NoC@85") < -0.3
+    assert lead("rectangles", "box") > 0

@@ -1,0 +1,160 @@
+"""The shapes of the masks that annotators kept, by project and label: a small SQLite file.
+
+Two numbers of each mask, and no other part of an annotation. All workers share it, and it survives
+a restart. It may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+import numpy as np
+
+from sam_backend.clicks.kept_masks import KeptMask
+from sam_backend.clicks.learnt_shapes import LEAST, MOST, Learnt
+from sam_backend.shared.database import Database
+
+logger = logging.getLogger("sam_backend")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Rows of all projects together, of about 100 bytes. The oldest ones go.
+MOST_ROWS = 50_000
+# A row with a longer value is not kept. Requests choose these texts.
+_SCHEMA = """
+create table if not exists kept (
+    project text check (length(project) <= 200), label text check (length(label) <= 2000),
+    annotation text check (length(annotation) <= 50), region text check (length(region) <= 200),
+    figures blob check (length(figures) <= 100),
+    primary key (project, label, annotation, region)
+);
+"""
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """How many masks of a label a project has kept, and whether they are enough to be used."""
+
+    project: str
+    label: str
+    count: int
+    is_used: bool
+
+
+def _if_possible(
+    method: Callable[Concatenate[KeptShapes, P], R],
+) -> Callable[Concatenate[KeptShapes, P], R | None]:
+    """A file that cannot be used must not cost anyone a mask."""
+
+    @wraps(method)
+    def attempt(kept: KeptShapes, /, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        try:
+            return method(kept, *args, **kwargs)
+        except (OSError, sqlite3.Error, ValueError) as error:
+            logger.debug("%s: %s", kept.path, error)
+            return None
+
+    return attempt
+
+
+class KeptShapes:
+    """Reads and writes the file; each call is one transaction."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._database = Database(path, _SCHEMA)
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> KeptShapes:
+        """The file in a folder, or in a temporary one where that cannot be written."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return cls(folder / "shapes.sqlite3")
+        except (OSError, sqlite3.Error):
+            path = Path(tempfile.mkdtemp(prefix="sam-backend-")) / "shapes.sqlite3"
+            logger.warning("%s cannot be written: shapes of kept masks are in %s", folder, path)
+            return cls(path)
+
+    @_if_possible
+    def put(self, project: str, annotation: str, masks: Sequence[KeptMask]) -> None:
+        """Replaces all masks of an annotation."""
+        with self._database.transaction() as db:
+            rows = db.execute(
+                "select label, region from kept where project = ? and annotation = ?",
+                (project, annotation),
+            ).fetchall()
+            gone = set(rows) - {(mask.label, mask.region) for mask in masks}
+            db.executemany(
+                "delete from kept where project = ? and annotation = ? "
+                "and label = ? and region = ?",
+                [(project, annotation, *row) for row in gone],
+            )
+            for mask in masks:
+                _put(db, project, annotation, mask)
+            db.execute(
+                "delete from kept where rowid <= "
+                "(select rowid from kept order by rowid desc limit 1 offset ?)",
+                (MOST_ROWS,),
+            )
+
+    @_if_possible
+    def learnt(self, project: str, label: str) -> Learnt | None:
+        """What a label's masks have in common; none while they are too few."""
+        with self._database.opened() as db:
+            rows = db.execute(
+                "select figures from kept where project = ? and label = ? order by rowid limit ?",
+                (project, label, MOST),
+            ).fetchall()
+        return Learnt.of([np.frombuffer(figures, np.float64) for (figures,) in rows])
+
+    @_if_possible
+    def forget_annotations(self, project: str, annotations: Sequence[str]) -> None:
+        """They were deleted in Label Studio."""
+        with self._database.transaction() as db:
+            db.executemany(
+                "delete from kept where project = ? and annotation = ?",
+                [(project, annotation) for annotation in annotations],
+            )
+
+    @_if_possible
+    def forget_project(self, project: str) -> None:
+        """It was deleted, or its masks are not to be used."""
+        with self._database.transaction() as db:
+            db.execute("delete from kept where project = ?", (project,))
+
+    @_if_possible
+    def forget_projects_of(self, number: str) -> None:
+        """All projects with this number, whenever they were created."""
+        with self._database.transaction() as db:
+            db.execute(
+                "delete from kept where substr(project, 1, length(?1) + 1) = ?1 || '.'", (number,)
+            )
+
+    @_if_possible
+    def known(self) -> list[Knowledge]:
+        """What is kept, the projects and labels with most masks first."""
+        with self._database.opened() as db:
+            rows = db.execute(
+                "select project, label, count(*) from kept group by project, label "
+                "order by count(*) desc, project, label limit 50"
+            ).fetchall()
+        return [Knowledge(project, label, count, count >= LEAST) for project, label, count in rows]
+
+
+def _put(db: sqlite3.Connection, project: str, annotation: str, mask: KeptMask) -> None:
+    """A mask in the row that it had, or in a new one while its label has not enough."""
+    db.execute(
+        "insert into kept select ?1, ?2, ?3, ?4, ?5 where exists (select 1 from kept where "
+        "project = ?1 and label = ?2 and annotation = ?3 and region = ?4) or ?6 > "
+        "(select count(*) from kept where project = ?1 and label = ?2) "
+        "on conflict do update set figures = excluded.figures",
+        (project, mask.label, annotation, mask.region, mask.figures.tobytes(), MOST),
+    )
