@@ -180,7 +180,7 @@ def _save_random(model: str, path: Path) -> None:
     if model == "SAM2":
         import transformers  # noqa: PLC0415
 
-        # The default sizes are those of the tiny SAM 2.
+        # By default it has the sizes of the tiny SAM 2.
         transformers.Sam2Model(transformers.Sam2Config()).save_pretrained(path)
         return
     from segment_anything import sam_model_registry  # noqa: PLC0415
