@@ -9,7 +9,7 @@ NO_DEPS = requirements-sdk.txt requirements-openvino.txt
 PINNED_STUDIO = $(shell sed -n 's/^label-studio==//p' requirements/studio.in)
 STUDIO = .venv-studio$(patsubst %,-%,$(filter-out $(PINNED_STUDIO),$(LABEL_STUDIO)))
 
-.PHONY: help start studio test compat check e2e fuzz soak audit bench load everything-bench quality screenshot lock clean
+.PHONY: help start studio test compat check e2e fuzz soak audit bench load everything-bench quality similar-bench screenshot lock clean
 
 help:  ## list all commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -73,6 +73,10 @@ everything-bench: .venv/ready .venv-bench/ready  ## everything mode beside segme
 quality: .venv/ready  ## compare masks per click with the usual rule: make quality FOLDER=…
 	@./download_models.sh --model mobile_sam
 	@.venv/bin/python -m tools.quality $(FOLDER)
+
+similar-bench: .venv/ready  ## measure how much of a kind one example finds: FOLDER=…
+	@./download_models.sh --model mobile_sam
+	@.venv/bin/python -m tools.similar_bench $(FOLDER)
 
 screenshot: .venv-test/ready .venv-studio/ready  ## take the pictures of the editor and of /try again
 	@./download_models.sh --model mobile_sam

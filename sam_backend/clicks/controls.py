@@ -52,6 +52,7 @@ class Control:
     candidates: str | None = None
     # Wishes of an output's control, as they are written: how its masks are finished.
     finish_attributes: tuple[tuple[str, str], ...] = ()
+    sam_find: str | None = None  # "rest": its prompts are examples of what to find
 
     @cached_property
     def words(self) -> dict[str, str]:

@@ -118,13 +118,13 @@ def _candidates(
         logits, scores = engine.decode(view.embedding, point, np.ones(1, np.float32))
         used = frame.cut(logits)
         for token in _TOKENS[level]:
-            stability, area = _stability(used[token])
+            stability, area = stability_of(used[token])
             if scores[token] >= min_iou and stability >= MIN_STABILITY and area >= SPECK:
                 score = float(min(1.0, scores[token]) * stability)
                 candidate = _candidate(used[token], score, view, whole)
                 if candidate is not None:
                     found.append(candidate)
-        stability, area = _stability(used[_SMALLEST])
+        stability, area = stability_of(used[_SMALLEST])
         if (
             scores[_SMALLEST] >= SETTLED_IOU
             and stability >= SETTLED_STABILITY
@@ -134,7 +134,7 @@ def _candidates(
     return found
 
 
-def _stability(logits: Floats) -> tuple[float, int]:
+def stability_of(logits: Floats) -> tuple[float, int]:
     """The stability of a mask when the threshold moves, 0 to 1, and its certain area."""
     inner, outer = int((logits > STEP).sum()), int((logits > -STEP).sum())
     return inner / max(1, outer), inner
@@ -206,14 +206,14 @@ def _full_size(candidate: _Candidate, embedding: Embedding) -> Mask:
     """The mask at the picture's size (H, W), without specks and pinholes."""
     view = candidate.view
     logits = np.full((LOW_RES_SIDE, LOW_RES_SIDE), -10, np.float32)
-    view.embedding.frame.cut(logits)[:] = _cleaned(candidate.logits.astype(np.float32))
+    view.embedding.frame.cut(logits)[:] = without_specks(candidate.logits.astype(np.float32))
     seen = view.embedding.frame.upsample(logits) > 0
     mask = np.zeros((embedding.height, embedding.width), bool)
     mask[view.top : view.top + seen.shape[0], view.left : view.left + seen.shape[1]] = seen
     return mask
 
 
-def _cleaned(logits: Floats) -> Floats:
+def without_specks(logits: Floats) -> Floats:
     """The mask without parts and holes that are a small share of it."""
     tiny = SPECK_SHARE * np.count_nonzero(logits > 0)
     for inside in (True, False):

@@ -104,15 +104,20 @@ class Cache(Protocol):
 
 def on_target(task: Mapping[str, Any], target: Target, cache: Cache) -> list[ExistingMask]:
     """The masks with the target's label, image and page."""
-    there = in_annotation(task)
     wanted = set(target.labels)
-    ids = {id_ for id_, labels in _labels_by_id(there).items() if labels == wanted}
-    masks = [result for result in there if is_mask(result) and results.page(result) == target.page]
-    found = []
-    for region_id, parts in _objects(masks).items():
-        if all(name(part.get("id")) in ids for part in parts):
-            found.append(_mask(task, region_id, parts, cache))
-    return found
+    named = _labels_by_id(in_annotation(task)).items()
+    ids = {id_ for id_, labels in named if labels == wanted}
+    return [
+        region
+        for region in on_page(task, target, cache)
+        if all(name(part.get("id")) in ids for part in region.parts)
+    ]
+
+
+def on_page(task: Mapping[str, Any], target: Target, cache: Cache) -> list[ExistingMask]:
+    """The masks of any label with the target's image and page."""
+    there = [r for r in in_annotation(task) if is_mask(r) and results.page(r) == target.page]
+    return [_mask(task, region_id, parts, cache) for region_id, parts in _objects(there).items()]
 
 
 def touching(
@@ -124,9 +129,11 @@ def touching(
     around = np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), np.uint8)
     around[:rows, :columns] = small
     seen = np.packbits(cv2.dilate(around, np.ones((3, 3), np.uint8)) > 0)
-    there = [r for r in in_annotation(task) if is_mask(r) and results.page(r) == target.page]
-    known = [_mask(task, region_id, parts, cache) for region_id, parts in _objects(there).items()]
-    return [each for each in known if np.bitwise_and(each.packed, seen).any()]
+    return [
+        region
+        for region in on_page(task, target, cache)
+        if np.bitwise_and(region.packed, seen).any()
+    ]
 
 
 def has_masks(task: Mapping[str, Any]) -> bool:

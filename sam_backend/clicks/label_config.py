@@ -97,6 +97,14 @@ class LabelConfig:
             raise Refusal("config", f"candidates={_shown(str(candidates))} is not 1, 2 or 3")
         return OutputChoice(None if output is None else str(output), int(candidates))
 
+    def finds_rest(self, prompt_control: str) -> bool:
+        """Whether a control's prompts ask for the rest of a kind."""
+        return prompt_control in self._finding
+
+    @cached_property
+    def _finding(self) -> frozenset[str]:
+        return frozenset(control.name for control in self.controls if control.sam_find == "rest")
+
     def labels_for(self, to_name: str) -> Control | None:
         """The shared `<Labels>` of an image, which names the regions of bare controls."""
         for control in self.controls:
@@ -143,6 +151,8 @@ class LabelConfig:
             yield 'no <KeyPointLabels>, <KeyPoint>, … has smart="true"'
         compared = 0
         for control in smart:
+            if control.sam_find not in (None, "rest"):
+                yield f"sam_find={_shown(control.sam_find)} is not rest"
             for to_name in control.to_names:
                 try:
                     output = self.output_for(to_name, control.sam_output)
@@ -228,6 +238,7 @@ def _control(element: Element, to_names: tuple[str, ...], labels: list[Label]) -
             for attribute in finishing.ATTRIBUTES
             if attribute in element.attrib
         ),
+        sam_find=element.get("sam_find"),
     )
 
 

@@ -82,6 +82,14 @@ class Objects:
         """Reads the masks that a task's clicks might correct."""
         existing_masks.read_ahead(task, self._masks)
 
+    def existing(self, task: Mapping[str, Any], target: Target) -> list[ExistingMask]:
+        """The masks that a task has on the target's page, with its label."""
+        return existing_masks.on_target(task, target, self._masks)
+
+    def existing_of_any_label(self, task: Mapping[str, Any], target: Target) -> list[ExistingMask]:
+        """The masks that a task has on the target's page."""
+        return existing_masks.on_page(task, target, self._masks)
+
     def results(
         self,
         engine: Engine,
@@ -202,7 +210,7 @@ class Objects:
         """The start for the clicks: the mask that they correct, if there is one."""
         if any(prompt.is_rectangle for prompt in group):
             return None, None
-        known = existing_masks.on_target(task, target, self._masks)
+        known = self.existing(task, target)
         alone: list[State] = []
 
         def seen() -> Mask:

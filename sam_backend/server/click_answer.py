@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sam_backend import watched_click
-from sam_backend.clicks import joining, label_config, newest, prompts
+from sam_backend.clicks import find_rest, joining, label_config, newest, prompts
 from sam_backend.clicks.joining import Memory
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.output import Output, Result
@@ -16,6 +16,7 @@ from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.errors import Refusal
 from sam_backend.images.sources import Picture
 from sam_backend.services import Services
+from sam_backend.shared import click_budget
 from sam_backend.shared.click_budget import OutOfBudget
 from sam_backend.shared.state import Memories, Project
 
@@ -38,6 +39,7 @@ class _Part:
     prompts: tuple[Prompt, ...]  # the prompts of the click, and earlier prompts that belong to them
     sent: frozenset[str]  # the ids of the prompts of the click
     turn: AbstractContextManager[None]
+    finds_rest: bool
 
 
 def answer(
@@ -73,7 +75,7 @@ def answer(
     regions: list[Result] = []
     for part in parts:
         with part.turn:
-            regions += _masks(services, part)
+            regions += _rest(services, part) if part.finds_rest else _masks(services, part)
     return regions
 
 
@@ -100,15 +102,20 @@ def _parts(
     )
     draft = joining.newest_draft(task.get("drafts"))
     parts = []
-    for target, context in asked.items():
+    for target, mixed in asked.items():
+        finds_rest = config.finds_rest(mixed[-1].control)
+        # Two tools may share a context. The prompts of one are not meant for the other.
+        context = tuple(p for p in mixed if config.finds_rest(p.control) == finds_rest)
         output = Output.of_click(config, target, context[-1].control, project.extra_params)
         name = picture(target).name
         turn = services.memory.turn(memories, target, name, context)
-        joined = services.memory.join(memories, target, name, draft, context, sent=bool(sent))
+        joined = context
+        if not finds_rest:
+            joined = services.memory.join(memories, target, name, draft, context, sent=bool(sent))
         ids = frozenset(prompt.id for prompt in context)
         counted = ids if sent else frozenset()
         watched_click.current().saw_prompts(p for p in joined if p.id not in counted)
-        parts.append(_Part(picture(target), output, joined, ids, turn))
+        parts.append(_Part(picture(target), output, joined, ids, turn, finds_rest))
     return parts
 
 
@@ -123,6 +130,22 @@ def _never_sent(
         if not memory(target).sends_rectangles
     }
     return {target: group for target, group in fitting.items() if group}
+
+
+def _rest(services: Services, part: _Part) -> list[Result]:
+    """The masks of all objects that are like the objects under the prompts."""
+    with watched_click.stage("image"):
+        embedding = services.pictures.embedding(part.picture, part.output.target.size)
+    with click_budget.search():
+        return find_rest.results(
+            services.objects,
+            services.engine.ready(),
+            embedding,
+            part.output,
+            part.prompts,
+            part.picture.task,
+            services.settings.polygon_tolerance,
+        )
 
 
 def _masks(services: Services, part: _Part) -> list[Result]:

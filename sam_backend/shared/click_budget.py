@@ -5,36 +5,51 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 from sam_backend.errors import Refusal
 
 # A click needs one new decode, or one for each prompt after a restart. A decode takes 20 to 40 ms.
 DECODES_A_REQUEST = 24
+# A search for the rest of a kind needs a decode for each example and for each promising place.
+DECODES_A_SEARCH = 84
 
 
 class OutOfBudget(Refusal):
     """The request has used up its decodes. Its masks are kept for the next request."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         super().__init__(
             "limit",
-            f"the prompts of this click need more than {DECODES_A_REQUEST} new masks at once: "
+            f"the prompts of this click need more than {most} new masks at once: "
             "click again and the next ones follow, or accept the masks that are done",
         )
 
 
 class _Budget:
-    def __init__(self) -> None:
-        self.left = DECODES_A_REQUEST
+    def __init__(self, most: int) -> None:
+        self.most = self.left = most
+
+    def spend(self) -> None:
+        if self.left <= 0:
+            raise OutOfBudget(self.most)
+        self.left -= 1
 
 
-_of_request: ContextVar[_Budget | None] = ContextVar("click_budget", default=None)
+@dataclass
+class _Budgets:
+    click: _Budget
+    search: _Budget
+    is_search: bool = False
+
+
+_of_request: ContextVar[_Budgets | None] = ContextVar("click_budget", default=None)
 
 
 @contextmanager
 def shared() -> Iterator[None]:
     """Limits the decodes of this thread's request within the block. Elsewhere there is no limit."""
-    token = _of_request.set(_Budget())
+    token = _of_request.set(_Budgets(_Budget(DECODES_A_REQUEST), _Budget(DECODES_A_SEARCH)))
     try:
         yield
     finally:
@@ -51,11 +66,22 @@ def unlimited() -> Iterator[None]:
         _of_request.reset(token)
 
 
+@contextmanager
+def search() -> Iterator[None]:
+    """Counts the decodes within the block against the request's limit for searches."""
+    budgets = _of_request.get()
+    if budgets is None:
+        yield
+        return
+    budgets.is_search = True
+    try:
+        yield
+    finally:
+        budgets.is_search = False
+
+
 def spend() -> None:
     """Counts a decode. OutOfBudget if this thread's request has none left."""
-    budget = _of_request.get()
-    if budget is None:
-        return
-    if budget.left <= 0:
-        raise OutOfBudget
-    budget.left -= 1
+    budgets = _of_request.get()
+    if budgets is not None:
+        (budgets.search if budgets.is_search else budgets.click).spend()

@@ -11,8 +11,9 @@ from playwright.sync_api import Locator, Page, Response, expect
 
 KEYPOINT = "key-point-tool"
 RECTANGLE = "rectangle-tool"
+FIND_REST = "key-point-tool of sam_find"  # the second keypoint in label_configs/find_rest.xml
 # A config with label controls of its own for masks, points and boxes has a row of labels for each.
-LABEL_ROWS = {KEYPOINT: 1, RECTANGLE: 2}
+LABEL_ROWS = {KEYPOINT: 1, FIND_REST: 1, RECTANGLE: 2}
 SUBMIT = re.compile("^Submit$")  # the button's name differs between versions, its text does not
 CLICK_LIMIT_MS = 30_000  # the first click on an image may wait for the model to be loaded
 
@@ -72,7 +73,10 @@ class Editor:
             f".lsf-tool_smart.lsf-tool_active[aria-label={tool}], "
             ".lsf-tool_smart.lsf-tool_active:not([aria-label]):not(:has(.lsf-tool_smart))"
         )
-        for _ in range(3):  # pressing the button goes through the smart tools
+        if tool == FIND_REST:
+            second = self.page.locator(f".lsf-tool_smart[aria-label={KEYPOINT}]").nth(1)
+            active = second.and_(self.page.locator(".lsf-tool_active"))
+        for _ in range(4):  # pressing the button goes through the smart tools
             if active.count() == 0:
                 self._smart_button.click()
         expect(active).to_have_count(1)

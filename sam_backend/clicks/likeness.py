@@ -1,0 +1,116 @@
+"""Compares masks of one picture: their insides, their surroundings and their shapes.
+
+The inside of a mask is the mean of the encoder's features in it. The picture's mean is subtracted
+from the features of each token, because it is the same for all masks. Then they get unit length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from sam_backend.engines.frame import LOW_RES_SIDE, Floats
+from sam_backend.engines.protocol import Embedding
+from sam_backend.formats.mask import Mask
+
+RING = 0.3  # width of the surroundings, in square roots of the mask's area
+
+
+@dataclass(frozen=True)
+class Looks:
+    """The looks of some masks of one picture, a row for each mask."""
+
+    inside: Floats  # (N, C) mean features, unit length
+    ring: Floats  # (N, C) mean features of the surroundings, unit length
+    stands_out: Floats  # (N,) the difference between inside and surroundings, about 0 to 1
+    shape: Floats  # (N, 3) log of the area in low-res pixels, log of the elongation, solidity
+
+    def __len__(self) -> int:
+        return len(self.inside)
+
+
+class Tokens:
+    """The features of one picture, ready to be compared."""
+
+    def __init__(self, embedding: Embedding) -> None:
+        features = embedding.features[0]
+        self.side = features.shape[-1]
+        rows, columns = embedding.frame.tokens
+        used = features[:, :rows, :columns]
+        centred = features - used.mean(axis=(1, 2), keepdims=True)
+        self.features: Floats = _unit(centred.transpose(1, 2, 0))  # (side, side, C)
+        self.rows, self.columns = rows, columns
+
+    def looks(self, masks: Mask) -> Looks:
+        """The looks of low-res masks (N, 256, 256), none of which is empty."""
+        step = LOW_RES_SIDE // self.side
+        cells = masks.reshape(-1, self.side, step, self.side, step)
+        covered = cells.mean(axis=(2, 4), dtype=np.float32)
+        around = np.stack([_ring(cover) for cover in covered])
+        around[:, self.rows :], around[:, :, self.columns :] = 0, 0
+        flat = self.features.reshape(self.side**2, -1)
+        weights = covered.reshape(len(masks), -1)
+        means = weights @ flat / weights.sum(axis=1, keepdims=True)
+        inside, ring = _unit(means), _unit(around.reshape(len(masks), -1) @ flat)
+        # The mean over the inside of what `map_of` would show of the mask.
+        stands_out = np.linalg.norm(means, axis=1) * (1 - 0.5 * (inside * ring).sum(axis=1))
+        return Looks(
+            inside=inside,
+            ring=ring,
+            stands_out=stands_out.astype(np.float32),
+            shape=np.array([_shape(mask) for mask in masks], np.float32),
+        )
+
+    def map_of(self, looks: Looks) -> Floats:
+        """The likeness of each token (rows, columns) to the most similar of some masks."""
+        used = self.features[: self.rows, : self.columns]
+        alike = used @ looks.inside.T - 0.5 * (used @ looks.ring.T)
+        found: Floats = alike.max(axis=-1)
+        return found
+
+
+def comparison(looks: Looks, examples: Looks) -> Floats:
+    """Features (N, M, 7) of N masks beside M examples.
+
+    Cosines of the insides, of the surroundings, and of a mask's inside with the example's
+    surroundings; the contrast of a mask with its own; differences of area, elongation, solidity.
+    """
+    inside = looks.inside @ examples.inside.T
+    around = looks.ring @ examples.ring.T
+    crossed = looks.inside @ examples.ring.T
+    own = (looks.inside * looks.ring).sum(axis=1)
+    contrast = np.broadcast_to(own[:, None], inside.shape)
+    shape = np.abs(looks.shape[:, None] - examples.shape[None])
+    together: Floats = np.dstack([inside, around, crossed, contrast, shape])
+    return together
+
+
+def _ring(covered: Floats) -> Floats:
+    """Weights of the tokens around a mask, given its share of each token."""
+    reach = max(1, round(RING * float(np.sqrt(covered.sum()))))
+    near = cv2.blur(covered, (2 * reach + 1,) * 2, borderType=cv2.BORDER_CONSTANT)
+    around: Floats = (near > 0) * (1 - covered)
+    return around
+
+
+def _shape(mask: Mask) -> tuple[float, float, float]:
+    bits = mask.astype(np.uint8)
+    moments = cv2.moments(bits, binaryImage=True)
+    area = max(1.0, moments["m00"])
+    # A pixel has an extent of its own, so that a line is not infinitely long.
+    xx, yy, xy = (moments[key] / area for key in ("mu20", "mu02", "mu11"))
+    middle, spread = (xx + yy) / 2 + 1 / 12, np.hypot((xx - yy) / 2, xy)
+    elongation = np.log((middle + spread) / max(1 / 12, middle - spread)) / 2
+    outlines, _ = cv2.findContours(bits, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    # A contour runs through the middles of pixels.
+    hull = cv2.convexHull(np.concatenate(outlines))
+    full = cv2.contourArea(hull) + cv2.arcLength(hull, closed=True) / 2 + 1
+    return float(np.log(area)), float(elongation), float(min(1.0, area / full))
+
+
+def _unit(vectors: Floats) -> Floats:
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    found: Floats = (vectors / np.maximum(lengths, 1e-6)).astype(np.float32)
+    return found

@@ -1,0 +1,185 @@
+"""Finds the other objects of a kind in a picture, given one or more examples.
+
+The search looks where the encoder's features are most like an example's features. It decodes a
+point there and takes the mask of the four that is most like the examples. A mask that overlaps a
+more alike one is dropped.
+
+The features of a small model separate nuclei from their surroundings. They do not separate a cup
+from a glass. If an example hardly differs from the rest of its picture, likeness says little, and
+only very similar masks are offered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sam_backend.clicks.everything import SPECK, Bits, Proposal, stability_of, without_specks
+from sam_backend.clicks.likeness import Looks, Tokens, comparison
+from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats
+from sam_backend.engines.protocol import Embedding, Engine
+from sam_backend.formats.mask import Mask
+
+MOST_DECODES = 64
+PATIENCE = 16  # points in a row without a new mask to offer, after which the search ends
+SPACING = 0.35  # between points, in square roots of an example's area
+SAME_OBJECT = 0.5  # of the smaller of two masks lies in the other one
+# How likely a mask must be to be offered: where the examples stand out, and where they do not.
+LEAST, LEAST_IN_DOUBT = 0.4, 0.75
+STANDS_OUT = 0.6
+SURE = 0.5  # a mask with this likelihood needs no further points inside
+ALIKE = 0.5  # the least cosine of the insides, because size and shape alone are not enough
+# A logistic model of whether a mask is an object of the kind, fitted to half of the pictures in
+# docs/quality.md. The features: `comparison`, the engine's score, and the stability.
+WEIGHTS = np.array([2.99, 0.94, -1.86, -0.63, -0.63, -0.96, -2.88, 3.99, 1.39], np.float32)
+BIAS = np.float32(-5.86)
+
+_PIXEL = MODEL_SIDE // LOW_RES_SIDE  # side of a low-res pixel in the model's square
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    likeness: float
+    bits: Bits  # low-res mask (256, 256), packed
+    logits: npt.NDArray[np.float16]  # (256, 256)
+
+
+def rest(
+    engine: Engine,
+    embedding: Embedding,
+    examples: Mask,
+    counter_examples: Mask | None = None,
+    taken: Mask | None = None,
+    most: int = MOST_DECODES,
+) -> Iterator[Proposal]:
+    """The masks of objects that are like the examples, best first. The likeness is the score.
+
+    `examples`, `counter_examples` and `taken` are low-res masks (N, 256, 256). A mask is left
+    out if it overlaps one of them, or if it is more like a counter-example. `most` limits the
+    decodes.
+    """
+    examples, counter = _without_empty(examples), _without_empty(counter_examples)
+    if not len(examples):
+        return
+    left_out = np.concatenate([examples, counter, _without_empty(taken)])
+    tokens = Tokens(embedding)
+    kind = _Kind(tokens, examples, counter)
+    found = list(_candidates(engine, embedding, kind, left_out, most))
+    found.sort(key=lambda candidate: -candidate.likeness)
+    others: list[Bits] = []
+    for candidate in found:
+        if any(_overlap(candidate.bits, other) for other in others):
+            continue
+        others.append(candidate.bits)
+        mask = embedding.frame.upsample(without_specks(candidate.logits.astype(np.float32))) > 0
+        if mask.any():
+            yield Proposal(mask, candidate.likeness)
+
+
+class _Kind:
+    """The looks of the examples, and the likeness of other masks to them."""
+
+    def __init__(self, tokens: Tokens, examples: Mask, counter_examples: Mask) -> None:
+        self._tokens = tokens
+        self._looks = tokens.looks(examples)
+        self._counter = tokens.looks(counter_examples) if len(counter_examples) else None
+        areas = examples.sum(axis=(1, 2))
+        self.spacing = max(_PIXEL / 2, SPACING * float(np.sqrt(np.median(areas))))  # low-res pixels
+        step = LOW_RES_SIDE // tokens.side
+        # Finer than the tokens, because an object may be smaller than a token.
+        wide = cv2.resize(
+            tokens.map_of(self._looks), None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC
+        )
+        self.map: Floats = np.asarray(wide, np.float32)
+        does_stand_out = float(self._looks.stands_out.mean()) >= STANDS_OUT
+        self.least = LEAST if does_stand_out else LEAST_IN_DOUBT
+
+    def likeness(self, masks: Mask, scores: Floats, stabilities: Floats) -> Floats:
+        """How likely masks (N, 256, 256) are objects of the kind (N,), 0 to 1."""
+        looks = self._tokens.looks(masks)
+        likely = likelihood(looks, self._looks, scores, stabilities)
+        if self._counter is not None:
+            likely[likelihood(looks, self._counter, scores, stabilities) >= likely] = 0
+        return likely
+
+
+def likelihood(looks: Looks, examples: Looks, scores: Floats, stabilities: Floats) -> Floats:
+    """The likelihood (N,) of N masks to be the same kind of object as an example, 0 to 1."""
+    compared = comparison(looks, examples)
+    beside = np.where(compared[..., 0] < ALIKE, -np.inf, compared @ WEIGHTS[:-2])
+    logits = beside.max(axis=1) + np.stack([scores, stabilities], axis=1) @ WEIGHTS[-2:] + BIAS
+    found: Floats = 1 / (1 + np.exp(-logits))
+    return found
+
+
+def _candidates(
+    engine: Engine, embedding: Embedding, kind: _Kind, left_out: Mask, most: int
+) -> Iterator[_Candidate]:
+    """The most alike mask at each promising point."""
+    frame = embedding.frame
+    rows, columns = np.minimum(frame.used, kind.map.shape)
+    covered: Mask = np.asarray(left_out.any(axis=0))
+    unseen = np.where(covered[:rows, :columns], 0, kind.map[:rows, :columns])
+    down, across = np.ogrid[:rows, :columns]
+    known = [np.packbits(mask) for mask in left_out]
+    in_vain = 0
+    for _ in range(most):
+        row, column = divmod(int(unseen.argmax()), int(columns))
+        if unseen[row, column] <= 0 or in_vain == PATIENCE:
+            return
+        in_vain += 1
+        unseen[np.hypot(down - row, across - column) <= kind.spacing] = 0
+        decoded, scores = engine.decode(embedding, _point(embedding, row, column), np.ones(1, "f4"))
+        best = _most_alike(embedding, kind, decoded, scores)
+        if best is None or any(_overlap(best.bits, other) for other in known):
+            continue
+        in_vain = 0
+        if best.likeness >= SURE:
+            known.append(best.bits)
+            unseen[best.logits[:rows, :columns] > 0] = 0
+        yield best
+
+
+def _most_alike(
+    embedding: Embedding, kind: _Kind, decoded: Floats, scores: Floats
+) -> _Candidate | None:
+    """The mask of a point's four that is most like the examples, if it is worth offering."""
+    logits = np.full_like(decoded, -10)
+    embedding.frame.cut(logits)[:] = embedding.frame.cut(decoded)
+    masks = logits > 0
+    kept = np.flatnonzero(masks.sum(axis=(1, 2)) >= SPECK)
+    if not len(kept):
+        return None
+    stabilities = np.array([stability_of(each)[0] for each in logits[kept]], np.float32)
+    likely = kind.likeness(masks[kept], scores[kept], stabilities)
+    if likely.max() < kind.least:
+        return None
+    best = kept[likely.argmax()]
+    bits = np.packbits(masks[best])
+    return _Candidate(float(likely.max()), bits, logits[best].astype(np.float16))
+
+
+def _point(embedding: Embedding, row: int, column: int) -> Floats:
+    """The middle of a low-res pixel (1, 2) x, y, in pixels of the image."""
+    height, width = embedding.frame.scaled
+    x = (column + 0.5) * _PIXEL * embedding.width / width
+    y = (row + 0.5) * _PIXEL * embedding.height / height
+    return np.array([[min(x, embedding.width - 1), min(y, embedding.height - 1)]], np.float32)
+
+
+def _overlap(one: Bits, other: Bits) -> bool:
+    """Whether two packed masks show the same object, or a part of it."""
+    shared = np.bitwise_count(one & other).sum()
+    smaller = min(np.bitwise_count(one).sum(), np.bitwise_count(other).sum())
+    return bool(shared > SAME_OBJECT * smaller)
+
+
+def _without_empty(masks: Mask | None) -> Mask:
+    if masks is None:
+        return np.zeros((0, LOW_RES_SIDE, LOW_RES_SIDE), bool)
+    kept: Mask = masks[masks.any(axis=(1, 2))]
+    return kept

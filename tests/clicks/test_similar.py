@@ -1,0 +1,141 @@
+"""Finding the rest of a kind by example, with the real model on drawn pictures."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import cv2
+import numpy as np
+import pytest
+
+from sam_backend.clicks import similar
+from sam_backend.clicks.everything import Proposal
+from sam_backend.engines.frame import LOW_RES_SIDE, Floats, Frame
+from sam_backend.engines.protocol import Embedding, Engine
+from sam_backend.formats.mask import Mask
+from sam_backend.formats.pictures import Pixels
+from tests.fakes import DiscEngine
+
+HEIGHT, WIDTH = 426, 640
+DISCS = [(80, 80), (220, 100), (360, 70), (520, 110), (100, 250), (250, 300), (400, 260)]
+PLATES = [(540, 300), (120, 370)]
+
+
+@cache
+def scene() -> Pixels:
+    """Red discs and blue plates on grain, (HEIGHT, WIDTH, 3)."""
+    grain = np.random.default_rng(7).integers(95, 150, (HEIGHT, WIDTH, 1), np.uint8)
+    image = np.ascontiguousarray(grain.repeat(3, axis=2))
+    for x, y in DISCS:
+        cv2.circle(image, (x, y), 35, (196, 38, 46), -1)
+    for x, y in PLATES:
+        cv2.rectangle(image, (x - 50, y - 30), (x + 50, y + 30), (29, 79, 168), -1)
+    return image
+
+
+@pytest.fixture(scope="module")
+def embedding(engine: Engine) -> Embedding:
+    return engine.encode(scene())
+
+
+def disc(number: int) -> Mask:
+    """A disc in the low-res frame (1, 256, 256)."""
+    big = cv2.circle(np.zeros((HEIGHT, WIDTH), np.uint8), DISCS[number], 35, 1, -1) > 0
+    return low_res(big)[None]
+
+
+def low_res(mask: Mask) -> Mask:
+    rows, columns = Frame(*mask.shape).middles()
+    square = np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), bool)
+    square[: len(rows), : len(columns)] = mask[np.ix_(rows, columns)]
+    return square
+
+
+def hits(found: list[Proposal]) -> list[int]:
+    """The discs that are found, by number; -1 for anything else."""
+    numbers = []
+    for proposal in found:
+        inside = [n for n, (x, y) in enumerate(DISCS) if proposal.mask[y, x]]
+        right = len(inside) == 1 and proposal.mask.sum() < 1.3 * np.pi * 35**2
+        numbers.append(inside[0] if right else -1)
+    return numbers
+
+
+class Counting(DiscEngine):
+    """Sees what another engine sees, and counts."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.decodes = engine, 0
+
+    def decode(
+        self,
+        embedding: Embedding,
+        points: Floats,
+        labels: Floats,
+        box: Floats | None = None,
+        mask_input: Floats | None = None,
+    ) -> tuple[Floats, Floats]:
+        self.decodes += 1
+        return self.engine.decode(embedding, points, labels, box, mask_input)
+
+
+def plate(number: int) -> Mask:
+    """A plate in the low-res frame (1, 256, 256)."""
+    x, y = PLATES[number]
+    big = np.zeros((HEIGHT, WIDTH), bool)
+    big[y - 30 : y + 30, x - 50 : x + 50] = True
+    return low_res(big)[None]
+
+
+def test_one_example_finds_the_others_before_anything_else(
+    engine: Engine, embedding: Embedding
+) -> None:
+    found = list(similar.rest(engine, embedding, disc(0)))
+    assert sorted(hits(found)[:6]) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_counter_example_removes_what_is_more_like_it(
+    engine: Engine, embedding: Embedding
+) -> None:
+    found = list(similar.rest(engine, embedding, disc(0), counter_examples=plate(0)))
+    assert sorted(hits(found)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_most_alike_comes_first_and_likeness_is_the_score(
+    engine: Engine, embedding: Embedding
+) -> None:
+    scores = [proposal.score for proposal in similar.rest(engine, embedding, disc(0))]
+    assert scores == sorted(scores, reverse=True)
+    assert all(similar.LEAST <= score <= 1 for score in scores)
+
+
+def test_what_is_there_already_is_left_out(engine: Engine, embedding: Embedding) -> None:
+    taken = np.concatenate([disc(2), disc(5)])
+    found = list(similar.rest(engine, embedding, disc(0), plate(0), taken))
+    assert sorted(hits(found)) == [1, 3, 4, 6]
+
+
+def test_what_is_as_like_a_counter_example_is_left_out(
+    engine: Engine, embedding: Embedding
+) -> None:
+    found = list(similar.rest(engine, embedding, disc(0), counter_examples=disc(0)))
+    assert found == []
+
+
+def test_decodes_have_a_bound(engine: Engine, embedding: Embedding) -> None:
+    counting = Counting(engine)
+    list(similar.rest(counting, embedding, disc(0)))
+    assert counting.decodes <= similar.MOST_DECODES
+    counting = Counting(engine)
+    assert len(list(similar.rest(counting, embedding, disc(0), most=3))) <= 3
+    assert counting.decodes == 3
+
+
+def test_an_empty_example_finds_nothing(engine: Engine, embedding: Embedding) -> None:
+    empty = np.zeros((1, LOW_RES_SIDE, LOW_RES_SIDE), bool)
+    assert list(similar.rest(engine, embedding, empty)) == []
+
+
+def test_an_example_that_does_not_stand_out_finds_nothing(engine: Engine) -> None:
+    grain = np.random.default_rng(7).integers(95, 150, (HEIGHT, WIDTH, 3), np.uint8)
+    assert list(similar.rest(engine, engine.encode(grain), disc(0))) == []
