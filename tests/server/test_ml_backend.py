@@ -39,7 +39,8 @@ def test_as_the_2_x_line_uses_it(services: ServicesOf) -> None:
         body["tasks"], context=body["params"]["context"], login=None, password=None
     )
     assert answer["result"][0]["value"]["brushlabels"] == ["Car"]
-    assert model.predict(body["tasks"], context=None) == [[]]
+    opened = request_body(None)["tasks"]
+    assert model.predict(opened, context=None) == [[]]
 
 
 def test_the_2_x_lines_store_gets_the_constant_model_version(services: ServicesOf) -> None:
