@@ -30,7 +30,7 @@ from sam_backend.engines.protocol import Engine
 from sam_backend.formats.mask import Mask
 from sam_backend.formats.pictures import Pixels
 from tools.mask_scores import iou
-from tools.quality import served
+from tools.quality_rules import served
 from tools.quality_targets import Target, drawn_targets, targets_in
 
 ROOT = Path(__file__).resolve().parents[1]

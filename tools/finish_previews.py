@@ -20,7 +20,7 @@ from sam_backend.formats import mask_writer
 from sam_backend.formats.mask import Mask
 from sam_backend.formats.pictures import Pixels
 from tools.label_studio import ROOT
-from tools.quality import served
+from tools.quality_rules import served
 from tools.studio import sample_pictures
 
 FOLDER = ROOT / "docs"

@@ -18,18 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sam_backend.clicks.segmenter import ObjectPrompt, State, segment
-from sam_backend.engines.choice import check, open_engine, plan
-from sam_backend.engines.frame import Floats, Frame
-from sam_backend.engines.protocol import Embedding, Engine
+from sam_backend.clicks.segmenter import ObjectPrompt
+from sam_backend.engines.protocol import Engine
 from sam_backend.formats.mask import Mask
-from sam_backend.formats.pictures import Pixels
-from sam_backend.settings import Settings
 from tools.click_protocol import (
     HABITS,
     INNERMOST,
     MAX_CLICKS,
-    Click,
     Habit,
     first_click,
     next_click,
@@ -37,6 +32,8 @@ from tools.click_protocol import (
     tight_box,
 )
 from tools.mask_scores import boundary_iou, clicks_to_reach, iou
+from tools.quality_pictures import draw_pictures
+from tools.quality_rules import Example, OncePerQuestion, Ours, as_prompt, served
 from tools.quality_tables import Figures, Pair, domain_table, table
 from tools.quality_targets import Target, drawn_targets, embed, targets_in
 
@@ -45,64 +42,6 @@ BOXES = "rectangles"
 
 Answer = Callable[[ObjectPrompt], Mask]
 Outcomes = dict[str, Figures]  # by the name of a habit, and BOXES
-
-
-class OncePerQuestion:
-    """An engine that both strategies ask the same first question, and that works it out once."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._known: dict[tuple[bytes, ...], tuple[Floats, Floats]] = {}
-        self.name = engine.name
-
-    def encode(self, image: Pixels) -> Embedding:
-        return self._engine.encode(image)
-
-    def decode(
-        self,
-        embedding: Embedding,
-        points: Floats,
-        labels: Floats,
-        box: Floats | None = None,
-        mask_input: Floats | None = None,
-    ) -> tuple[Floats, Floats]:
-        if mask_input is not None or len(points) > 1:
-            return self._engine.decode(embedding, points, labels, box, mask_input)
-        key = points.tobytes(), labels.tobytes(), b"" if box is None else box.tobytes()
-        if key not in self._known:
-            self._known[key] = self._engine.decode(embedding, points, labels, box)
-        return self._known[key]
-
-
-class Ours:
-    """One object being annotated with this back end's rule."""
-
-    def __init__(self, engine: Engine, embedding: Embedding) -> None:
-        self._engine = engine
-        self._embedding = embedding
-        self._state: State | None = None
-
-    def __call__(self, prompt: ObjectPrompt) -> Mask:
-        answer = segment(self._engine, self._embedding, prompt, self._state)
-        self._state = answer.state
-        return answer.mask
-
-
-class Example:
-    """The same with the rule of HumanSignal's example: all clicks at once, one mask token."""
-
-    def __init__(self, engine: Engine, embedding: Embedding) -> None:
-        self._engine = engine
-        self._embedding = embedding
-
-    def __call__(self, prompt: ObjectPrompt) -> Mask:
-        logits, _ = self._engine.decode(self._embedding, prompt.points, prompt.labels, prompt.box)
-        return Frame(self._embedding.height, self._embedding.width).upsample(logits[0]) > 0
-
-
-def as_prompt(clicks: Sequence[Click], box: Floats | None = None) -> ObjectPrompt:
-    points = np.array([(click.x, click.y) for click in clicks], np.float32).reshape(-1, 2)
-    return ObjectPrompt(points, np.array([click.positive for click in clicks], np.float32), box)
 
 
 def outcomes(
@@ -190,13 +129,6 @@ def _random(target: Target, habit: str, draw: int) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32(f"{target.name} {habit} {draw}".encode()))
 
 
-def served() -> tuple[str, Engine]:
-    """The model that the server would load with these settings, and what to call it."""
-    chosen = plan(Settings.from_environment())
-    check(chosen)
-    return f"{chosen.name}, {chosen.runtime}", open_engine(chosen)
-
-
 def report(engine_name: str, measured: dict[str, list[Pair]]) -> str:
     tables = [table(f"{engine_name}, {habit}", pairs) for habit, pairs in measured.items()]
     for habit in HABITS[:2]:
@@ -216,8 +148,6 @@ def main() -> None:
     options = parser.parse_args()
     name, engine = served()
     if options.pictures:
-        from tools.quality_pictures import draw_pictures  # noqa: PLC0415 - it imports from here
-
         draw_pictures(engine, *options.pictures)
         return
     targets = targets_in(options.folder, options.limit) if options.folder else drawn_targets()

@@ -13,7 +13,7 @@ from sam_backend.engines.protocol import Engine
 from sam_backend.formats.mask import Mask
 from sam_backend.formats.pictures import Pixels
 from tools.click_protocol import Click
-from tools.quality import Example, Ours, as_prompt
+from tools.quality_rules import Example, Ours, as_prompt
 
 PANEL_WIDTH = 300  # pixels
 COLOURS = 250  # and a few for the clicks: a palette keeps a photograph below 150 kB

@@ -27,7 +27,7 @@ from sam_backend.engines.frame import LOW_RES_SIDE, Floats, Frame
 from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.mask import Mask
 from tools.mask_scores import iou
-from tools.quality import served
+from tools.quality_rules import served
 from tools.quality_targets import Target, embed, targets_in
 
 SAME = 0.5  # intersection over union

@@ -18,7 +18,8 @@ from sam_backend.formats.mask import Mask
 from sam_backend.formats.pictures import Pixels
 from tools.click_protocol import INNERMOST, Click
 from tools.mask_scores import iou
-from tools.quality import as_prompt, measure
+from tools.quality import measure
+from tools.quality_rules import as_prompt
 from tools.quality_targets import drawn_targets, targets_in
 
 REPOSITORY = Path(__file__).parents[2]
