@@ -116,8 +116,10 @@ class Incoming:
             return
         self.is_complete = True
         with memoryview(self._buffer) as view:
-            self.request.body = BytesIO(bytes(view[: self._length]))
+            body = bytes(view[: self._length])
         self._buffer.clear()
+        self.request.body = BytesIO(body)
+        self.held = len(body)  # without what the client sent behind the request
         # The app always gets a body of known length.
         framing = ("CONTENT-LENGTH", "TRANSFER-ENCODING")
         kept = [(name, value) for name, value in self.request.headers if name not in framing]

@@ -9,13 +9,16 @@ from __future__ import annotations
 import logging
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
+from threading import Lock
 from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
+from cachetools import LRUCache
 
 from sam_backend.clicks.kept_masks import KeptMask
 from sam_backend.clicks.learnt_shapes import LEAST, MOST, Learnt
@@ -28,6 +31,8 @@ R = TypeVar("R")
 
 # Rows of all projects together, of about 100 bytes. The oldest ones go.
 MOST_ROWS = 50_000
+SETTLED_NS = 2_000_000_000
+MOST_ANSWERS = 256  # in memory; each is a few numbers
 # A row with a longer value is not kept. Requests choose these texts.
 _SCHEMA = """
 create table if not exists kept (
@@ -71,6 +76,10 @@ class KeptShapes:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._database = Database(path, _SCHEMA)
+        # What clicks asked for since the file changed, by project and label.
+        self._answers: LRUCache[tuple[str, str], Learnt | None] = LRUCache(MOST_ANSWERS)
+        self._answers_for: tuple[int, int] | None = None
+        self._lock = Lock()
 
     @classmethod
     def in_folder(cls, folder: Path) -> KeptShapes:
@@ -107,7 +116,28 @@ class KeptShapes:
 
     @_if_possible
     def learnt(self, project: str, label: str) -> Learnt | None:
-        """What a label's masks have in common; none while they are too few."""
+        """What a label's masks have in common; none while they are too few.
+
+        The file is read again only after a change, because most clicks come without one. Two
+        changes can have the same time, so a file that has just changed is always read.
+        """
+        status = self.path.stat()
+        version = status.st_mtime_ns, status.st_ino
+        if time.time_ns() - status.st_mtime_ns < SETTLED_NS:
+            return self._read(project, label)
+        with self._lock:
+            if version != self._answers_for:
+                self._answers.clear()
+                self._answers_for = version
+            if (project, label) in self._answers:
+                return self._answers[project, label]
+        found = self._read(project, label)
+        with self._lock:
+            if version == self._answers_for:
+                self._answers[project, label] = found
+        return found
+
+    def _read(self, project: str, label: str) -> Learnt | None:
         with self._database.opened() as db:
             rows = db.execute(
                 "select figures from kept where project = ? and label = ? order by rowid limit ?",

@@ -30,7 +30,7 @@ CHEAP_CASES = 2  # at least, of each family whose work is done when the answer c
 SMALLEST = 1000
 # An input of double size costs double; the rest is for what a measurement is off by.
 MOST_GROWTH = 2.6
-SECONDS_OFF, MB_OFF = 0.1, 100.0
+SECONDS_OFF, MB_OFF = 0.3, 100.0
 _NOTHING = Cost(0.0, 0.0, None)
 
 

@@ -132,3 +132,10 @@ def test_chunks_are_never_read_in_another_way_than_gunicorn_does(data: bytes) ->
 def test_very_many_tiny_chunks_are_refused() -> None:
     with pytest.raises(BadChunk, match="chunks"):
         Chunks().feed(b"1\r\nx\r\n" * (MOST_CHUNKS + 1))
+
+
+def test_what_is_sent_behind_a_request_takes_no_room() -> None:
+    made = Incoming(Config(), ("127.0.0.1", 1), lambda _request: 0)
+    made.feed(b"GET /metrics HTTP/1.1\r\nHost: sam\r\n\r\n" * 200)
+    assert made.is_complete
+    assert made.held == 0

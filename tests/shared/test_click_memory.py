@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from flask.testing import FlaskClient
 
+from sam_backend.shared import kept_shapes
 from sam_backend.shared.state import Connection, Memories, Project, State
 from tests.fakes import keypoint, request_body
 
@@ -20,6 +21,7 @@ def test_a_click_on_a_known_image_opens_the_shared_file_once(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = keypoint("a", 30, 30), keypoint("b", 33, 33)
+    monkeypatch.setattr(kept_shapes, "SETTLED_NS", 0)  # its file is as new as this test
     client.post("/predict", json=request_body([first]))
     opened: list[str] = []
     connect = sqlite3.connect

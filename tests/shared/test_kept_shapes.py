@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +52,22 @@ def test_another_worker_and_a_restart_see_the_same(kept: KeptShapes, tmp_path: P
     assert own is not None
     assert other is not None
     assert own.digest == other.digest
+
+
+def test_the_file_is_read_again_only_after_a_change(
+    kept: KeptShapes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.put("1", "10", masks(LEAST))
+    before = time.time_ns() - 60 * 10**9
+    os.utime(kept.path, ns=(before, before))  # a minute ago
+    first = kept.learnt("1", "Car")
+    with monkeypatch.context() as patched:
+        patched.setattr(KeptShapes, "_read", None)
+        assert kept.learnt("1", "Car") is first
+    kept.put("1", "11", masks(LEAST, first=LEAST))
+    learnt = kept.learnt("1", "Car")
+    assert learnt is not None
+    assert learnt.count == 2 * LEAST
 
 
 def test_a_changed_annotation_replaces_its_masks(kept: KeptShapes) -> None:
