@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import logging
 import os
 import sqlite3
@@ -23,6 +25,11 @@ class Database:
     def __init__(self, path: Path, schema: str) -> None:
         """OSError or sqlite3.Error if the file cannot be made."""
         self.path = path
+        with _alone_in(path.parent):
+            self._make(schema)
+
+    def _make(self, schema: str) -> None:
+        path = self.path
         if path.exists() and not _is_sound(path, schema):
             logger.warning("%s is damaged or of another version: a new file replaces it", path)
             for file in (path, Path(f"{path}-journal")):
@@ -45,6 +52,18 @@ class Database:
             db.execute("begin immediate")
             yield db
             db.execute("commit")  # closing without it rolls back
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """One worker at a time: a second one would replace the file that the first has just made."""
+    locked = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(locked, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(locked)
 
 
 def _is_sound(path: Path, schema: str) -> bool:
