@@ -7,13 +7,17 @@ import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from sam_backend import private_files
 
 logger = logging.getLogger("sam_backend")
+
+T = TypeVar("T")
 
 
 class Database:
@@ -52,6 +56,20 @@ class Database:
             db.execute("begin immediate")
             yield db
             db.execute("commit")  # closing without it rolls back
+
+
+def in_folder(folder: Path, name: str, content: str, opened: Callable[[Path], T]) -> T:
+    """What `opened` makes of a file in a folder, or in a temporary one if it cannot be written.
+
+    `content` says in the log what is in the temporary folder then.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return opened(folder / name)
+    except (OSError, sqlite3.Error):
+        path = Path(tempfile.mkdtemp(prefix="sam-backend-")) / name
+        logger.warning("%s cannot be written: %s in %s", folder, content, path)
+        return opened(path)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from cachetools import LRUCache
 
 from sam_backend.clicks.kept_masks import KeptMask
 from sam_backend.clicks.learnt_shapes import LEAST, MOST, Learnt
-from sam_backend.shared.database import Database
+from sam_backend.shared.database import Database, in_folder
 
 logger = logging.getLogger("sam_backend")
 
@@ -84,13 +83,7 @@ class KeptShapes:
     @classmethod
     def in_folder(cls, folder: Path) -> KeptShapes:
         """The file in a folder, or in a temporary one where that cannot be written."""
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            return cls(folder / "shapes.sqlite3")
-        except (OSError, sqlite3.Error):
-            path = Path(tempfile.mkdtemp(prefix="sam-backend-")) / "shapes.sqlite3"
-            logger.warning("%s cannot be written: shapes of kept masks are in %s", folder, path)
-            return cls(path)
+        return in_folder(folder, "shapes.sqlite3", "shapes of kept masks are", cls)
 
     @_if_possible
     def put(self, project: str, annotation: str, masks: Sequence[KeptMask]) -> None:

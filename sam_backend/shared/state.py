@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -20,7 +19,7 @@ import orjson
 
 from sam_backend.clicks.joining import Memory
 from sam_backend.clicks.prompts import Prompt, Target
-from sam_backend.shared.database import Database
+from sam_backend.shared.database import Database, in_folder
 
 logger = logging.getLogger("sam_backend")
 
@@ -126,13 +125,7 @@ class State:
     @classmethod
     def in_folder(cls, folder: Path) -> State:
         """The state in a folder, or in a temporary folder if that cannot be written."""
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            return cls(folder / "state.sqlite3")
-        except (OSError, sqlite3.Error):
-            path = Path(tempfile.mkdtemp(prefix="sam-backend-")) / "state.sqlite3"
-            logger.warning("%s cannot be written: workers share their state in %s", folder, path)
-            return cls(path)
+        return in_folder(folder, "state.sqlite3", "workers share their state", cls)
 
     def click(self, project: str, task: str, plan: Callable[[Project, Memories], T]) -> T:
         """What `plan` makes of a project and of a task's memories, with one look at the file.
