@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sam_backend.clicks.objects import Objects
+from sam_backend.engines import text_choice
 from sam_backend.images.task_images import TaskImages
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.settings import Settings
@@ -17,6 +18,7 @@ from sam_backend.shared.learning import Learning
 from sam_backend.shared.refusals import Refusals
 from sam_backend.shared.scheduling import LoadingEngine, OpenEngine
 from sam_backend.shared.state import Project, State
+from sam_backend.shared.text_search import TextSearch
 
 
 class Services:
@@ -32,6 +34,7 @@ class Services:
         kept = KeptShapes.in_folder(settings.model_dir)
         self.learning = Learning(kept, self.state, is_on=settings.learn)
         self.objects = Objects()
+        self.text = TextSearch(text_choice.opener(settings.text_model, settings.device))
         self.engine = LoadingEngine(open_engine)
         self.access = LabelStudioAccess(settings, self.state)
         self.pictures = TaskImages(settings, self.access, self.engine)

@@ -40,6 +40,7 @@ class Settings:
     vith_checkpoint: Path
     onnx_checkpoint: Path
     transformers_model: str
+    text_model: str | None
     label_studio_url: str | None
     label_studio_token: str | None
     local_files_root: Path | None
@@ -87,6 +88,7 @@ class Settings:
             vith_checkpoint=env.path("VITH_CHECKPOINT", model_dir / "sam_vit_h_4b8939.pth"),
             onnx_checkpoint=env.path("ONNX_CHECKPOINT", model_dir / "onnx"),
             transformers_model=env.text("TRANSFORMERS_MODEL") or "facebook/sam2.1-hiera-tiny",
+            text_model=env.text("SAM_TEXT_MODEL"),
             label_studio_url=url,
             label_studio_token=token,
             local_files_root=env.directory("LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"),

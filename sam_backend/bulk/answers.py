@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from sam_backend import named_objects
 from sam_backend.bulk import stored_prompts
 from sam_backend.bulk.stored_prompts import PromptChoice, StoredObject
 from sam_backend.clicks import everything, label_config
@@ -21,6 +22,7 @@ from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.objects import Objects
 from sam_backend.clicks.output import Output, Result
 from sam_backend.clicks.prompts import Target
+from sam_backend.clicks.words import Phrase
 from sam_backend.errors import Refusal
 from sam_backend.formats.results import Result as SavedResult
 from sam_backend.images.sources import Picture
@@ -46,7 +48,14 @@ class Proposals:
     min_iou: float = everything.MIN_IOU
 
 
-Work = PromptChoice | Proposals
+@dataclass(frozen=True)
+class Named:
+    """What to look for in each picture, in words."""
+
+    phrases: tuple[Phrase, ...]
+
+
+Work = PromptChoice | Proposals | Named
 
 
 @dataclass(frozen=True)
@@ -129,6 +138,9 @@ def planned(config_xml: str, task: Task, work: Work, model_version: str) -> Answ
     """The answer of a dry run: for each object, a region with an id but without a mask."""
     try:
         config = label_config.parse(config_xml)
+        if isinstance(work, Named):
+            has_some = _has_named(task, work, model_version)
+            return Answer([] if has_some else [{"id": work.phrases[0].id_of(1), "score": 0.0}])
         if isinstance(work, Proposals):
             has_some = _has_proposals(task, model_version)
             return Answer([] if has_some else [{"id": PROPOSAL, "score": 0.0}])
@@ -146,6 +158,8 @@ def _answer(
         config = label_config.parse(config_xml)
         if isinstance(work, Proposals):
             return _proposals(services, project, task, config, work)
+        if isinstance(work, Named):
+            return _named(services, project, task, config, work)
         return _masks(services, project, task, config, work)
     except Refusal as refusal:
         return Answer([], (str(refusal),))
@@ -222,9 +236,7 @@ def _proposals(
     """All objects that the model finds in a task's first image, or in all of its pages."""
     if _has_proposals(task, services.model_version):
         return Answer([])
-    if not config.images:
-        raise Refusal("config", "the label config has no <Image>")
-    image = config.images[0]
+    image = _first_image(config)
     regions: list[Result] = []
     for page in _pages(task, image):
         picture = Picture(project, task, image, page)
@@ -246,6 +258,34 @@ def _proposals(
             name = f"{PROPOSAL}{number}" if page is None else f"{PROPOSAL}{page}-{number}"
             regions += output.results(name, proposal, services.settings.polygon_tolerance)
     return Answer(regions)
+
+
+def _named(
+    services: Services, project: Project, task: Task, config: LabelConfig, work: Named
+) -> Answer:
+    """All objects with a name in a task's first image, or in all of its pages."""
+    if _has_named(task, work, services.model_version):
+        return Answer([])
+    regions: list[Result] = []
+    image = _first_image(config)
+    target = Target(image.name, None, (), 1, 1, rotation=0)
+    choice = OutputChoice(stored_prompts.output_control(config, target, "").name, 1)
+    for page in _pages(task, image):
+        picture = Picture(project, task, image, page)
+        for found in named_objects.results(services, picture, config, work.phrases, choice):
+            regions += found if page is None else [{**r, "id": f"{r['id']}-{page}"} for r in found]
+    return Answer(regions)
+
+
+def _has_named(task: Task, work: Named, model_version: str) -> bool:
+    beginnings = tuple(phrase.beginning for phrase in work.phrases)
+    return any(id_.startswith(beginnings) for id_ in stored_prompts.masked(task, model_version))
+
+
+def _first_image(config: LabelConfig) -> ImageObject:
+    if not config.images:
+        raise Refusal("config", "the label config has no <Image>")
+    return config.images[0]
 
 
 def _has_proposals(task: Task, model_version: str) -> bool:

@@ -5,12 +5,28 @@ from __future__ import annotations
 import argparse
 
 from sam_backend.bulk import prediction_run
-from sam_backend.bulk.answers import Proposals
-from sam_backend.clicks import everything
+from sam_backend.bulk.answers import Named, Proposals
+from sam_backend.clicks import everything, words
+from sam_backend.engines import text_choice
+from sam_backend.errors import Refusal
+from sam_backend.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     prediction_run.add_arguments(parser)
+    parser.add_argument(
+        "--text",
+        metavar="PHRASES",
+        help="only what these phrases name, for example 'car; person'. It needs SAM_TEXT_MODEL. "
+        "A phrase with the name of a label gets that label",
+    )
+    parser.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="PHRASE=LABEL",
+        help="with --text: the label for a phrase of another name",
+    )
     parser.add_argument(
         "--label", help="the label of all proposals (default: none, so that annotators choose)"
     )
@@ -46,6 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.text is not None:
+        phrases = words.mapped(options.text, options.map)
+        text_model = Settings.from_environment().text_model
+        if text_model is None:
+            raise Refusal("config", "--text needs SAM_TEXT_MODEL, see docs/models.md")
+        text_choice.check(text_model)
+        return prediction_run.run(options, Named(tuple(phrases)))
     work = Proposals(
         label=options.label,
         level=options.level,

@@ -78,6 +78,10 @@ class Control:
         return finishing.read(self.tag, self.name, dict(self.finish_attributes))
 
     @property
+    def asks_in_words(self) -> bool:
+        return self.tag == "TextArea" and self.smart
+
+    @property
     def takes_labels(self) -> bool:
         return self.tag.endswith("Labels")
 

@@ -10,13 +10,18 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sam_backend.clicks import words
+from sam_backend.clicks.words import Phrase
 from sam_backend.embeddings.store import rounded
-from sam_backend.engines import choice
+from sam_backend.engines import choice, text_choice
+from sam_backend.engines.findings import Finding
 from sam_backend.engines.protocol import Engine
 from sam_backend.formats.pictures import Pixels
 from sam_backend.programs.image import EmbeddedImage
+from sam_backend.programs.mask import ObjectMask
 from sam_backend.programs.pixels import ImageSource, name_of, pixels_of
 from sam_backend.settings import Settings
+from sam_backend.shared.text_search import TextSearch
 
 _READ_AHEAD = 2  # images: while one is encoded, the next is decoded
 
@@ -37,20 +42,29 @@ class Segmenter:
         device: str | None = None,
         model_dir: str | Path | None = None,
         engine: Engine | None = None,
+        text_model: str | None = None,
     ) -> None:
         """Opens the model that the settings choose, as the server does.
 
-        `model`, `device` and `model_dir` stand for SAM_CHOICE, DEVICE and MODEL_DIR. `engine` is
-        a model that is open already. SettingsError says in one line which weights are missing and
-        how to download them.
+        `model`, `device`, `model_dir` and `text_model` stand for SAM_CHOICE, DEVICE, MODEL_DIR and
+        SAM_TEXT_MODEL. `engine` is a model that is open already. SettingsError says in one line
+        which weights are missing and how to download them.
         """
+        given = {
+            "SAM_CHOICE": model,
+            "DEVICE": device,
+            "MODEL_DIR": model_dir,
+            "SAM_TEXT_MODEL": text_model,
+        }
+        environ = {**os.environ, **{k: str(v) for k, v in given.items() if v is not None}}
+        settings = Settings.from_environment(environ)
+        text_choice.check(settings.text_model)
         if engine is None:
-            given = {"SAM_CHOICE": model, "DEVICE": device, "MODEL_DIR": model_dir}
-            environ = {**os.environ, **{k: str(v) for k, v in given.items() if v is not None}}
-            chosen = choice.plan(Settings.from_environment(environ))
+            chosen = choice.plan(settings)
             choice.check(chosen)
             engine = choice.open_engine(chosen)
         self._engine = engine
+        self._text = TextSearch(text_choice.opener(settings.text_model, settings.device))
 
     def embed(self, image: ImageSource) -> EmbeddedImage:
         """Runs the encoder, which takes much longer than segmenting does.
@@ -58,6 +72,25 @@ class Segmenter:
         image: a path, the bytes of a file, a PIL image, or an array of RGB pixels (H, W, 3).
         """
         return self._encoded(pixels_of(image), name_of(image))
+
+    def segment_text(
+        self, image: ImageSource, phrases: Iterable[str]
+    ) -> dict[str, list[ObjectMask]]:
+        """The masks of all objects that each phrase names, best first.
+
+        It needs a model that understands words, see `text_model`. Refusal if there is none.
+        """
+        pixels = pixels_of(image)
+        embedding = rounded(self._engine.encode(pixels))
+
+        def find(phrase: str) -> list[Finding]:
+            return self._text.find(embedding.digest, phrase, lambda: pixels)
+
+        found: dict[str, list[ObjectMask]] = {}
+        for phrase in phrases:
+            named = words.masks(find, self._engine, embedding, Phrase(phrase))
+            found[phrase] = [ObjectMask(each.mask, each.score, embedding) for _, each in named]
+        return found
 
     def embed_all(
         self, images: Iterable[ImageSource], *, progress: bool | None = None

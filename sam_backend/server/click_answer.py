@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from sam_backend import watched_click
-from sam_backend.clicks import find_rest, joining, label_config, newest, prompts
+from sam_backend.clicks import find_rest, joining, label_config, newest, prompts, words
 from sam_backend.clicks.joining import Memory
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.output import Output, Result
 from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.errors import Refusal
 from sam_backend.images.sources import Picture
+from sam_backend.server import word_answer
 from sam_backend.services import Services
 from sam_backend.shared import click_budget
 from sam_backend.shared.click_budget import OutOfBudget
@@ -58,10 +59,11 @@ def answer(
             "finished masks, which removes their prompts",
         )
     task_id = str(task.get("id"))
+    config = label_config.parse(config_xml)
+    if not sent and (asked := words.of_click(results, config)):
+        return word_answer.answer(services, services.state.project(project), config, task, asked)
     if not found:  # 1.23.2 sends this when an annotation is saved with its prompts
         services.memory.ended(task_id)
-    config = label_config.parse(config_xml)
-    if not found:
         return []
     parts = services.memory.click(
         project,

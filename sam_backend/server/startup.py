@@ -6,7 +6,7 @@ import os
 import sys
 from typing import NoReturn
 
-from sam_backend.engines import choice
+from sam_backend.engines import choice, text_choice
 from sam_backend.errors import SettingsError
 from sam_backend.installation import FILES, IMPORTS, INSTALLED, START
 from sam_backend.services import Services
@@ -20,6 +20,7 @@ def checked_settings() -> Settings:
     try:
         settings = Settings.from_environment()
         choice.check(choice.plan(settings))
+        text_choice.check(settings.text_model)
     except SettingsError as error:
         sys.exit(_unusable(str(error)))
     return settings

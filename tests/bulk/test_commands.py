@@ -57,8 +57,9 @@ def box_of(shape: Shape, id_: str, label: str = "Car") -> dict[str, Any]:
 class Desk:
     """A folder with tasks and a label config, and the commands run on them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **environ: str) -> None:
         self.folder = folder
+        self.environ = environ
         self.output = folder / "out.json"
         (folder / "config.xml").write_text(CONFIG)
 
@@ -68,6 +69,7 @@ class Desk:
     def start(self, command: str, *options: str) -> subprocess.Popen[str]:
         environ = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
         environ |= {"MODEL_DIR": str(self.folder / "models"), "MOBILESAM_CHECKPOINT": str(WEIGHTS)}
+        environ |= self.environ
         files = ["--tasks", "tasks.json", "--config", "config.xml", "--output", self.output.name]
         return subprocess.Popen(
             [sys.executable, "-m", "sam_backend", command, *files, *options],

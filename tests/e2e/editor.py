@@ -112,6 +112,13 @@ class Editor:
             self.page.mouse.up()
         return answer
 
+    def write(self, text: str) -> dict[str, Any]:
+        """Enter a line in the text area and return the back end's prediction for it."""
+        with self._answer() as answer:
+            self.page.get_by_label("TextArea Input").fill(text)
+            self.page.get_by_label("TextArea Input").press("Enter")
+        return answer
+
     def delete(self, x: float, y: float) -> None:
         """Delete the prompt at a place. The editor tells nobody."""
         before = self.regions.count()

@@ -14,12 +14,14 @@ from PIL import Image
 
 import sam_backend
 from sam_backend import Segmenter
+from sam_backend.engines.findings import Finding
 from sam_backend.engines.protocol import Engine
 from sam_backend.errors import Refusal, SettingsError
 from sam_backend.exports import coco_rle
 from sam_backend.formats import rle
 from sam_backend.formats.pictures import Pixels
 from sam_backend.programs.image import EmbeddedImage
+from sam_backend.shared.text_search import TextSearch
 from tests.conftest import WEIGHTS
 from tests.e2e.pictures import HEIGHT, WIDTH, Shape, draw, iou
 from tests.fakes import DiscEngine
@@ -248,3 +250,25 @@ def test_importing_the_package_is_cheap() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="no attribute 'Segmentor'"):
         sam_backend.Segmentor  # noqa: B018
+
+
+def test_phrases_find_their_objects(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Detector:
+        def find(self, image: Pixels, phrase: str) -> list[Finding]:
+            assert image.shape == (HEIGHT, WIDTH, 3)
+            left, top, right, bottom = Shape.PLATE.box
+            box = np.array([left * WIDTH, top * HEIGHT, right * WIDTH, bottom * HEIGHT])
+            return [Finding(box.astype(np.float32), 0.8)] if phrase == "plate" else []
+
+    monkeypatch.setattr(segmenter, "_text", TextSearch(Detector))
+    found = segmenter.segment_text(draw(list(Shape)), ["plate", "cup"])
+    assert list(found) == ["plate", "cup"]
+    [mask] = found["plate"]
+    assert iou(mask.array, PLATE) > 0.95
+    assert mask.score == 0.8
+    assert found["cup"] == []
+
+
+def test_phrases_without_a_text_model_are_refused(segmenter: Segmenter) -> None:
+    with pytest.raises(Refusal, match="set SAM_TEXT_MODEL"):
+        segmenter.segment_text(draw([Shape.DISC]), ["disc"])

@@ -1,0 +1,50 @@
+"""The results of all objects in a picture that phrases name, for clicks and for data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sam_backend import metrics, watched_click
+from sam_backend.clicks import words
+from sam_backend.clicks.controls import OutputChoice
+from sam_backend.clicks.label_config import LabelConfig
+from sam_backend.clicks.output import Result
+from sam_backend.clicks.prompts import Target
+from sam_backend.clicks.words import Phrase
+from sam_backend.engines.findings import Finding
+from sam_backend.images.sources import Picture
+from sam_backend.services import Services
+
+
+def results(
+    services: Services,
+    picture: Picture,
+    config: LabelConfig,
+    phrases: Sequence[Phrase],
+    choice: OutputChoice,
+) -> Iterator[list[Result]]:
+    """The results of one object after the other, without objects that have a mask of their label.
+
+    Refusal if there is no text model, or if a phrase asks for a label that the config lacks.
+    """
+    with watched_click.stage("image"):
+        embedding = services.pictures.embedding(picture)
+
+    def find(phrase: str) -> list[Finding]:
+        with watched_click.stage("encode"), services.engine.schedule.encode():
+            return services.text.find(
+                embedding.digest, phrase, lambda: services.pictures.pixels(picture)
+            )
+
+    name, page = picture.image.name, picture.item_index
+    target = Target(name, page, (), embedding.width, embedding.height, rotation=0)
+    outputs = [(phrase, words.output(config, target, phrase, choice)) for phrase in phrases]
+    for phrase, output in outputs:
+        there = services.objects.existing(picture.task, output.target)
+        with metrics.STAGE.labels("decode").time():
+            for number, found in words.masks(
+                find, services.engine.ready(), embedding, phrase, there
+            ):
+                yield output.results(
+                    phrase.id_of(number), found, services.settings.polygon_tolerance
+                )

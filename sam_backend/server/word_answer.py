@@ -1,0 +1,49 @@
+"""Answers the phrases of a smart `<TextArea>` with the masks of all objects that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sam_backend import named_objects
+from sam_backend.clicks.label_config import LabelConfig
+from sam_backend.clicks.output import Result
+from sam_backend.clicks.words import Phrase
+from sam_backend.errors import Refusal
+from sam_backend.images.sources import Picture
+from sam_backend.services import Services
+from sam_backend.shared import click_budget
+from sam_backend.shared.click_budget import OutOfBudget
+from sam_backend.shared.state import Project
+
+
+def answer(
+    services: Services,
+    project: Project,
+    config: LabelConfig,
+    task: Mapping[str, Any],
+    asked: Mapping[tuple[str, str], Sequence[Phrase]],
+) -> list[Result]:
+    """The results for phrases by the names of their control and image. Refusal if there are none.
+
+    Of several pages the first one is searched, because a text does not say its page.
+    """
+    regions: list[Result] = []
+    for (control, to_name), phrases in asked.items():
+        image = config.image(to_name)
+        picture = Picture(project, task, image, 0 if image.is_list else None)
+        choice = config.output_choice(control, project.extra_params)
+        try:
+            with click_budget.search():
+                for found in named_objects.results(services, picture, config, phrases, choice):
+                    regions += found
+        except OutOfBudget as refusal:  # the other objects keep their masks
+            services.refusals.report(f"task {picture.task_id}", refusal)
+    if not regions:
+        named = ", ".join(repr(phrase.text) for group in asked.values() for phrase in group)
+        raise Refusal(
+            "prompt",
+            f"nothing without a mask in the picture is called {named[:200]}: use other words, or "
+            "click the object",
+        )
+    return regions
