@@ -19,7 +19,7 @@ from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from tests.clicks.test_masks import iou, scene
 from tests.fakes import DiscEngine, keypoint, rectangle, request_body
-from tests.server.test_routes import click, mask_of, post
+from tests.server.clicks import click, mask_of, post
 
 
 def disc(x: float, y: float, radius: float) -> Mask:

@@ -21,7 +21,7 @@ from tests.fakes import (
     rectangle,
     shared_pair,
 )
-from tests.server.test_routes import click, errors, mask_of, post
+from tests.server.clicks import click, errors, mask_of, post
 
 
 def config(*outputs: str, attribute: str = "") -> str:

@@ -14,7 +14,7 @@ from sam_backend.formats import mask_writer
 from sam_backend.formats.mask import Mask
 from tests.clicks.test_existing_masks import draft
 from tests.fakes import SHARED_LABELS, keypoint, rectangle, shared_pair
-from tests.server.test_routes import click, errors, mask_of
+from tests.server.clicks import click, errors, mask_of
 
 FORMS: dict[str, Callable[[Mask], list[mask_writer.Value]]] = {
     "brush": mask_writer.brush,

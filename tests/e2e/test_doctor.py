@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.conftest import REPOSITORY, WEIGHTS, BackEnd, MakeProject, Project, StartBackEnd
 from tests.e2e.pictures import HEIGHT, WIDTH
@@ -27,8 +26,11 @@ from tools.label_studio import SWITCHES, LabelStudio, free_port
 
 SAID = re.compile(r"([✓✗?]) ([^:]+): (.*)")
 
+
 # The findings by their check: ✓, ✗ or ?, and what is said.
 Findings = dict[str, tuple[str, str]]
+
+
 Doctor = Callable[..., Findings]
 
 
@@ -264,6 +266,8 @@ def test_the_model_wants_a_password(
 NO_OUTPUT = """<View><Image name="image" value="$image"/>
 <KeyPointLabels name="point" toName="image" smart="true"><Label value="Object"/></KeyPointLabels>
 </View>"""
+
+
 OTHER_LABELS = """<View><Image name="image" value="$image"/>
 <BrushLabels name="mask" toName="image"><Label value="Person"/></BrushLabels>
 <KeyPointLabels name="point" toName="image" smart="true"><Label value="Object"/></KeyPointLabels>
@@ -343,24 +347,3 @@ def test_a_setting_with_a_bad_value(doctor: Doctor) -> None:
     assert found == {"Settings": ("✗", found["Settings"][1])}
     assert "cannot start" in found["Settings"][1]
     assert "SAM_CHOICE" in found["Settings"][1]
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A phone."""
-    context = browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True)
-    yield context.new_page()
-    context.close()
-
-
-def test_the_button_on_the_status_page(page: Page, back_end: BackEnd, project: Project) -> None:
-    page.goto(back_end.url)
-    page.get_by_label("Project number").fill(str(project.id))
-    page.get_by_role("button", name="Check my Label Studio").click()
-    expect(page.get_by_text("Connected model: 'SAM' is connected")).to_be_visible(timeout=60_000)
-    expect(page.get_by_text("A click: in the middle of task")).to_be_visible()
-    page.get_by_role("link", name="Back to the status page").click()
-    expect(page.get_by_role("heading", name="Last clicks")).to_be_visible()
-    expect(page.get_by_text("1 + (a check)").first).to_be_visible()
-    width = page.evaluate("document.documentElement.scrollWidth")
-    assert width <= 390

@@ -14,7 +14,7 @@ from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from tests.clicks.test_newest import CONTEXTS
 from tests.fakes import SHARED_LABELS, inline, keypoint, picture, rectangle, request_body
-from tests.server.test_routes import click, errors, mask_of, post
+from tests.server.clicks import click, errors, mask_of, post
 
 
 def ask(client: FlaskClient, **context: Any) -> Any:

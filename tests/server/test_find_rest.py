@@ -17,7 +17,7 @@ from sam_backend.services import Services
 from sam_backend.shared.click_budget import DECODES_A_SEARCH
 from tests.clicks.test_existing_masks import brush, disc, draft
 from tests.fakes import DiscEngine, inline, keypoint, picture, rectangle, request_body
-from tests.server.test_routes import click, errors, mask_of
+from tests.server.clicks import click, errors, mask_of
 
 CONFIG = """<View>
   <Image name="image" value="$image"/>

@@ -19,7 +19,7 @@ from sam_backend.server.app import create_app
 from sam_backend.server.ml_backend import SamMLBackend
 from sam_backend.services import Services
 from tests.fakes import BRUSH_LABELS, DiscEngine, keypoint, request_body
-from tests.server.test_routes import click, mask_of, post
+from tests.server.clicks import click, mask_of, post
 
 PROJECT = "1.1795243155"
 CREATED = datetime.fromtimestamp(1795243155, timezone.utc).isoformat().replace("+00:00", "Z")
