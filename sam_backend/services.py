@@ -15,9 +15,10 @@ from sam_backend.shared.click_log import ClickLog
 from sam_backend.shared.click_memory import ClickMemory
 from sam_backend.shared.kept_shapes import KeptShapes
 from sam_backend.shared.learning import Learning
+from sam_backend.shared.projects import Project
 from sam_backend.shared.refusals import Refusals
 from sam_backend.shared.scheduling import LoadingEngine, OpenEngine
-from sam_backend.shared.state import Project, State
+from sam_backend.shared.state import State
 from sam_backend.shared.text_search import TextSearch
 
 

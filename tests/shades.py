@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sam_backend.clicks.joining import Memory
+from sam_backend.clicks.joining import EarlierClick
 from sam_backend.clicks.prompts import Target
 from sam_backend.engines.frame import Floats
 from sam_backend.engines.protocol import Embedding
@@ -88,7 +88,11 @@ def services(
 
 
 def change_memory(
-    state: State, project: str, task: str, target: Target, change: Callable[[Memory], Memory]
+    state: State,
+    project: str,
+    task: str,
+    target: Target,
+    change: Callable[[EarlierClick], EarlierClick],
 ) -> None:
     """Changes what one click on a target leaves for the next."""
     state.click(project, task, lambda _project, memories: memories.change(target, "", change))

@@ -17,7 +17,8 @@ import pytest
 from sam_backend.embeddings.content_index import ContentIndex
 from sam_backend.embeddings.store import EmbeddingStore
 from sam_backend.services import Services
-from sam_backend.shared.state import Connection, State
+from sam_backend.shared.projects import Connection
+from sam_backend.shared.state import State
 from tests.conftest import REPOSITORY
 from tests.embeddings.test_store import MB, embedding
 

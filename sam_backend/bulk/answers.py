@@ -27,7 +27,7 @@ from sam_backend.errors import Refusal
 from sam_backend.formats.results import Result as SavedResult
 from sam_backend.images.sources import Picture
 from sam_backend.services import Services
-from sam_backend.shared.state import Project
+from sam_backend.shared.projects import Project
 
 logger = logging.getLogger("sam_backend")
 

@@ -47,12 +47,12 @@ class Trust(IntEnum):
 
 
 @dataclass(frozen=True)
-class Memory:
-    """The memory of the last request for one task and target."""
+class EarlierClick:
+    """What the last click on one target of a task leaves for the next one."""
 
     prompts: tuple[Prompt, ...] = ()  # joined prompts come first
-    draft: str = ""  # version of the draft at that time
-    seen: float = 0.0  # when, in seconds since the epoch
+    draft_version: str = ""  # at that time
+    time: float = 0.0  # in seconds since the epoch
     trust: int = Trust.NEUTRAL
     sends_rectangles: bool = False  # a click brought one: the draft need not tell of them
 
@@ -72,18 +72,18 @@ def newest_draft(drafts: object) -> Draft:
 
 
 def join(
-    context: Sequence[Prompt], memory: Memory, draft: Draft, now: float
-) -> tuple[tuple[Prompt, ...], Memory]:
-    """The prompts that the annotator sees on this object or these objects, and the new memory."""
+    context: Sequence[Prompt], earlier: EarlierClick, draft: Draft, now: float
+) -> tuple[tuple[Prompt, ...], EarlierClick]:
+    """The prompts that the annotator sees on these objects, and what the next click needs."""
     ids = {prompt.id for prompt in context}
     kinds = {prompt.is_rectangle for prompt in context}
-    same_kind = [p for p in memory.prompts if p.is_rectangle in kinds]
+    same_kind = [p for p in earlier.prompts if p.is_rectangle in kinds]
     joined = [
         p
-        for p in memory.prompts
-        if p.is_rectangle not in kinds and _is_alive(p, memory, draft, now)
+        for p in earlier.prompts
+        if p.is_rectangle not in kinds and _is_alive(p, earlier, draft, now)
     ]
-    trust = _trust(ids, memory, draft, ended=bool(same_kind))
+    trust = _trust(ids, earlier, draft, ended=bool(same_kind))
     if same_kind and not ids & {p.id for p in same_kind}:
         joined = []  # the prompts before these are gone, so their object is done
     elif not same_kind and not (_touch(context, joined) and (trust or _only_cuts(context))):
@@ -91,23 +91,23 @@ def join(
     # The order of the context is the editor's: what came before must not change it, for clicks are
     # decoded one on top of the other.
     prompts = (*joined, *context)
-    sends_rectangles = memory.sends_rectangles or True in kinds
-    return prompts, Memory(prompts, draft.version, now, trust, sends_rectangles)
+    sends_rectangles = earlier.sends_rectangles or True in kinds
+    return prompts, EarlierClick(prompts, draft.version, now, trust, sends_rectangles)
 
 
-def ended(memory: Memory) -> Memory:
-    """The memory after the editor or Label Studio reported that the task has no prompts left."""
-    return replace(memory, prompts=())
+def ended(earlier: EarlierClick) -> EarlierClick:
+    """The earlier click, after a report that the task has no prompts left."""
+    return replace(earlier, prompts=())
 
 
-def _trust(ids: set[str], memory: Memory, draft: Draft, *, ended: bool) -> int:
-    known = {prompt.id for prompt in memory.prompts}
+def _trust(ids: set[str], earlier: EarlierClick, draft: Draft, *, ended: bool) -> int:
+    known = {prompt.id for prompt in earlier.prompts}
     if known & (ids | draft.prompt_ids):
         return Trust.PROVEN  # they survived an answer
     masks = {prompt_id for prompt_id in known if mask_id(prompt_id) in draft.mask_ids}
     if len(masks) > 1:
         return Trust.SUSPECT  # the mask of one object was accepted after each of its prompts
-    return max(memory.trust - 1, Trust.SUSPECT) if ended else memory.trust
+    return max(earlier.trust - 1, Trust.SUSPECT) if ended else earlier.trust
 
 
 def _only_cuts(context: Sequence[Prompt]) -> bool:
@@ -115,12 +115,12 @@ def _only_cuts(context: Sequence[Prompt]) -> bool:
     return not any(prompt.is_rectangle or prompt.is_positive for prompt in context)
 
 
-def _is_alive(prompt: Prompt, memory: Memory, draft: Draft, now: float) -> bool:
+def _is_alive(prompt: Prompt, earlier: EarlierClick, draft: Draft, now: float) -> bool:
     if mask_id(prompt.id) in draft.mask_ids:
         return False
     if prompt.id in draft.prompt_ids:
         return True
-    return draft.version == memory.draft and 0 <= now - memory.seen < DRAFT_DELAY_S
+    return draft.version == earlier.draft_version and 0 <= now - earlier.time < DRAFT_DELAY_S
 
 
 def _touch(context: Sequence[Prompt], others: Sequence[Prompt]) -> bool:

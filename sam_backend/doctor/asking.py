@@ -11,7 +11,7 @@ import requests
 from sam_backend.errors import Refusal
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.net import guarded_http
-from sam_backend.shared.state import Connection
+from sam_backend.shared.projects import Connection
 
 # Label Studio asks each model of a project before it answers, and a first click encodes an image.
 ANSWER_S = 60.0

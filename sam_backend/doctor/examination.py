@@ -26,7 +26,7 @@ from sam_backend.doctor.finding import Finding, State, bad
 from sam_backend.errors import Refusal
 from sam_backend.images.sources import Picture
 from sam_backend.services import Services
-from sam_backend.shared.state import Project
+from sam_backend.shared.projects import Project
 
 _TASKS = 100  # that are looked through for different kinds of storage
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sam_backend.doctor.finding import Finding, bad, good
-from sam_backend.shared.state import RefusalRecord
+from sam_backend.shared.refusal_records import RefusalRecord
 
 CHECK = "Recent errors"
 RECENT_S = 600.0

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from sam_backend.clicks.controls import ImageObject
 from sam_backend.errors import Refusal
 from sam_backend.net import urls
-from sam_backend.shared.state import Connection, Project
+from sam_backend.shared.projects import Connection, Project
 
 CLOUD_SCHEMES = ("s3", "gs", "azure-blob", "azure_blob", "azure_spi", "dbfs")
 LOCAL_FILES_PATH = "/data/local-files/"

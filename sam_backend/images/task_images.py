@@ -15,8 +15,8 @@ from sam_backend.images.loader import Images
 from sam_backend.images.sources import Picture, Source
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.settings import Settings
+from sam_backend.shared.projects import Project
 from sam_backend.shared.scheduling import LoadingEngine
-from sam_backend.shared.state import Project
 
 
 class TaskImages:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import orjson
 
 from sam_backend.images.sources import Source
-from sam_backend.shared.state import Connection
+from sam_backend.shared.projects import Connection
 
 
 def listing(label_studio: Connection, project: str, task_id: int, count: int) -> Source:

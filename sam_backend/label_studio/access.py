@@ -18,7 +18,8 @@ from sam_backend.errors import Refusal
 from sam_backend.label_studio.trust import Belief
 from sam_backend.net import addresses, guarded_http, urls
 from sam_backend.settings import Settings
-from sam_backend.shared.state import Connection, State
+from sam_backend.shared.projects import Connection
+from sam_backend.shared.state import State
 
 TIMEOUT_S = (3.05, 10.0)  # to connect; between two bytes
 _EXCHANGE_S = 15.0  # in all

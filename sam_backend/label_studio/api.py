@@ -13,7 +13,7 @@ from sam_backend.errors import Refusal, SettingsError
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.net import addresses, guarded_http
 from sam_backend.settings import Settings
-from sam_backend.shared.state import Connection
+from sam_backend.shared.projects import Connection
 
 TIMEOUT_S = (3.05, 300.0)  # to connect, between bytes: exports are prepared before the first byte
 ANSWER_S = 900.0  # in all

@@ -16,7 +16,8 @@ from requests.auth import AuthBase
 from sam_backend.errors import Refusal
 from sam_backend.net import guarded_http
 from sam_backend.net.urls import origin
-from sam_backend.shared.state import Connection, State
+from sam_backend.shared.projects import Connection
+from sam_backend.shared.state import State
 
 PROOF_S = 3.0
 _PROOF_BYTES = 1 << 16

@@ -9,7 +9,7 @@ from typing import Any
 
 from sam_backend import watched_click
 from sam_backend.clicks import find_rest, joining, label_config, newest, prompts, words
-from sam_backend.clicks.joining import Memory
+from sam_backend.clicks.joining import EarlierClick
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.output import Output, Result
 from sam_backend.clicks.prompts import Prompt, Target
@@ -19,7 +19,8 @@ from sam_backend.server import word_answer
 from sam_backend.services import Services
 from sam_backend.shared import click_budget
 from sam_backend.shared.click_budget import OutOfBudget
-from sam_backend.shared.state import Memories, Project
+from sam_backend.shared.earlier_clicks import EarlierClicks
+from sam_backend.shared.projects import Project
 
 # No object needs more clicks, and each one costs a decode.
 MAX_PROMPTS = 200
@@ -68,7 +69,9 @@ def answer(
     parts = services.memory.click(
         project,
         task_id,
-        lambda project, memories: _parts(services, project, memories, config, task, sent or None),
+        lambda project, earlier_clicks: _parts(
+            services, project, earlier_clicks, config, task, sent or None
+        ),
     )
     if not parts:
         services.memory.ended(task_id)
@@ -84,7 +87,7 @@ def answer(
 def _parts(
     services: Services,
     project: Project,
-    memories: Memories,
+    earlier_clicks: EarlierClicks,
     config: LabelConfig,
     task: Task,
     sent: newest.Found | None,
@@ -94,12 +97,12 @@ def _parts(
     def picture(target: Target) -> Picture:
         return Picture(project, task, config.image(target.to_name), target.item_index)
 
-    def memory(target: Target) -> Memory:
-        return memories.of(target, picture(target).name)
+    def earlier(target: Target) -> EarlierClick:
+        return earlier_clicks.of(target, picture(target).name)
 
     asked = newest.asked_about(
-        sent or _never_sent(newest.drawn(task), config, memory),
-        answered=lambda target: memory(target).prompts,
+        sent or _never_sent(newest.drawn(task), config, earlier),
+        answered=lambda target: earlier(target).prompts,
         saved=lambda: newest.saved_places(task),
     )
     draft = joining.newest_draft(task.get("drafts"))
@@ -110,10 +113,12 @@ def _parts(
         context = tuple(p for p in mixed if config.finds_rest(p.control) == finds_rest)
         output = Output.of_click(config, target, context[-1].control, project.extra_params)
         name = picture(target).name
-        turn = services.memory.turn(memories, target, name, context)
+        turn = services.memory.turn(earlier_clicks, target, name, context)
         joined = context
         if not finds_rest:
-            joined = services.memory.join(memories, target, name, draft, context, sent=bool(sent))
+            joined = services.memory.join(
+                earlier_clicks, target, name, draft, context, sent=bool(sent)
+            )
         ids = frozenset(prompt.id for prompt in context)
         counted = ids if sent else frozenset()
         watched_click.current().saw_prompts(p for p in joined if p.id not in counted)
@@ -122,14 +127,14 @@ def _parts(
 
 
 def _never_sent(
-    found: newest.Found, config: LabelConfig, memory: Callable[[Target], Memory]
+    found: newest.Found, config: LabelConfig, earlier: Callable[[Target], EarlierClick]
 ) -> newest.Found:
     """A draft's rectangles of smart controls, unless this editor sends them with each click."""
     smart = {control.name for control in config.controls if control.smart_only}
     fitting = {
         target: tuple(prompt for prompt in group if prompt.control in smart)
         for target, group in found.items()
-        if not memory(target).sends_rectangles
+        if not earlier(target).sends_rectangles
     }
     return {target: group for target, group in fitting.items() if group}
 

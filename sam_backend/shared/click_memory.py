@@ -15,10 +15,12 @@ from typing import TypeVar
 
 from cachetools import LRUCache
 
-from sam_backend.clicks.joining import Draft, Memory, ended, join
+from sam_backend.clicks.joining import Draft, EarlierClick, ended, join
 from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.shared import stale
-from sam_backend.shared.state import Memories, Project, State
+from sam_backend.shared.earlier_clicks import EarlierClicks
+from sam_backend.shared.projects import Project
+from sam_backend.shared.state import State
 
 T = TypeVar("T")
 
@@ -67,24 +69,25 @@ class ClickMemory:
         self._state = state
         self.latest = LatestClicks()
 
-    def click(self, project: str, task_id: str, plan: Callable[[Project, Memories], T]) -> T:
-        """Calls `plan` with a project and the memories of one of its tasks.
+    def click(self, project: str, task_id: str, plan: Callable[[Project, EarlierClicks], T]) -> T:
+        """Calls `plan` with a project and the earlier clicks on one of its tasks.
 
-        The shared file is opened once for it. If that fails, the plan starts without memories.
+        The shared file is opened once for it. If that fails, the plan starts without earlier
+        clicks.
         """
         return self._state.click(project, task_id, plan)
 
     def turn(
-        self, memories: Memories, target: Target, image: str, prompts: tuple[Prompt, ...]
+        self, earlier_clicks: EarlierClicks, target: Target, image: str, prompts: tuple[Prompt, ...]
     ) -> AbstractContextManager[None]:
         """The block of a request, which a newer request with the same prompts overtakes."""
-        place = (memories.project, memories.task, target, image)
+        place = (earlier_clicks.project, earlier_clicks.task, target, image)
         click = self.latest.begin(place, (prompt.id for prompt in prompts))
         return stale.overtaken_by(lambda: self.latest.is_overtaken(click))
 
     def join(
         self,
-        memories: Memories,
+        earlier_clicks: EarlierClicks,
         target: Target,
         image: str,
         draft: Draft,
@@ -98,14 +101,14 @@ class ClickMemory:
         """
         prompts = context
 
-        def change(memory: Memory) -> Memory:
+        def change(earlier: EarlierClick) -> EarlierClick:
             nonlocal prompts
-            prompts, after = join(context, memory, draft, time.time())
-            return after if sent else replace(after, sends_rectangles=memory.sends_rectangles)
+            prompts, after = join(context, earlier, draft, time.time())
+            return after if sent else replace(after, sends_rectangles=earlier.sends_rectangles)
 
-        memories.change(target, image, change)
+        earlier_clicks.change(target, image, change)
         return prompts
 
     def ended(self, task_id: str) -> None:
         """Forgets a task's prompts, because its annotation was saved or deleted."""
-        self._state.change_memories(task_id, ended)
+        self._state.change_earlier_clicks(task_id, ended)

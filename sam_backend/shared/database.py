@@ -72,6 +72,15 @@ def in_folder(folder: Path, name: str, content: str, opened: Callable[[Path], T]
         return opened(path)
 
 
+def keep_last(db: sqlite3.Connection, table: str, count: int) -> None:
+    """Removes all but the last written rows. Replacing a row counts as writing it."""
+    db.execute(
+        f"delete from {table} where rowid <= "  # noqa: S608 (a name of ours)
+        f"(select rowid from {table} order by rowid desc limit 1 offset ?)",
+        (count,),
+    )
+
+
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     """One worker at a time: a second one would replace the file that the first has just made."""

@@ -12,7 +12,8 @@ from sam_backend.clicks.kept_masks import label_name, of_annotation
 from sam_backend.clicks.learnt_shapes import Learnt
 from sam_backend.formats.results import mappings, name
 from sam_backend.shared.kept_shapes import KeptShapes, Knowledge
-from sam_backend.shared.state import Project, State
+from sam_backend.shared.projects import Project
+from sam_backend.shared.state import State
 
 _SAVED = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED")
 

@@ -8,7 +8,8 @@ import time
 from sam_backend import metrics
 from sam_backend.errors import Refusal
 from sam_backend.lines import LONGEST_ID, one_line
-from sam_backend.shared.state import RefusalRecord, State
+from sam_backend.shared.refusal_records import RefusalRecord
+from sam_backend.shared.state import State
 
 logger = logging.getLogger("sam_backend")
 

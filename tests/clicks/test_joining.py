@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sam_backend.clicks.joining import Draft, Memory, ended, join, newest_draft
+from sam_backend.clicks.joining import Draft, EarlierClick, ended, join, newest_draft
 from sam_backend.clicks.prompts import Prompt, mask_id
 from tests.fakes import keypoint, rectangle
 
@@ -25,7 +25,7 @@ def box(id_: str, x: float = 40, y: float = 40, size: float = 20) -> Prompt:
 class Editor:
     """Sends contexts as the editor does, seconds apart; its draft is saved when a test says so."""
 
-    memory: Memory = field(default_factory=Memory)
+    memory: EarlierClick = field(default_factory=EarlierClick)
     draft: Draft = field(default_factory=lambda: newest_draft([]))
     now: float = 1000.0
 

@@ -25,7 +25,8 @@ from sam_backend.doctor.finding import Finding, State, bad, good
 from sam_backend.errors import Refusal
 from sam_backend.images.sources import Picture
 from sam_backend.shared.click_log import ClickRecord
-from sam_backend.shared.state import Project, RefusalRecord
+from sam_backend.shared.projects import Project
+from sam_backend.shared.refusal_records import RefusalRecord
 from sam_backend.watched_click import WatchedClick
 from tests.fakes import BRUSH_LABELS, SHARED_LABELS, inline, picture
 

@@ -10,7 +10,7 @@ import pytest
 from sam_backend.errors import Refusal
 from sam_backend.images.sources import resolve
 from sam_backend.settings import Settings
-from sam_backend.shared.state import Connection
+from sam_backend.shared.projects import Connection
 from tests.images.hosts import fetcher, jwt
 from tests.loopback import Route, Site, always, site
 

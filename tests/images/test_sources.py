@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sam_backend.errors import Refusal
 from sam_backend.images.sources import resolve
 from sam_backend.settings import Settings
-from sam_backend.shared.state import Connection
+from sam_backend.shared.projects import Connection
 from tests.images.hosts import LS, fetcher
 from tests.loopback import Site, always
 

@@ -13,7 +13,7 @@ from sam_backend.errors import Refusal
 from sam_backend.images.sources import resolve
 from sam_backend.label_studio.access import LabelStudioAccess, is_refresh_token
 from sam_backend.settings import Settings
-from sam_backend.shared.state import Connection
+from sam_backend.shared.projects import Connection
 from tests.images.hosts import fetcher, jwt, only_for
 from tests.loopback import Site, always
 

@@ -14,7 +14,8 @@ from flask.testing import FlaskClient
 from sam_backend.label_studio.trust import setup_connection
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
-from sam_backend.shared.state import Connection, State
+from sam_backend.shared.projects import Connection
+from sam_backend.shared.state import State
 from tests.fakes import BRUSH_LABELS, keypoint, picture, request_body
 from tests.loopback import Site, always, dripping, site, who_am_i
 

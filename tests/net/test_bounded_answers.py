@@ -17,7 +17,7 @@ from sam_backend.label_studio import access, api, trust
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.label_studio.api import StudioApi
 from sam_backend.settings import Settings
-from sam_backend.shared.state import Connection
+from sam_backend.shared.projects import Connection
 from tests.loopback import Site, always, dripping, site
 
 SettingsOf = Callable[..., Settings]

@@ -14,7 +14,7 @@ from sam_backend.images.fetching import Fetcher
 from sam_backend.images.sources import resolve
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.settings import Settings
-from sam_backend.shared.state import Connection
+from sam_backend.shared.projects import Connection
 from tests.loopback import Site, always, certificate, site
 
 SettingsOf = Callable[..., Settings]

@@ -20,7 +20,7 @@ from sam_backend.label_studio.access import LabelStudioAccess, TokenAuth
 from sam_backend.net import guarded_http, urls
 from sam_backend.net.addresses import IPAddress
 from sam_backend.settings import Settings
-from sam_backend.shared.state import Connection
+from sam_backend.shared.projects import Connection
 from tests.loopback import Site, always, site
 
 SettingsOf = Callable[..., Settings]

@@ -13,14 +13,16 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client import REGISTRY
 
-from sam_backend.clicks.joining import Memory
+from sam_backend.clicks.joining import EarlierClick
 from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.embeddings.content_index import ContentIndex
 from sam_backend.server.app import create_app
 from sam_backend.server.ml_backend import SamMLBackend
 from sam_backend.services import Services
-from sam_backend.shared import state
-from sam_backend.shared.state import Connection, RefusalRecord, State
+from sam_backend.shared import earlier_clicks, projects, refusal_records
+from sam_backend.shared.projects import Connection
+from sam_backend.shared.refusal_records import RefusalRecord
+from sam_backend.shared.state import State
 from tests.fakes import BRUSH_LABELS, keypoint, request_body
 from tests.shades import change_memory
 
@@ -90,18 +92,19 @@ def test_a_forged_task_id_is_spelled_out_wherever_it_is_shown(
 
 
 def test_a_full_status_page_is_small(client: FlaskClient) -> None:
-    for number in range(2 * state.LAST_REFUSALS):
+    for number in range(2 * refusal_records.LAST_REFUSALS):
         client.post("/predict", json=with_id(f"{number}" + "\n" * 100_000))
     page = client.get("/", headers={"Accept": "text/html"})
     assert len(page.get_data()) < 200_000
-    assert len(client.get("/").get_json()["last_errors"]) == state.LAST_REFUSALS
+    assert len(client.get("/").get_json()["last_errors"]) == refusal_records.LAST_REFUSALS
 
 
 @pytest.fixture
 def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
     """A state with room for 20 rows a table."""
-    for name in ("LAST_MEMORIES", "LAST_SETUPS", "LAST_REFUSALS"):
-        monkeypatch.setattr(state, name, 20)
+    monkeypatch.setattr(earlier_clicks, "LAST_CLICKS", 20)
+    monkeypatch.setattr(projects, "LAST_SETUPS", 20)
+    monkeypatch.setattr(refusal_records, "LAST_REFUSALS", 20)
     return State(tmp_path / "state.sqlite3")
 
 
@@ -138,16 +141,16 @@ def test_a_refusal_that_comes_again_and_again_displaces_no_other(shared: State) 
     assert rows(shared, "refusals") == 11
 
 
-def memory_of(*prompt_ids: str) -> Memory:
-    return Memory(tuple(Prompt(id_, 1.0, 1.0) for id_ in prompt_ids), "", time.time())
+def memory_of(*prompt_ids: str) -> EarlierClick:
+    return EarlierClick(tuple(Prompt(id_, 1.0, 1.0) for id_ in prompt_ids), "", time.time())
 
 
 def test_prompts_with_names_of_megabytes_are_not_remembered_nor_are_those_before_them(
     shared: State,
 ) -> None:
-    seen: list[Memory] = []
+    seen: list[EarlierClick] = []
 
-    def look(memory: Memory) -> Memory:
+    def look(memory: EarlierClick) -> EarlierClick:
         seen.append(memory)
         return memory
 

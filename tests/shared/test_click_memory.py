@@ -11,7 +11,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from sam_backend.shared import kept_shapes
-from sam_backend.shared.state import Connection, Memories, Project, State
+from sam_backend.shared.earlier_clicks import EarlierClicks
+from sam_backend.shared.projects import Connection, Project
+from sam_backend.shared.state import State
 from tests.fakes import keypoint, request_body
 
 STUDIO = Connection("http://studio.example", "token")
@@ -44,7 +46,7 @@ def test_a_file_that_cannot_be_written_still_tells_of_the_project(tmp_path: Path
     state.remember_setup("7", STUDIO, {"candidates": 3})
     tried: list[Project] = []
 
-    def plan(project: Project, _memories: Memories) -> Project:
+    def plan(project: Project, _memories: EarlierClicks) -> Project:
         tried.append(project)
         if len(tried) == 1:
             raise sqlite3.OperationalError("database or disk is full")

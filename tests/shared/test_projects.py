@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sam_backend.shared.state import Connection, State
+from sam_backend.shared.projects import Connection
+from sam_backend.shared.state import State
 
 ONE, OTHER = Connection("http://one.example", "f00d"), Connection("http://other.example", None)
 

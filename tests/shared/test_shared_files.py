@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from sam_backend.clicks import label_config
-from sam_backend.clicks.joining import Memory
+from sam_backend.clicks.joining import EarlierClick
 from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.embeddings.content_index import ContentIndex
 from sam_backend.embeddings.store import EmbeddingStore
@@ -31,7 +31,9 @@ from sam_backend.engines.protocol import Embedding
 from sam_backend.formats.pictures import Pixels
 from sam_backend.images.sources import Picture
 from sam_backend.services import Services
-from sam_backend.shared.state import Connection, Project, RefusalRecord, State
+from sam_backend.shared.projects import Connection, Project
+from sam_backend.shared.refusal_records import RefusalRecord
+from sam_backend.shared.state import State
 from tests.fakes import inline, picture
 from tests.held import wait_until
 from tests.shades import change_memory
@@ -45,8 +47,8 @@ SERVICES = Callable[..., Services]
 def fill(state: State, number: int = 0) -> None:
     """All that a state can hold, and all that can be asked of it."""
     state.remember_setup(f"p{number}", STUDIO, {"candidates": 3})
-    change_memory(state, "p", str(number), TARGET, lambda memory: replace(memory, seen=time.time()))
-    state.change_memories(str(number), lambda memory: memory)
+    change_memory(state, "p", str(number), TARGET, lambda memory: replace(memory, time=time.time()))
+    state.change_earlier_clicks(str(number), lambda memory: memory)
     state.add_refusal(RefusalRecord(time.time(), f"task {number}", "image", "gone"))
     state.believe(STUDIO.url)
     state.believed()
@@ -192,7 +194,8 @@ def test_killed_while_writing_what_is_shared(tmp_path: Path) -> None:
             """
             from pathlib import Path
             from tests.shared.test_shared_files import fill
-            from sam_backend.shared.state import Project, State
+            from sam_backend.shared.projects import Project
+            from sam_backend.shared.state import State
             from sam_backend.embeddings.content_index import ContentIndex
             state = State.in_folder(Path(sys.argv[1]))
             index = ContentIndex(Path(sys.argv[1]) / "sources.sqlite3")
@@ -328,20 +331,22 @@ def test_a_clock_that_was_put_forward_and_back(
     state = State(tmp_path / "state.sqlite3")
     prompt = Prompt("a", 1.0, 1.0)
 
-    def remember(now: float) -> Callable[[Memory], Memory]:
-        return lambda memory: Memory((*memory.prompts, prompt), memory.draft, now, memory.trust)
+    def remember(now: float) -> Callable[[EarlierClick], EarlierClick]:
+        return lambda memory: EarlierClick(
+            (*memory.prompts, prompt), memory.draft_version, now, memory.trust
+        )
 
     monkeypatch.setattr(time, "time", lambda: real() + 10 * 86400)
     change_memory(state, "p", "1", TARGET, remember(time.time()))
     monkeypatch.setattr(time, "time", real)
     change_memory(state, "p", "2", TARGET, remember(time.time()))
-    seen: list[Memory] = []
+    seen: list[EarlierClick] = []
 
-    def look(memory: Memory) -> Memory:
+    def look(memory: EarlierClick) -> EarlierClick:
         seen.append(memory)
         return memory
 
-    state.change_memories("1", look)
+    state.change_earlier_clicks("1", look)
     assert seen == []  # what was seen in the future is not remembered for ten days
-    state.change_memories("2", look)
+    state.change_earlier_clicks("2", look)
     assert len(seen) == 1
