@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sam_backend.clicks.segmenter import ObjectPrompt, State, segment
+from sam_backend.clicks.segmenter import DecodeState, ObjectPrompt, segment
 from sam_backend.engines.choice import check, open_engine, plan
 from sam_backend.engines.frame import Floats, Frame
 from sam_backend.engines.protocol import Embedding, Engine
@@ -49,7 +49,7 @@ class Ours:
     def __init__(self, engine: Engine, embedding: Embedding) -> None:
         self._engine = engine
         self._embedding = embedding
-        self._state: State | None = None
+        self._state: DecodeState | None = None
 
     def __call__(self, prompt: ObjectPrompt) -> Mask:
         answer = segment(self._engine, self._embedding, prompt, self._state)

@@ -59,7 +59,7 @@ Work = PromptChoice | Proposals | Named
 
 
 @dataclass(frozen=True)
-class Answer:
+class TaskAnswer:
     """The new regions of a task, and a line for each one that failed."""
 
     regions: list[Result]
@@ -83,14 +83,14 @@ def answer_tasks(
     config_xml: str,
     work: Sequence[tuple[Task, Work]],
     deadline: float | None = None,
-) -> list[Answer | None]:
+) -> list[TaskAnswer | None]:
     """An answer for each task, or None if there is no time for it.
 
     `deadline` is a time of `time.monotonic()`. A task only starts if it could end in time even as
     slowly as the slowest one so far. The images of the remaining tasks are then prepared for the
     next request.
     """
-    found: list[Answer | None] = []
+    found: list[TaskAnswer | None] = []
     known, slowest = services.state.project(project), 0.0
     for task, wanted in work:
         services.wait_for_a_gap(deadline)
@@ -134,26 +134,26 @@ def batch_predictions(
     return found
 
 
-def planned(config_xml: str, task: Task, work: Work, model_version: str) -> Answer:
+def planned(config_xml: str, task: Task, work: Work, model_version: str) -> TaskAnswer:
     """The answer of a dry run: for each object, a region with an id but without a mask."""
     try:
         config = label_config.parse(config_xml)
         if isinstance(work, Named):
             has_some = _has_named(task, work, model_version)
-            return Answer([] if has_some else [{"id": work.phrases[0].id_of(1), "score": 0.0}])
+            return TaskAnswer([] if has_some else [{"id": work.phrases[0].id_of(1), "score": 0.0}])
         if isinstance(work, Proposals):
             has_some = _has_proposals(task, model_version)
-            return Answer([] if has_some else [{"id": PROPOSAL, "score": 0.0}])
+            return TaskAnswer([] if has_some else [{"id": PROPOSAL, "score": 0.0}])
         found = stored_prompts.results(task, work, config, model_version)
         missing = _missing(found, task, work, model_version)
-        return Answer([{"id": each.region_id, "score": 0.0} for each in missing])
+        return TaskAnswer([{"id": each.region_id, "score": 0.0} for each in missing])
     except Refusal as refusal:
-        return Answer([], (str(refusal),))
+        return TaskAnswer([], (str(refusal),))
 
 
 def _answer(
     services: Services, project: Project, config_xml: str, task: Task, work: Work
-) -> Answer:
+) -> TaskAnswer:
     try:
         config = label_config.parse(config_xml)
         if isinstance(work, Proposals):
@@ -162,15 +162,15 @@ def _answer(
             return _named(services, project, task, config, work)
         return _masks(services, project, task, config, work)
     except Refusal as refusal:
-        return Answer([], (str(refusal),))
+        return TaskAnswer([], (str(refusal),))
     except Exception as error:  # a fault of ours must not end the work on other tasks
         logger.exception("task %s", task.get("id"))
-        return Answer([], (f"the back end failed, its log says where: {error!r}",))
+        return TaskAnswer([], (f"the back end failed, its log says where: {error!r}",))
 
 
 def _masks(
     services: Services, project: Project, task: Task, config: LabelConfig, wanted: PromptChoice
-) -> Answer:
+) -> TaskAnswer:
     """The masks of the objects under a task's own prompts."""
     found = stored_prompts.results(task, wanted, config, services.model_version)
     by_image: dict[tuple[str, int | None], list[SavedResult]] = {}
@@ -193,7 +193,7 @@ def _masks(
                     regions += _mask(services, picture, config, each)
                 except Refusal as refusal:
                     failures.append(str(refusal))
-    return Answer(regions, tuple(failures))
+    return TaskAnswer(regions, tuple(failures))
 
 
 def _missing(
@@ -232,10 +232,10 @@ def _mask(
 
 def _proposals(
     services: Services, project: Project, task: Task, config: LabelConfig, work: Proposals
-) -> Answer:
+) -> TaskAnswer:
     """All objects that the model finds in a task's first image, or in all of its pages."""
     if _has_proposals(task, services.model_version):
-        return Answer([])
+        return TaskAnswer([])
     image = _first_image(config)
     regions: list[Result] = []
     for page in _pages(task, image):
@@ -257,15 +257,15 @@ def _proposals(
         for number, proposal in enumerate(found, start=1):
             name = f"{PROPOSAL}{number}" if page is None else f"{PROPOSAL}{page}-{number}"
             regions += output.results(name, proposal, services.settings.polygon_tolerance)
-    return Answer(regions)
+    return TaskAnswer(regions)
 
 
 def _named(
     services: Services, project: Project, task: Task, config: LabelConfig, work: Named
-) -> Answer:
+) -> TaskAnswer:
     """All objects with a name in a task's first image, or in all of its pages."""
     if _has_named(task, work, services.model_version):
-        return Answer([])
+        return TaskAnswer([])
     regions: list[Result] = []
     image = _first_image(config)
     target = Target(image.name, None, (), 1, 1, rotation=0)
@@ -274,7 +274,7 @@ def _named(
         picture = Picture(project, task, image, page)
         for found in named_objects.results(services, picture, config, work.phrases, choice):
             regions += found if page is None else [{**r, "id": f"{r['id']}-{page}"} for r in found]
-    return Answer(regions)
+    return TaskAnswer(regions)
 
 
 def _has_named(task: Task, work: Named, model_version: str) -> bool:

@@ -24,7 +24,7 @@ class Journal:
             self._file = path.open("a+b")
         except OSError as error:
             raise Refusal("output", f"{path} cannot be written: {error.strerror}") from None
-        self._places: dict[str, tuple[int, int]] = {}  # offset and length of each key's line
+        self._lines: dict[str, tuple[int, int]] = {}  # offset and length of each key's line
         self._incomplete: set[str] = set()
         try:
             self._lock()
@@ -35,7 +35,7 @@ class Journal:
 
     def has(self, key: str) -> bool:
         """Whether a task is done without a failure."""
-        return key in self._places and key not in self._incomplete
+        return key in self._lines and key not in self._incomplete
 
     def put(self, key: str, prediction: dict[str, Any] | None, *, complete: bool) -> None:
         line = orjson.dumps([key, complete, prediction]) + b"\n"
@@ -46,9 +46,9 @@ class Journal:
 
     def prediction(self, key: str) -> dict[str, Any] | None:
         """The stored prediction of a task, if any."""
-        if key not in self._places:
+        if key not in self._lines:
             return None
-        offset, length = self._places[key]
+        offset, length = self._lines[key]
         self._file.seek(offset)
         found: dict[str, Any] | None = orjson.loads(self._file.read(length))[2]
         return found
@@ -88,5 +88,5 @@ class Journal:
         self._file.truncate(offset)
 
     def _note(self, key: str, offset: int, length: int, *, complete: bool) -> None:
-        self._places[key] = offset, length
+        self._lines[key] = offset, length
         (self._incomplete.discard if complete else self._incomplete.add)(key)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sam_backend.bulk import overlay
-from sam_backend.bulk.answers import Answer, Work, planned
+from sam_backend.bulk.answers import TaskAnswer, Work, planned
 from sam_backend.bulk.progress import progress
 from sam_backend.bulk.task_stores import (
     FileTasks,
-    Output,
+    PredictionStore,
     ProjectTasks,
     Task,
     Tasks,
@@ -74,7 +74,7 @@ class _Tally:
     def done(self) -> int:
         return self.masked + self.before + self.nothing + self.failed
 
-    def add(self, task: Task, key: str, answer: Answer) -> None:
+    def add(self, task: Task, key: str, answer: TaskAnswer) -> None:
         for reason in answer.failures:
             self.reasons.setdefault(reason, []).append(str(task.get("id", f"no. {key}")))
         self.regions += len({str(region["id"]) for region in answer.regions})
@@ -120,7 +120,7 @@ def run(options: argparse.Namespace, work: Work) -> int:
     return FAILED if tally.failed else DONE
 
 
-def _work(tasks: Tasks, output: Output, workers: Workers, model_version: str) -> _Tally:
+def _work(tasks: Tasks, output: PredictionStore, workers: Workers, model_version: str) -> _Tally:
     tally, refused = _Tally(), 0
     bar = progress(len(tasks))
 
@@ -142,7 +142,7 @@ def _work(tasks: Tasks, output: Output, workers: Workers, model_version: str) ->
                 refused = 0
             except Refusal as refusal:
                 refused += 1
-                answer = Answer([], (*answer.failures, str(refusal)))  # noqa: PLW2901
+                answer = TaskAnswer([], (*answer.failures, str(refusal)))  # noqa: PLW2901
             tally.add(task, key, answer)
             bar.update()
             if refused == _MOST_REFUSED:
@@ -178,7 +178,7 @@ def _tasks(options: argparse.Namespace, settings: Settings) -> Tasks:
 
 def _output(
     options: argparse.Namespace, settings: Settings, tasks: Tasks, work: Work, version: str
-) -> Output:
+) -> PredictionStore:
     if options.output is None:
         if options.tasks is not None:
             raise Refusal("output", "--tasks needs --output: a file to import into Label Studio")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sam_backend.bulk import overlay
-from sam_backend.bulk.answers import Answer
+from sam_backend.bulk.answers import TaskAnswer
 from sam_backend.clicks import label_config
 from sam_backend.clicks.output import Result
 from sam_backend.errors import Refusal
@@ -20,9 +20,9 @@ def added(
     project: str,
     config_xml: str,
     task: Mapping[str, Any],
-    answer: Answer,
+    answer: TaskAnswer,
     path: Path,
-) -> Answer:
+) -> TaskAnswer:
     """Writes the preview of an answer. If that fails, the answer reports it."""
     try:
         config = label_config.parse(config_xml)
@@ -37,5 +37,5 @@ def added(
             name = path if item_index is None else path.with_stem(f"{path.stem}-{item_index}")
             overlay.write(name, overlay.drawn(pixels, regions))
     except Refusal as refusal:
-        return Answer(answer.regions, (*answer.failures, f"no preview: {refusal}"))
+        return TaskAnswer(answer.regions, (*answer.failures, f"no preview: {refusal}"))
     return answer

@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prediction_run.add_arguments(parser)
     parser.add_argument(
         "--from",
-        dest="places",
+        dest="sources",
         nargs="+",
         default=[ANNOTATIONS, PREDICTIONS],
         metavar="PLACE",
@@ -23,5 +23,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    wanted = PromptChoice(tuple(options.places), tuple(options.label), options.model_version)
-    return prediction_run.run(options, wanted)
+    choice = PromptChoice(tuple(options.sources), tuple(options.label), options.model_version)
+    return prediction_run.run(options, choice)

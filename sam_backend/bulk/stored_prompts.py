@@ -30,7 +30,7 @@ Task = Mapping[str, Any]
 class PromptChoice:
     """The choice of a task's prompts."""
 
-    places: tuple[str, ...] = (ANNOTATIONS, PREDICTIONS)  # or names of data fields
+    sources: tuple[str, ...] = (ANNOTATIONS, PREDICTIONS)  # or names of data fields
     labels: tuple[str, ...] = ()  # none: all
     prediction_version: str | None = None  # of the model that predicted them; None: the newest
 
@@ -48,7 +48,7 @@ class StoredObject:
 
 
 def results(
-    task: Task, wanted: PromptChoice, config: LabelConfig, own_version: str
+    task: Task, choice: PromptChoice, config: LabelConfig, own_version: str
 ) -> list[Result]:
     """The results with prompts in a task. A region in several places counts once.
 
@@ -56,13 +56,13 @@ def results(
     predictions, the newest one from another model counts.
     """
     found: dict[tuple[str, str], Result] = {}
-    for place in wanted.places:
-        if place == ANNOTATIONS:
+    for source in choice.sources:
+        if source == ANNOTATIONS:
             part = _results(_annotation(task))
-        elif place == PREDICTIONS:
-            part = _results(_prediction(task, wanted.prediction_version, own_version))
+        elif source == PREDICTIONS:
+            part = _results(_prediction(task, choice.prediction_version, own_version))
         else:
-            part = _field_results(task, place, config)
+            part = _field_results(task, source, config)
         for result in part:
             found.setdefault((str(result.get("id")), str(result.get("type"))), result)
     prompt_ids = {id_ for (id_, _), result in found.items() if _is_prompt(result)}
@@ -97,12 +97,12 @@ def with_size(result: Result, width: int, height: int) -> Result:
     return {**sized, "value": {**sized["value"], **place}}
 
 
-def objects(found: Sequence[Result], wanted: PromptChoice) -> list[StoredObject]:
-    """The objects with the wanted labels under results with sizes."""
+def objects(found: Sequence[Result], choice: PromptChoice) -> list[StoredObject]:
+    """The objects with the chosen labels under results with sizes."""
     return [
         StoredObject(target, group)
         for target, members in prompts.read(found).items()
-        if not wanted.labels or set(target.labels) & set(wanted.labels)
+        if not choice.labels or set(target.labels) & set(choice.labels)
         for group in _groups(members)
     ]
 
@@ -141,11 +141,11 @@ def _groups(members: Sequence[Prompt]) -> Iterator[tuple[Prompt, ...]]:
             f"{len(members)} prompts of one label on one image, the limit is {MOST_PROMPTS}",
         )
     rectangles = [prompt for prompt in members if prompt.is_rectangle]
-    places = prompts.rectangle_places(rectangles)
+    array = prompts.rectangle_array(rectangles)
     groups = {prompt.id: [prompt] for prompt in rectangles}
     free = []
     for keypoint in (prompt for prompt in members if not prompt.is_rectangle):
-        index, distance = prompts.nearest_rectangle(keypoint, places) if rectangles else (0, 1.0)
+        index, distance = prompts.nearest_rectangle(keypoint, array) if rectangles else (0, 1.0)
         if distance == 0:
             groups[rectangles[index].id].append(keypoint)
         else:

@@ -95,7 +95,7 @@ class FileTasks:
         return iter(self._tasks.items())
 
 
-class Output(Protocol):
+class PredictionStore(Protocol):
     """The destination of predictions."""
 
     def has(self, key: str) -> bool:

@@ -20,7 +20,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from sam_backend.bulk import preview
-from sam_backend.bulk.answers import Answer, Work, answer_tasks
+from sam_backend.bulk.answers import TaskAnswer, Work, answer_tasks
 from sam_backend.bulk.task_stores import Task
 from sam_backend.cores import cores
 from sam_backend.engines import choice
@@ -58,7 +58,7 @@ class Workers:
         self._threads = max(1, cores() // count)
         self._devices = [devices[number % len(devices)] for number in range(count)]
 
-    def answers(self, tasks: Iterator[tuple[str, Task]]) -> Iterator[tuple[str, Task, Answer]]:
+    def answers(self, tasks: Iterator[tuple[str, Task]]) -> Iterator[tuple[str, Task, TaskAnswer]]:
         """The answers, in the order in which they finish. Reads only one task per worker ahead."""
         busy: list[_Worker] = []
         try:
@@ -71,9 +71,9 @@ class Workers:
                     key, task = worker.key, worker.task
                     following = next(tasks, None)
                     try:
-                        answer: Answer = worker.pipe.recv()
+                        answer: TaskAnswer = worker.pipe.recv()
                     except (EOFError, ConnectionError):
-                        answer = Answer([], (_death(worker.process),))
+                        answer = TaskAnswer([], (_death(worker.process),))
                         worker.pipe.close()
                         if following is not None:
                             busy.append(_give(self._start(worker.device), *following))

@@ -157,8 +157,8 @@ def _coarse_to_fine(grid: int) -> Iterator[tuple[float, float]]:
                 yield (column + 0.5) / grid, (row + 0.5) / grid
 
 
-def _candidate(seen: Floats, score: float, view: _View, whole: _View) -> _Candidate | None:
-    mask = seen > 0
+def _candidate(logits: Floats, score: float, view: _View, whole: _View) -> _Candidate | None:
+    mask = logits > 0
     if view is not whole:
         if _is_cut(mask, view, whole):
             return None
@@ -167,7 +167,7 @@ def _candidate(seen: Floats, score: float, view: _View, whole: _View) -> _Candid
     if box is None:
         return None
     bits, area = np.packbits(mask), int(np.count_nonzero(mask))
-    return _Candidate(score, bits, area, box, seen.astype(np.float16), view)
+    return _Candidate(score, bits, area, box, logits.astype(np.float16), view)
 
 
 def _without_duplicates(found: list[_Candidate], most: int) -> Iterator[_Candidate]:
@@ -207,9 +207,9 @@ def _full_size(candidate: _Candidate, embedding: Embedding) -> Mask:
     view = candidate.view
     logits = np.full((LOW_RES_SIDE, LOW_RES_SIDE), -10, np.float32)
     view.embedding.frame.cut(logits)[:] = without_specks(candidate.logits.astype(np.float32))
-    seen = view.embedding.frame.upsample(logits) > 0
+    in_view = view.embedding.frame.upsample(logits) > 0
     mask = np.zeros((embedding.height, embedding.width), bool)
-    mask[view.top : view.top + seen.shape[0], view.left : view.left + seen.shape[1]] = seen
+    mask[view.top : view.top + in_view.shape[0], view.left : view.left + in_view.shape[1]] = in_view
     return mask
 
 

@@ -88,9 +88,9 @@ class ExistingMask:
         byte, bit = divmod(row * LOW_RES_SIDE + column, 8)
         return bool(self.packed[byte] << bit & 0x80)
 
-    def share_in(self, seen: Packed) -> float:
+    def share_in(self, packed: Packed) -> float:
         """The share of this mask that lies in another one."""
-        shared, own = np.bitwise_count(self.packed & seen), np.bitwise_count(self.packed)
+        shared, own = np.bitwise_count(self.packed & packed), np.bitwise_count(self.packed)
         return float(shared.sum() / max(1, own.sum()))
 
 
@@ -128,11 +128,11 @@ def touching(
     small = cv2.resize(mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA) > 0
     around = np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), np.uint8)
     around[:rows, :columns] = small
-    seen = np.packbits(cv2.dilate(around, np.ones((3, 3), np.uint8)) > 0)
+    near = np.packbits(cv2.dilate(around, np.ones((3, 3), np.uint8)) > 0)
     return [
         region
         for region in on_page(task, target, cache)
-        if np.bitwise_and(region.packed, seen).any()
+        if np.bitwise_and(region.packed, near).any()
     ]
 
 
@@ -170,11 +170,14 @@ def masks_of(annotation: results.Saved, most: int) -> list[tuple[str, set[str], 
 
 
 def corrected(
-    keypoint: Prompt, target: Target, known: Sequence[ExistingMask], seen: Callable[[], Mask]
+    keypoint: Prompt,
+    target: Target,
+    known: Sequence[ExistingMask],
+    low_res_mask: Callable[[], Mask],
 ) -> ExistingMask | None:
     """The mask that an object's first keypoint corrects, if any.
 
-    `seen` returns the model's low-res mask (256, 256) at a positive keypoint.
+    `low_res_mask` returns the model's low-res mask (256, 256) at a positive keypoint.
     """
     column, row = map(int, target.frame.spots(target.pixels([keypoint]))[0])
     holding = (region for region in reversed(known) if region.holds(column, row))
@@ -182,7 +185,7 @@ def corrected(
         return next(holding, None)
     if not known or any(holding):
         return None  # a positive keypoint inside a mask starts another object
-    mask = seen()
+    mask = low_res_mask()
     packed = np.packbits(mask)
     last = int(np.flatnonzero(mask.any(axis=1)).max(initial=0))
     shares = [

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
-from sam_backend.clicks.prompts import Prompt, mask_id, nearest_rectangle, rectangle_places
+from sam_backend.clicks.prompts import Prompt, mask_id, nearest_rectangle, rectangle_array
 from sam_backend.formats import results
 from sam_backend.formats.results import SHARED_LABELS, has_place, is_prompt, name
 
@@ -127,9 +127,9 @@ def _touch(context: Sequence[Prompt], others: Sequence[Prompt]) -> bool:
     """Whether prompts of two kinds may belong together: all positive points lie in a box."""
     rectangles = [p for p in (*context, *others) if p.is_rectangle]
     points = [p for p in (*context, *others) if not p.is_rectangle and p.is_positive]
-    places = rectangle_places(rectangles)
+    array = rectangle_array(rectangles)
     return bool(rectangles) and all(
-        nearest_rectangle(point, places)[1] <= MARGIN for point in points
+        nearest_rectangle(point, array)[1] <= MARGIN for point in points
     )
 
 

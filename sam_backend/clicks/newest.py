@@ -19,13 +19,13 @@ from sam_backend.formats.results import RECTANGLE_TYPES, Result, name
 _BARE = RECTANGLE_TYPES[1]  # without labels of its own
 
 Found = Mapping[Target, tuple[Prompt, ...]]
-Place = tuple[float, float, float, float, float]  # x, y, width, height in percent; angle
+Rectangle = tuple[float, float, float, float, float]  # x, y, width, height in percent; angle
 
 
 def asked_about(
     found: Found,
     answered: Callable[[Target], Sequence[Prompt]],
-    saved: Callable[[], Mapping[str, Place]],
+    saved: Callable[[], Mapping[str, Rectangle]],
 ) -> Found:
     """The prompts of a context without rectangles that nobody asks about now.
 
@@ -35,12 +35,12 @@ def asked_about(
     rectangles = [(target, p) for target, group in found.items() for p in group if p.is_rectangle]
     if len(rectangles) < 2:
         return found
-    before = {target: {p.id: _place(p) for p in answered(target)} for target, _ in rectangles}
+    before = {target: {p.id: _rectangle(p) for p in answered(target)} for target, _ in rectangles}
     known = saved()
     changed = [
         (target, prompt)
         for target, prompt in rectangles
-        if _place(prompt) != before[target].get(prompt.id, known.get(prompt.id))
+        if _rectangle(prompt) != before[target].get(prompt.id, known.get(prompt.id))
     ]
     earlier = [(target, prompt) for target, prompt in rectangles if prompt.id in before[target]]
     # A slow Label Studio has saved the new one already. The editor lists it last.
@@ -74,8 +74,8 @@ def drawn(task: Mapping[str, Any]) -> Found:
     return prompts.read(result for result in there if name(result.get("id")) in wanted)
 
 
-def saved_places(task: Mapping[str, Any]) -> dict[str, Place]:
-    """The place of each rectangle in a task's drafts, annotations and predictions, by its id.
+def saved_rectangles(task: Mapping[str, Any]) -> dict[str, Rectangle]:
+    """Where each rectangle lies in a task's drafts, annotations and predictions, by its id.
 
     The newest draft has the last word: it holds the rectangles that were moved later.
     """
@@ -85,17 +85,17 @@ def saved_places(task: Mapping[str, Any]) -> dict[str, Place]:
     found = {}
     for saved in (*everything, *([newest] if newest else [])):
         for result in results.of_saved(saved):
-            place = _place_of(result)
-            if place is not None:
-                found[name(result.get("id"))] = place
+            rectangle = _rectangle_of(result)
+            if rectangle is not None:
+                found[name(result.get("id"))] = rectangle
     return found
 
 
-def _place(prompt: Prompt) -> Place:
+def _rectangle(prompt: Prompt) -> Rectangle:
     return prompt.x, prompt.y, prompt.width, prompt.height, prompt.angle
 
 
-def _place_of(result: Result) -> Place | None:
+def _rectangle_of(result: Result) -> Rectangle | None:
     if result.get("type") not in RECTANGLE_TYPES:
         return None
     sides = [results.value(result).get(key) for key in ("x", "y", "width", "height", "rotation")]

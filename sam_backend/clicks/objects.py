@@ -16,9 +16,9 @@ from sam_backend.clicks.learnt_shapes import Learnt
 from sam_backend.clicks.output import Output, Result
 from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.clicks.segmenter import (
+    DecodeState,
     ObjectPrompt,
     Segmentation,
-    State,
     alternatives,
     resume,
     segment,
@@ -71,7 +71,7 @@ class Objects:
     """
 
     def __init__(self) -> None:
-        self._states: Recent[State] = Recent(KEPT_STATES)
+        self._states: Recent[DecodeState] = Recent(KEPT_STATES)
         self._masks: Recent[existing_masks.Packed] = Recent(KEPT_MASKS)
 
     def has_masks(self, task: Mapping[str, Any]) -> bool:
@@ -187,13 +187,13 @@ class Objects:
         prompt: ObjectPrompt,
         key: Hashable,
         learnt: Learnt | None,
-        start: State | None = None,
+        start: DecodeState | None = None,
     ) -> Segmentation:
         """The prompt's mask. Each decode is kept, also if a later one is refused."""
         key = key, learnt and learnt.digest
         known = self._states.get(key) or start
 
-        def keep(state: State) -> None:
+        def keep(state: DecodeState) -> None:
             self._states.put(key, state)
 
         return segment(engine, embedding, prompt, known, keep, learnt)
@@ -206,14 +206,14 @@ class Objects:
         target: Target,
         group: Sequence[Prompt],
         learnt: Learnt | None,
-    ) -> tuple[State | None, ExistingMask | None]:
+    ) -> tuple[DecodeState | None, ExistingMask | None]:
         """The start for the clicks: the mask that they correct, if there is one."""
         if any(prompt.is_rectangle for prompt in group):
             return None, None
         known = self.existing(task, target)
-        alone: list[State] = []
+        alone: list[DecodeState] = []
 
-        def seen() -> Mask:
+        def low_res_mask() -> Mask:
             # Asked with each click of an object, and answered with its first.
             first = prompts.object_prompt(group[:1], target)
             key = (embedding.digest, *first.beginning, "alone")
@@ -221,7 +221,7 @@ class Objects:
             mask: Mask = alone[0].logits > 0
             return mask
 
-        region = existing_masks.corrected(group[0], target, known, seen)
+        region = existing_masks.corrected(group[0], target, known, low_res_mask)
         if region is None:
             return (alone[0] if alone else None), None
         return resume(region.logits), region

@@ -19,7 +19,7 @@ from sam_backend.formats.results import part_id
 Result = dict[str, Any]
 
 
-class Shown(Protocol):
+class ScoredMask(Protocol):
     """A mask (H, W) and the model's score of it, 0 to 1."""
 
     @property
@@ -62,7 +62,12 @@ class Output:
         return cls(target, control, naming if words else None, words, output_choice.candidates)
 
     def results(
-        self, region_id: str, segmentation: Shown, polygon_tolerance: float, *, is_new: bool = True
+        self,
+        region_id: str,
+        segmentation: ScoredMask,
+        polygon_tolerance: float,
+        *,
+        is_new: bool = True,
     ) -> list[Result]:
         """The results of a mask: one region, or one for each outline.
 

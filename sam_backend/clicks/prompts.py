@@ -16,7 +16,7 @@ from sam_backend.errors import Refusal
 from sam_backend.formats import results as json_results
 from sam_backend.formats.results import PROMPT_TYPES, RECTANGLE_TYPES, value
 
-Places = npt.NDArray[np.float64]
+RectangleArray = npt.NDArray[np.float64]
 
 # Limits of a click: its regions, and the images or labels of its prompts.
 MOST_RESULTS = 10_000
@@ -124,9 +124,9 @@ def objects(prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
     rectangles = [prompt for prompt in prompts if prompt.is_rectangle]
     if len(rectangles) <= 1:
         return [tuple(prompts)] if prompts else []
-    places = rectangle_places(rectangles)
+    array = rectangle_array(rectangles)
     owner = {
-        prompt.id: rectangles[nearest_rectangle(prompt, places)[0]].id
+        prompt.id: rectangles[nearest_rectangle(prompt, array)[0]].id
         for prompt in prompts
         if not prompt.is_rectangle
     }
@@ -136,20 +136,20 @@ def objects(prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
     ]
 
 
-def rectangle_places(rectangles: Sequence[Prompt]) -> Places:
-    """The place of each rectangle (N, 5): x, y, width and height in percent, angle in radians."""
+def rectangle_array(rectangles: Sequence[Prompt]) -> RectangleArray:
+    """The rectangles (N, 5): x, y, width and height in percent, angle in radians."""
     rows = [(r.x, r.y, r.width, r.height, math.radians(r.angle)) for r in rectangles]
     return np.array(rows, np.float64).reshape(-1, 5)
 
 
-def nearest_rectangle(keypoint: Prompt, places: Places) -> tuple[int, float]:
+def nearest_rectangle(keypoint: Prompt, rectangles: RectangleArray) -> tuple[int, float]:
     """The nearest rectangle's index, the smallest of equally near ones, and its distance.
 
     A distance is in percent, and 0 within the rectangle.
     """
     # Rotation turns the rectangle about its top-left corner; turn the point back instead.
     # (Exact for square images; the membership test does not need more.)
-    left, top, width, height, angle = places.T
+    left, top, width, height, angle = rectangles.T
     dx, dy = keypoint.x - left, keypoint.y - top
     x = dx * np.cos(angle) + dy * np.sin(angle)
     y = dy * np.cos(angle) - dx * np.sin(angle)

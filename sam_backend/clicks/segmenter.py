@@ -84,7 +84,7 @@ def no_prompt() -> ObjectPrompt:
 
 
 @dataclass(frozen=True)
-class State:
+class DecodeState:
     """The result of one answer, for the next one. It never changes a mask, but saves decodes."""
 
     prompt: ObjectPrompt
@@ -105,15 +105,15 @@ class Segmentation:
 
     mask: Mask  # (H, W)
     score: float
-    state: State
+    state: DecodeState
 
 
 def segment(
     engine: Engine,
     embedding: Embedding,
     prompt: ObjectPrompt,
-    state: State | None = None,
-    keep: Callable[[State], object] = lambda _state: None,
+    state: DecodeState | None = None,
+    keep: Callable[[DecodeState], object] = lambda _state: None,
     learnt: Learnt | None = None,
 ) -> Segmentation:
     """The mask for a prompt.
@@ -141,9 +141,9 @@ def segment(
     return Segmentation(mask, state.score, state)
 
 
-def resume(logits: Floats) -> State:
+def resume(logits: Floats) -> DecodeState:
     """An existing mask (256, 256) as a state, to which the first click adds."""
-    return State(no_prompt(), logits, 1.0, *_NO_CANDIDATES)
+    return DecodeState(no_prompt(), logits, 1.0, *_NO_CANDIDATES)
 
 
 def alternatives(answer: Segmentation, embedding: Embedding, most: int) -> list[Segmentation]:
@@ -171,7 +171,7 @@ def _is_same(one: Mask, other: Mask) -> bool:
 
 def _begin(
     engine: Engine, embedding: Embedding, prompt: ObjectPrompt, learnt: Learnt | None
-) -> State:
+) -> DecodeState:
     decoded = engine.decode(embedding, prompt.points, prompt.labels, prompt.box)
     candidates, scores = decoded
     frame = embedding.frame
@@ -185,7 +185,9 @@ def _begin(
     return _settle(frame, prompt, logits, decoded, chosen)
 
 
-def _continue(engine: Engine, embedding: Embedding, prompt: ObjectPrompt, state: State) -> State:
+def _continue(
+    engine: Engine, embedding: Embedding, prompt: ObjectPrompt, state: DecodeState
+) -> DecodeState:
     feedback = np.clip(state.logits, -FEEDBACK_LIMIT, FEEDBACK_LIMIT)
     points, labels = prompt.points[-CLICKS_AT_ONCE:], prompt.labels[-CLICKS_AT_ONCE:]
     decoded = engine.decode(embedding, points, labels, prompt.box, feedback)
@@ -236,7 +238,7 @@ def _edge_share(mask: Mask) -> float:
 
 def _settle(
     frame: Frame, prompt: ObjectPrompt, logits: Floats, decoded: tuple[Floats, Floats], chosen: int
-) -> State:
+) -> DecodeState:
     """The state after an answer, with each click on its side, and without specks."""
     candidates, scores = decoded
     spots = frame.spots(prompt.points)
@@ -246,7 +248,7 @@ def _settle(
     _clean(used, spots)
     is_ambiguous = prompt.box is None and len(prompt.points) == 1
     offered = (candidates, scores) if is_ambiguous else _NO_CANDIDATES
-    return State(prompt, edited, float(np.clip(scores[chosen], 0, 1)), *offered)
+    return DecodeState(prompt, edited, float(np.clip(scores[chosen], 0, 1)), *offered)
 
 
 def _claim(logits: Floats, spots: Indices, positive: Mask) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from sam_backend.doctor.examination import Subject, examine
-from sam_backend.doctor.finding import State, bad
+from sam_backend.doctor.finding import Verdict, bad
 from sam_backend.engines import choice
 from sam_backend.errors import SettingsError
 from sam_backend.services import Services
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     is_well = True
     for finding in examine(Subject(services, options.project, address)):
         print(finding.line, flush=True)
-        is_well &= finding.state is not State.BAD
+        is_well &= finding.state is not Verdict.BAD
     if options.project is None:
         print("Name a project with --project to check its model, label config and images.")
     return 0 if is_well else 1

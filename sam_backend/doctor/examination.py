@@ -22,7 +22,7 @@ from sam_backend.doctor import (
     way_back,
 )
 from sam_backend.doctor.asking import Studio, value_of
-from sam_backend.doctor.finding import Finding, State, bad
+from sam_backend.doctor.finding import Finding, Verdict, bad
 from sam_backend.errors import Refusal
 from sam_backend.images.sources import Picture
 from sam_backend.services import Services
@@ -58,9 +58,9 @@ def examine(subject: Subject) -> Iterator[Finding]:
         return
     studio = Studio(services.access, place)
     yield (found := reachability.check(studio))
-    if found.state is State.GOOD:
+    if found.state is Verdict.GOOD:
         yield (found := token.check(studio))
-    if found.state is State.GOOD and subject.project is not None:
+    if found.state is Verdict.GOOD and subject.project is not None:
         try:
             yield from _of_project(subject, studio, subject.project)
         except Refusal as refusal:
@@ -78,7 +78,7 @@ def _of_project(subject: Subject, studio: Studio, project: int) -> Iterator[Find
     xml = str(value_of(studio.ask(path), path).get("label_config"))
     may_call = switches.check(studio, project, subject.local_address or subject.address)
     yield from may_call
-    if subject.local_address is None and may_call[0].state is State.GOOD:
+    if subject.local_address is None and may_call[0].state is Verdict.GOOD:
         yield way_back.check(studio, project, subject.address)
     models = connection.models(studio, project)
     version = subject.services.model_version
@@ -86,7 +86,7 @@ def _of_project(subject: Subject, studio: Studio, project: int) -> Iterator[Find
     yield config.judge(xml)
     yield editor.judge(subject.services.click_log.last(), project)
     model = connection.ours(models, version, subject.address)
-    can_click = connected.state is State.GOOD and model is not None
+    can_click = connected.state is Verdict.GOOD and model is not None
     yield from _of_images(subject, studio, xml, int(model["id"]) if model and can_click else None)
 
 

@@ -9,7 +9,7 @@ from enum import Enum
 from sam_backend.lines import one_line
 
 
-class State(Enum):
+class Verdict(Enum):
     """How a check ended. The value is the sign that people see."""
 
     GOOD = "✓"
@@ -22,7 +22,7 @@ class Finding:
     """One line. `remedy` is empty unless a person should do something."""
 
     check: str
-    state: State
+    state: Verdict
     says: str
     remedy: str = ""
 
@@ -34,16 +34,16 @@ class Finding:
 
 
 def good(check: str, says: str) -> Finding:
-    return Finding(check, State.GOOD, _public(says))
+    return Finding(check, Verdict.GOOD, _public(says))
 
 
 def bad(check: str, says: str, remedy: str = "") -> Finding:
     """A refusal's message says both what happened and what to do: it needs no remedy."""
-    return Finding(check, State.BAD, _public(says), _public(remedy))
+    return Finding(check, Verdict.BAD, _public(says), _public(remedy))
 
 
 def unknown(check: str, says: str, remedy: str = "") -> Finding:
-    return Finding(check, State.UNKNOWN, _public(says), _public(remedy))
+    return Finding(check, Verdict.UNKNOWN, _public(says), _public(remedy))
 
 
 def _public(text: str) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sam_backend.exports.formats import Add, Picture
+from sam_backend.exports.formats import Add, ExportedPicture
 from sam_backend.exports.names import SafeNames, safe
-from sam_backend.exports.saved_regions import Region
+from sam_backend.exports.saved_regions import SavedRegion
 from sam_backend.formats.mask import Mask
 from sam_backend.whole_files import replacing
 
@@ -23,14 +23,14 @@ class Arrays:
         self._folder = folder
 
     @contextmanager
-    def picture(self, picture: Picture) -> Iterator[Add]:
+    def picture(self, picture: ExportedPicture) -> Iterator[Add]:
         names = SafeNames()
         with (
             replacing(self._folder / f"{picture.name}.npz") as file,
             zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         ):
 
-            def add(region: Region, mask: Mask) -> None:
+            def add(region: SavedRegion, mask: Mask) -> None:
                 name = names.free(safe(f"{'-'.join(region.labels)}-{region.id}"))
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as array:
                     np.lib.format.write_array(array, mask)

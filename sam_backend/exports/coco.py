@@ -13,8 +13,8 @@ import numpy as np
 import orjson
 
 from sam_backend.exports import coco_rle, outlines
-from sam_backend.exports.formats import Add, Categories, Picture
-from sam_backend.exports.saved_regions import Region
+from sam_backend.exports.formats import Add, Categories, ExportedPicture
+from sam_backend.exports.saved_regions import SavedRegion
 from sam_backend.formats.mask import Mask, tight_box
 from sam_backend.whole_files import replacing
 
@@ -28,10 +28,10 @@ class Coco:
         self._polygons = polygons
         self._images = _Entries()
         self._annotations = _Entries()
-        self._last: Picture | None = None
+        self._last: ExportedPicture | None = None
 
     @contextmanager
-    def picture(self, picture: Picture) -> Iterator[Add]:
+    def picture(self, picture: ExportedPicture) -> Iterator[Add]:
         page = picture.page
         image: dict[str, Any] = {
             "file_name": picture.file_name,
@@ -59,7 +59,9 @@ class Coco:
             self._annotations.copy_to(file)
             file.write(b"\n]}\n")
 
-    def _annotation(self, picture: Picture, region: Region, mask: Mask) -> dict[str, Any]:
+    def _annotation(
+        self, picture: ExportedPicture, region: SavedRegion, mask: Mask
+    ) -> dict[str, Any]:
         left, top, right, bottom = tight_box(mask) or (0, 0, 0, 0)
         annotation: dict[str, Any] = {
             "image_id": self._images.count,

@@ -10,9 +10,9 @@ from typing import Any
 
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.exports import saved_regions, task_file
-from sam_backend.exports.formats import Add, Format, Picture
+from sam_backend.exports.formats import Add, ExportedPicture, Format
 from sam_backend.exports.names import SafeNames, picture, safe
-from sam_backend.exports.saved_regions import Region
+from sam_backend.exports.saved_regions import SavedRegion
 from sam_backend.exports.task_file import Report
 from sam_backend.formats.pictures import MOST_PIXELS
 from sam_backend.formats.results import Page
@@ -67,7 +67,7 @@ class Export:
                 for annotation, found in by_annotation.items():
                     where = "" if page.item_index is None else f"-page-{page.item_index}"
                     name = f"task-{task.get('id')}-annotation-{annotation}{where}"
-                    page_picture = Picture(
+                    page_picture = ExportedPicture(
                         task=str(task.get("id")),
                         annotation=annotation,
                         page=page,
@@ -79,7 +79,9 @@ class Export:
             form.finish()
         return summary
 
-    def _write(self, picture: Picture, found: Iterable[Region], summary: Summary) -> None:
+    def _write(
+        self, picture: ExportedPicture, found: Iterable[SavedRegion], summary: Summary
+    ) -> None:
         with ExitStack() as stack:
             adds: list[Add] = [stack.enter_context(form.picture(picture)) for form in self.formats]
             for region in found:
@@ -97,12 +99,12 @@ class Export:
                 summary.rotated += region.rotation != 0
 
     def _report_all(
-        self, task: Mapping[str, Any], page: Page, found: Iterable[Iterable[Region]]
+        self, task: Mapping[str, Any], page: Page, found: Iterable[Iterable[SavedRegion]]
     ) -> None:
         why = f"{page.width}x{page.height} is not a valid picture size"
         for some in found:
             for region in some:
                 self._left_out(str(task.get("id")), region, why)
 
-    def _left_out(self, task: str, region: Region, why: str) -> None:
+    def _left_out(self, task: str, region: SavedRegion, why: str) -> None:
         self.report(f"task {task}, region {region.id}: {why}")

@@ -9,17 +9,17 @@ from typing import Protocol
 
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.errors import Refusal
-from sam_backend.exports.saved_regions import UNLABELED, Region
+from sam_backend.exports.saved_regions import UNLABELED, SavedRegion
 from sam_backend.formats.mask import Mask
 from sam_backend.formats.results import Page
 
-Add = Callable[[Region, Mask], None]  # a mask with at least one pixel
+Add = Callable[[SavedRegion, Mask], None]  # a mask with at least one pixel
 
 _NAMING = ("Labels", "BrushLabels", "BitmaskLabels", "PolygonLabels", "VectorLabels")
 
 
 @dataclass(frozen=True)
-class Picture:
+class ExportedPicture:
     """One picture of one task, with the annotation that is being exported."""
 
     task: str
@@ -32,7 +32,7 @@ class Picture:
 class Format(Protocol):
     """One format. Pictures come one by one, and pictures of the same page follow each other."""
 
-    def picture(self, picture: Picture) -> AbstractContextManager[Add]:
+    def picture(self, picture: ExportedPicture) -> AbstractContextManager[Add]:
         """Receives the masks of a picture, in the order in which they were saved."""
 
     def finish(self) -> None:
@@ -54,7 +54,7 @@ class Categories:
         self.names = tuple(dict.fromkeys([*known, *others, *last]))
         self._numbers = {name: number for number, name in enumerate(self.names, start=1)}
 
-    def number(self, region: Region) -> int:
+    def number(self, region: SavedRegion) -> int:
         """The number of a region's label, or of its first label if it has several."""
         return self._numbers[region.labels[0]]
 

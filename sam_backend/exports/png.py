@@ -11,9 +11,9 @@ import numpy as np
 import orjson
 from PIL import Image
 
-from sam_backend.exports.formats import Add, Categories, Picture
+from sam_backend.exports.formats import Add, Categories, ExportedPicture
 from sam_backend.exports.names import SafeNames, safe
-from sam_backend.exports.saved_regions import Region
+from sam_backend.exports.saved_regions import SavedRegion
 from sam_backend.formats.mask import Mask
 from sam_backend.whole_files import replacing
 
@@ -28,10 +28,10 @@ class Regions:
         self._folder = folder
 
     @contextmanager
-    def picture(self, picture: Picture) -> Iterator[Add]:
+    def picture(self, picture: ExportedPicture) -> Iterator[Add]:
         names = SafeNames()
 
-        def add(region: Region, mask: Mask) -> None:
+        def add(region: SavedRegion, mask: Mask) -> None:
             name = names.free(safe(f"{'-'.join(region.labels)}-{region.id}"))
             _write(self._folder / picture.name / f"{name}.png", _black_and_white(mask))
 
@@ -51,10 +51,10 @@ class Labels:
             self._names.of(label)  # so that names do not depend on the order of regions
 
     @contextmanager
-    def picture(self, picture: Picture) -> Iterator[Add]:
+    def picture(self, picture: ExportedPicture) -> Iterator[Add]:
         found: dict[str, Mask] = {}
 
-        def add(region: Region, mask: Mask) -> None:
+        def add(region: SavedRegion, mask: Mask) -> None:
             for label in region.labels:
                 found[label] = found[label] | mask if label in found else mask
 
@@ -79,10 +79,10 @@ class Semantic:
         self._palette = bytes(round(255 * part) for colour in colours for part in colour)
 
     @contextmanager
-    def picture(self, picture: Picture) -> Iterator[Add]:
+    def picture(self, picture: ExportedPicture) -> Iterator[Add]:
         labels = np.zeros((picture.page.height, picture.page.width), np.uint8)
 
-        def add(region: Region, mask: Mask) -> None:
+        def add(region: SavedRegion, mask: Mask) -> None:
             labels[mask] = self._categories.number(region)
 
         yield add
@@ -103,11 +103,11 @@ class Instances:
         self._folder = folder
 
     @contextmanager
-    def picture(self, picture: Picture) -> Iterator[Add]:
+    def picture(self, picture: ExportedPicture) -> Iterator[Add]:
         numbers = np.zeros((picture.page.height, picture.page.width), np.uint16)
         legend: dict[str, dict[str, object]] = {}
 
-        def add(region: Region, mask: Mask) -> None:
+        def add(region: SavedRegion, mask: Mask) -> None:
             if len(legend) == _MOST_REGIONS:
                 raise ValueError(f"a map of regions has room for {_MOST_REGIONS}")
             numbers[mask] = len(legend) + 1

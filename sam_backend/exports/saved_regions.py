@@ -14,7 +14,7 @@ UNLABELED = "unlabeled"
 
 
 @dataclass(frozen=True)
-class Region:
+class SavedRegion:
     """An object with a mask: one region, or the regions of its parts."""
 
     id: str
@@ -40,12 +40,12 @@ def finished(task: Mapping[str, Any], *, latest: bool) -> list[Mapping[str, Any]
     return done
 
 
-def pages(found: Sequence[Mapping[str, Any]]) -> dict[Page, dict[str, list[Region]]]:
+def pages(found: Sequence[Mapping[str, Any]]) -> dict[Page, dict[str, list[SavedRegion]]]:
     """The masks by picture, then by the annotation's id, in the order in which they were saved.
 
     A picture without masks is included if another region contains its size.
     """
-    by_page: dict[Page, dict[str, list[Region]]] = {}
+    by_page: dict[Page, dict[str, list[SavedRegion]]] = {}
     for annotation in found:
         name = str(annotation.get("id"))
         for result in mappings(annotation.get("result")):
@@ -57,7 +57,7 @@ def pages(found: Sequence[Mapping[str, Any]]) -> dict[Page, dict[str, list[Regio
     return by_page
 
 
-def _regions(annotation: Mapping[str, Any]) -> list[Region]:
+def _regions(annotation: Mapping[str, Any]) -> list[SavedRegion]:
     """The regions of one annotation. Parts of an object with the same labels are one region."""
     by_id: dict[str, list[Result]] = {}
     for number, result in enumerate(mappings(annotation.get("result"))):
@@ -69,7 +69,7 @@ def _regions(annotation: Mapping[str, Any]) -> list[Region]:
             key = (object_id(region_id), results.page(shape), _labels(shape, members))
             objects.setdefault(key, []).append(shape)
     return [
-        Region(
+        SavedRegion(
             id=region_id,
             page=page,
             labels=labels,

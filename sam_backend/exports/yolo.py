@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 import orjson
 
 from sam_backend.exports import outlines
-from sam_backend.exports.formats import Add, Categories, Picture
+from sam_backend.exports.formats import Add, Categories, ExportedPicture
 from sam_backend.exports.names import SafeNames
-from sam_backend.exports.saved_regions import Region
+from sam_backend.exports.saved_regions import SavedRegion
 from sam_backend.formats.mask import Mask
 from sam_backend.whole_files import replacing
 
@@ -23,11 +23,11 @@ class Yolo:
         self._folder = folder
         self._categories = categories
         self._names = SafeNames()
-        self._last: Picture | None = None
+        self._last: ExportedPicture | None = None
         self._path = folder
 
     @contextmanager
-    def picture(self, picture: Picture) -> Iterator[Add]:
+    def picture(self, picture: ExportedPicture) -> Iterator[Add]:
         last, self._last = self._last, picture
         goes_on = last is not None and (last.task, last.page) == (picture.task, picture.page)
         if not goes_on:
@@ -37,7 +37,7 @@ class Yolo:
         with replacing(self._path) as file:
             file.write(before)
 
-            def add(region: Region, mask: Mask) -> None:
+            def add(region: SavedRegion, mask: Mask) -> None:
                 file.write(self._line(region, mask))
 
             yield add
@@ -51,7 +51,7 @@ class Yolo:
         with replacing(self._folder / "data.yaml") as file:
             file.write(text.encode())
 
-    def _line(self, region: Region, mask: Mask) -> bytes:
+    def _line(self, region: SavedRegion, mask: Mask) -> bytes:
         outline = outlines.joined(outlines.parts(mask)) / [mask.shape[1], mask.shape[0]]
-        places = " ".join(f"{number:.6g}" for number in outline.ravel().tolist())
-        return f"{self._categories.number(region) - 1} {places}\n".encode()
+        coordinates = " ".join(f"{number:.6g}" for number in outline.ravel().tolist())
+        return f"{self._categories.number(region) - 1} {coordinates}\n".encode()

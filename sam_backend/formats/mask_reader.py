@@ -140,7 +140,7 @@ def _check_size(height: int, width: int) -> None:
 
 
 def _in_pixels(value: Mapping[str, Any], height: int, width: int) -> Points:
-    points = value["points"] if "points" in value else vector.places(value)
+    points = value["points"] if "points" in value else vector.points(value)
     return polygon_points(points) / 100 * [width, height]
 
 

@@ -8,8 +8,8 @@ from typing import Any
 Vertex = Mapping[str, Any]
 
 
-def vertices(places: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
-    """A ring of vertices at places (x, y) in percent, as the editor closes one.
+def vertices(points: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
+    """A ring of vertices at points (x, y) in percent, as the editor closes one.
 
     Each vertex names the vertex before it, and the first one names the last.
     """
@@ -18,15 +18,15 @@ def vertices(places: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
             "id": f"v{number}",
             "x": x,
             "y": y,
-            "prevPointId": f"v{(number or len(places)) - 1}",
+            "prevPointId": f"v{(number or len(points)) - 1}",
             "isBezier": False,
         }
-        for number, (x, y) in enumerate(places)
+        for number, (x, y) in enumerate(points)
     ]
 
 
-def places(value: Mapping[str, Any]) -> list[tuple[Any, Any]]:
-    """The places (x, y) in percent of a vector's vertices along its outline.
+def points(value: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """The points (x, y) in percent of a vector's vertices along its outline.
 
     The vertices are listed as they were drawn: one that was inserted later is the last in the list.
     ValueError for lines that enclose nothing, and for curves.

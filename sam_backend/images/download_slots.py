@@ -12,7 +12,7 @@ from sam_backend.errors import Refusal
 PATIENCE_S = 2.0  # how long a request waits for a free slot
 
 
-class Places:
+class DownloadSlots:
     """Slots in all, and for one host. The other threads serve requests without a download."""
 
     def __init__(self, threads: int) -> None:

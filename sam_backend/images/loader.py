@@ -12,7 +12,7 @@ from sam_backend.embeddings.prefetch import Prefetcher
 from sam_backend.engines.protocol import Embedding
 from sam_backend.formats import pictures
 from sam_backend.formats.pictures import Pixels
-from sam_backend.images.download_slots import Places
+from sam_backend.images.download_slots import DownloadSlots
 from sam_backend.images.fetching import Fetcher
 from sam_backend.images.sources import Source
 from sam_backend.label_studio.access import LabelStudioAccess
@@ -42,7 +42,7 @@ class Images:
             settings.cache_dir, settings.cache_mb << 20, settings.cache_disk_mb << 20
         )
         self.prefetcher = Prefetcher(MOST_PREFETCHES)
-        self._places = Places(settings.threads)
+        self._slots = DownloadSlots(settings.threads)
         self._most_pixels = settings.max_image_megapixels * 1_000_000
         self._large_image = threading.Lock()
         self.fetcher = Fetcher(settings, access)
@@ -56,7 +56,7 @@ class Images:
             self._engine.ready().fingerprint,
             lambda: self._download(source),
             lambda content: self._encode(content, self._schedule.encode()),
-            self._places.take(source.host) if source.host else nullcontext(),
+            self._slots.take(source.host) if source.host else nullcontext(),
         )
 
     def pixels(self, source: Source) -> Pixels:
@@ -69,7 +69,7 @@ class Images:
 
     def fresh_embedding(self, source: Source) -> Embedding:
         """For a program: the embedding of the image that the address has now."""
-        with self._places.take(source.host) if source.host else nullcontext():
+        with self._slots.take(source.host) if source.host else nullcontext():
             changed = self._changed(source)
         if changed is None:
             return self.embedding(source)

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from sam_backend.clicks.objects import Recent
-from sam_backend.clicks.segmenter import ObjectPrompt, State
+from sam_backend.clicks.segmenter import DecodeState, ObjectPrompt
 from sam_backend.errors import Refusal
 from sam_backend.programs import prompts
 from sam_backend.programs.image import EmbeddedImage
@@ -45,14 +45,14 @@ class Answers:
     """Makes masks, and remembers the states that led to them."""
 
     def __init__(self) -> None:
-        self._states: Recent[State] = Recent(KEPT_STATES)
+        self._states: Recent[DecodeState] = Recent(KEPT_STATES)
 
     def mask(self, image: EmbeddedImage, asked: Answered) -> ObjectMask:
         """The mask that follows. Each decode is kept, also if a later one is refused."""
         prompt, alternative = asked.prompt, asked.alternative
         prompts.check_is_on_object(prompt)
 
-        def keep(state: State) -> None:
+        def keep(state: DecodeState) -> None:
             self._states.put(_key(image, state.prompt, alternative), state)
 
         state = self._longest(image, asked)
@@ -61,7 +61,7 @@ class Answers:
             state = _chosen(first, alternative).state
         return image.answer(prompt, state, keep)
 
-    def _longest(self, image: EmbeddedImage, asked: Answered) -> State | None:
+    def _longest(self, image: EmbeddedImage, asked: Answered) -> DecodeState | None:
         """The state that answers most of a prompt's start."""
         for count in range(len(asked.prompt.points), -1, -1):
             key = _key(image, asked.prompt.first(count), asked.alternative)

@@ -8,7 +8,7 @@ import numpy as np
 
 from sam_backend.clicks import everything, segmenter
 from sam_backend.clicks.everything import Level
-from sam_backend.clicks.segmenter import ObjectPrompt, State
+from sam_backend.clicks.segmenter import DecodeState, ObjectPrompt
 from sam_backend.engines.frame import Floats
 from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.mask import Mask
@@ -65,8 +65,8 @@ class EmbeddedImage:
     def answer(
         self,
         prompt: ObjectPrompt,
-        state: State | None = None,
-        keep: Callable[[State], object] = lambda _state: None,
+        state: DecodeState | None = None,
+        keep: Callable[[DecodeState], object] = lambda _state: None,
     ) -> ObjectMask:
         """The mask that a prompt means, from a state that answered its start.
 
@@ -95,7 +95,7 @@ class EmbeddedImage:
         for proposal in found:
             yield ObjectMask(proposal.mask, proposal.score, self.embedding)
 
-    def _state(self, refine: ObjectMask | Mask) -> State:
+    def _state(self, refine: ObjectMask | Mask) -> DecodeState:
         if isinstance(refine, ObjectMask):
             if refine.embedding is not self.embedding:
                 raise ValueError("the mask to refine is of another image")

@@ -8,7 +8,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from sam_backend.clicks import segmenter
-from sam_backend.clicks.segmenter import Segmentation, State
+from sam_backend.clicks.segmenter import DecodeState, Segmentation
 from sam_backend.engines.protocol import Embedding
 from sam_backend.exports import coco_rle
 from sam_backend.formats import mask_writer, rle
@@ -22,7 +22,7 @@ class ObjectMask:
     """The mask of one object."""
 
     def __init__(
-        self, array: Mask, score: float, embedding: Embedding, state: State | None = None
+        self, array: Mask, score: float, embedding: Embedding, state: DecodeState | None = None
     ) -> None:
         self.array = array
         """One bool for each pixel of the image, (H, W)."""

@@ -28,21 +28,21 @@ def object_prompt(
     Points are x, y in image pixels, labels 1 (on the object) or 0 (not on it); without labels, all
     points are on the object. A box is left, top, right, bottom.
     """
-    places = _numbers(points, "points").reshape(-1, 2)
-    signs = np.ones(len(places), np.float32)
+    coordinates = _numbers(points, "points").reshape(-1, 2)
+    signs = np.ones(len(coordinates), np.float32)
     if labels is not None:
         signs = _numbers(labels, "labels").ravel()
-    if len(signs) != len(places):
-        raise Refusal("prompt", f"there are {len(places)} points and {len(signs)} labels")
+    if len(signs) != len(coordinates):
+        raise Refusal("prompt", f"there are {len(coordinates)} points and {len(signs)} labels")
     if not np.isin(signs, (0, 1)).all():
         raise Refusal("prompt", "a label is neither 1 (on the object) nor 0 (not on it)")
-    outside = (places < 0) | (places > [width, height])
+    outside = (coordinates < 0) | (coordinates > [width, height])
     if outside.any():
-        x, y = places[outside.any(axis=1)][0]
+        x, y = coordinates[outside.any(axis=1)][0]
         raise Refusal(
             "prompt", f"the point ({x:g}, {y:g}) is outside the image of {width}x{height} pixels"
         )
-    return ObjectPrompt(places, signs, _corners(width, height, box))
+    return ObjectPrompt(coordinates, signs, _corners(width, height, box))
 
 
 def added(earlier: ObjectPrompt, prompt: ObjectPrompt) -> ObjectPrompt:

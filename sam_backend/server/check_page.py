@@ -11,7 +11,7 @@ from typing import Any
 from werkzeug.exceptions import BadRequest, TooManyRequests
 
 from sam_backend.doctor.examination import Subject, examine
-from sam_backend.doctor.finding import Finding, State, unknown
+from sam_backend.doctor.finding import Finding, Verdict, unknown
 from sam_backend.services import Services
 
 # Label Studio may take long for each answer, and so may the hosts of images.
@@ -88,7 +88,9 @@ def as_rows(findings: list[Finding]) -> str:
 
 def _row(finding: Finding) -> str:
     remedy = f"<br>{escape(finding.remedy)}" if finding.remedy else ""
-    word = {State.GOOD: "good", State.BAD: "problem", State.UNKNOWN: "not known"}[finding.state]
+    word = {Verdict.GOOD: "good", Verdict.BAD: "problem", Verdict.UNKNOWN: "not known"}[
+        finding.state
+    ]
     return (
         f'<li class="{finding.state.name.lower()}">'
         f'<span class="sign" role="img" aria-label="{word}">{finding.state.value}</span> '

@@ -103,7 +103,7 @@ def _parts(
     asked = newest.asked_about(
         sent or _never_sent(newest.drawn(task), config, earlier),
         answered=lambda target: earlier(target).prompts,
-        saved=lambda: newest.saved_places(task),
+        saved=lambda: newest.saved_rectangles(task),
     )
     draft = joining.newest_draft(task.get("drafts"))
     parts = []

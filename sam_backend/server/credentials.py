@@ -10,15 +10,15 @@ from werkzeug.datastructures import Authorization
 OPEN_ROUTES = ("/health", "/webhook")
 
 
-def are_enough(path: str, header: str | None, wanted: tuple[str, str] | None) -> bool:
+def are_enough(path: str, header: str | None, expected: tuple[str, str] | None) -> bool:
     """Whether a request for a path may be answered, given its Authorization header."""
-    if wanted is None or path in OPEN_ROUTES:
+    if expected is None or path in OPEN_ROUTES:
         return True
     given = Authorization.from_header(header)
     user, password = (given.username, given.password) if given else (None, None)
     # Both are compared, in constant time, so that an answer's delay tells nothing.
     matches = [
         hmac.compare_digest((part or "").encode(), right.encode())
-        for part, right in zip((user, password), wanted, strict=True)
+        for part, right in zip((user, password), expected, strict=True)
     ]
     return all(matches)

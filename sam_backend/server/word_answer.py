@@ -14,7 +14,7 @@ from sam_backend.images.sources import Picture
 from sam_backend.services import Services
 from sam_backend.shared import click_budget
 from sam_backend.shared.click_budget import OutOfBudget
-from sam_backend.shared.state import Project
+from sam_backend.shared.projects import Project
 
 
 def answer(

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Protocol
 
 
-class Connection(Protocol):
+class ClientSocket(Protocol):
     """The part of a client's socket that tells whether the client is still there."""
 
     def recv(self, size: int, flags: int, /) -> bytes: ...
@@ -20,11 +20,11 @@ class Stale(Exception):
 
 
 _is_overtaken: ContextVar[Callable[[], bool]] = ContextVar("is_overtaken", default=lambda: False)
-_connection: ContextVar[Connection | None] = ContextVar("connection", default=None)
+_connection: ContextVar[ClientSocket | None] = ContextVar("connection", default=None)
 
 
 @contextmanager
-def asked_on(connection: Connection | None) -> Iterator[None]:
+def asked_on(connection: ClientSocket | None) -> Iterator[None]:
     """Sets the connection of this thread's request, if the server knows it."""
     token = _connection.set(connection)
     try:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from sam_backend.bulk.answers import (
-    Answer,
     Proposals,
+    TaskAnswer,
     answer_tasks,
     batch_predictions,
     planned,
@@ -28,7 +28,7 @@ def task(*prompts: dict[str, Any], width: int = 400, **more: Any) -> dict[str, A
     return {"id": 1, "data": {"image": image}, "predictions": [prediction], **more}
 
 
-def answer(services: Services, *made: dict[str, Any], xml: str = BRUSH_LABELS) -> Answer:
+def answer(services: Services, *made: dict[str, Any], xml: str = BRUSH_LABELS) -> TaskAnswer:
     [found] = answer_tasks(services, "", xml, [(task(*made), PromptChoice())])
     assert found is not None
     return found
@@ -76,7 +76,7 @@ def test_nothing_to_say_is_no_prediction(services: MakeServices) -> None:
 
 def test_the_score_of_a_prediction_is_that_of_its_regions() -> None:
     regions = [{"id": "a", "score": 0.5}, {"id": "a", "score": 0.5}, {"id": "b", "score": 0.9}]
-    prediction = Answer(regions).prediction("v")
+    prediction = TaskAnswer(regions).prediction("v")
     assert prediction == {"result": regions, "score": 0.7, "model_version": "v"}
 
 
@@ -102,7 +102,7 @@ def test_proposals_are_made_once(services: MakeServices) -> None:
     [first] = answer_tasks(made, "", BRUSH_LABELS, [(task(), asked)])
     assert first is not None
     again = task(predictions=[first.prediction(made.model_version)])
-    assert answer_tasks(made, "", BRUSH_LABELS, [(again, asked)]) == [Answer([])]
+    assert answer_tasks(made, "", BRUSH_LABELS, [(again, asked)]) == [TaskAnswer([])]
 
 
 def test_each_page_gets_its_proposals(services: MakeServices) -> None:

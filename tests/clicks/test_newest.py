@@ -31,7 +31,7 @@ class Annotator:
         found = newest.asked_about(
             prompts.read(context),
             lambda target: self.answered.get(target, ()),
-            lambda: newest.saved_places(self.task),
+            lambda: newest.saved_rectangles(self.task),
         )
         self.answered |= found
         return [prompt.id for group in found.values() for prompt in group]
@@ -142,7 +142,7 @@ def test_keypoints_beside_rectangles_stay() -> None:
 
 
 def test_one_rectangle_asks_for_nothing_that_was_saved() -> None:
-    def never() -> dict[str, newest.Place]:
+    def never() -> dict[str, newest.Rectangle]:
         raise AssertionError
 
     found = prompts.read([rectangle("a", 10, 10, 8, 8)])
@@ -157,4 +157,4 @@ def test_what_is_saved_may_be_anything() -> None:
         {"result": "r"},
     ]
     task = {"annotations": broken, "predictions": broken, "drafts": broken}
-    assert newest.saved_places(task) == {}
+    assert newest.saved_rectangles(task) == {}

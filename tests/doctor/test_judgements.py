@@ -21,7 +21,7 @@ from sam_backend.doctor import (
     way_back,
 )
 from sam_backend.doctor.asking import Answer, Reply, Silence, value_of
-from sam_backend.doctor.finding import Finding, State, bad, good
+from sam_backend.doctor.finding import Finding, Verdict, bad, good
 from sam_backend.errors import Refusal
 from sam_backend.images.sources import Picture
 from sam_backend.shared.click_log import ClickRecord
@@ -68,7 +68,7 @@ def test_a_finding_has_no_password_and_a_limited_length() -> None:
 )
 def test_label_studio_does_not_answer(reply: Reply, said: str) -> None:
     finding = reachability.judge(URL, reply)
-    assert finding.state is State.BAD
+    assert finding.state is Verdict.BAD
     assert said in finding.line
 
 
@@ -80,14 +80,14 @@ def test_label_studio_answers() -> None:
 @pytest.mark.parametrize(
     ("reply", "state"),
     [
-        (Answer(200, {"id": 1, "email": "ann@example.com"}), State.GOOD),
-        (refused(401, "Invalid token."), State.BAD),
-        (refused(403, "no"), State.BAD),
-        (Answer(200, "a page"), State.BAD),
-        (NOTHING, State.BAD),
+        (Answer(200, {"id": 1, "email": "ann@example.com"}), Verdict.GOOD),
+        (refused(401, "Invalid token."), Verdict.BAD),
+        (refused(403, "no"), Verdict.BAD),
+        (Answer(200, "a page"), Verdict.BAD),
+        (NOTHING, Verdict.BAD),
     ],
 )
-def test_the_token(reply: Reply, state: State) -> None:
+def test_the_token(reply: Reply, state: Verdict) -> None:
     finding = token.judge(reply)
     assert finding.state is state
     assert "ann@example.com" not in finding.line
@@ -96,23 +96,27 @@ def test_the_token(reply: Reply, state: State) -> None:
 @pytest.mark.parametrize(
     ("reply", "state", "said"),
     [
-        (invalid(timeout=["A valid number is required."]), State.GOOD, "accepts"),
+        (invalid(timeout=["A valid number is required."]), Verdict.GOOD, "accepts"),
         (
             refused(403, "URL resolves to a reserved network address (block: 127.0.0.0/8)"),
-            State.BAD,
+            Verdict.BAD,
             "ML_BLOCK_LOCAL_IP=false",
         ),
         (
             refused(403, "The provided URL was not valid. URLs … cannot be local IPs."),
-            State.BAD,
+            Verdict.BAD,
             "ML_BLOCK_LOCAL_IP=false",
         ),
-        (refused(500, "Can't resolve hostname sam"), State.BAD, "cannot resolve"),
-        (refused(403, "You do not have permission to perform this action."), State.UNKNOWN, "403"),
-        (NOTHING, State.UNKNOWN, "did not answer"),
+        (refused(500, "Can't resolve hostname sam"), Verdict.BAD, "cannot resolve"),
+        (
+            refused(403, "You do not have permission to perform this action."),
+            Verdict.UNKNOWN,
+            "403",
+        ),
+        (NOTHING, Verdict.UNKNOWN, "did not answer"),
     ],
 )
-def test_the_switches(reply: Reply, state: State, said: str) -> None:
+def test_the_switches(reply: Reply, state: Verdict, said: str) -> None:
     finding = switches.judge(switches.MODELS, "ML_BLOCK_LOCAL_IP", HERE, reply)
     assert finding.state is state
     assert said in finding.line
@@ -121,21 +125,21 @@ def test_the_switches(reply: Reply, state: State, said: str) -> None:
 @pytest.mark.parametrize(
     ("said", "state"),
     [
-        ("Can't connect … 404 Client Error: sam-backend has no model here for url", State.GOOD),
-        ("Can't connect to ML backend, health check failed. … 404 Client Error", State.BAD),
-        ("Able to connect to ML Server, but authentication parameters were …", State.GOOD),
-        ("Can't connect to ML backend, health check failed. … Connection refused", State.BAD),
-        ("Successfully connected to … but it doesn't look like a valid ML backend", State.BAD),
+        ("Can't connect … 404 Client Error: sam-backend has no model here for url", Verdict.GOOD),
+        ("Can't connect to ML backend, health check failed. … 404 Client Error", Verdict.BAD),
+        ("Able to connect to ML Server, but authentication parameters were …", Verdict.GOOD),
+        ("Can't connect to ML backend, health check failed. … Connection refused", Verdict.BAD),
+        ("Successfully connected to … but it doesn't look like a valid ML backend", Verdict.BAD),
     ],
 )
-def test_the_way_from_label_studio_to_here(said: str, state: State) -> None:
+def test_the_way_from_label_studio_to_here(said: str, state: Verdict) -> None:
     assert way_back.judge(HERE, invalid(non_field_errors=[said])).state is state
 
 
 def test_a_server_that_says_yes_to_everything_is_another_one() -> None:
-    assert way_back.judge(HERE, Answer(201, {"id": 9})).state is State.BAD
-    assert way_back.judge(HERE, NOTHING).state is State.UNKNOWN
-    assert way_back.judge(HERE, refused(500, "oh")).state is State.UNKNOWN
+    assert way_back.judge(HERE, Answer(201, {"id": 9})).state is Verdict.BAD
+    assert way_back.judge(HERE, NOTHING).state is Verdict.UNKNOWN
+    assert way_back.judge(HERE, refused(500, "oh")).state is Verdict.UNKNOWN
 
 
 def model(**more: Any) -> dict[str, Any]:
@@ -169,7 +173,7 @@ OTHER = model(id=2, title="GPT", url="http://other.example", model_version="gpt"
 )
 def test_the_editor_does_not_ask_this_back_end(models: list[Any], said: str) -> None:
     finding = connection.judge(models, "MobileSAM", HERE)
-    assert finding.state is State.BAD
+    assert finding.state is Verdict.BAD
     assert said in finding.line
 
 
@@ -183,12 +187,12 @@ def test_the_editor_does_not_ask_this_back_end(models: list[Any], said: str) -> 
     ],
 )
 def test_the_editor_asks_this_back_end(models: list[Any]) -> None:
-    assert connection.judge(models, "MobileSAM", HERE).state is State.GOOD
+    assert connection.judge(models, "MobileSAM", HERE).state is Verdict.GOOD
 
 
 def test_the_label_config() -> None:
-    assert config.judge(BRUSH_LABELS).state is State.GOOD
-    assert config.judge(SHARED_LABELS).state is State.GOOD
+    assert config.judge(BRUSH_LABELS).state is Verdict.GOOD
+    assert config.judge(SHARED_LABELS).state is Verdict.GOOD
     assert "no <Image> tag" in config.judge("<View/>").line.replace("there is ", "")
     assert "not readable XML" in config.judge("<View>").line
 
@@ -220,14 +224,14 @@ def test_one_task_of_each_kind_of_storage() -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "state"), [(400, State.GOOD), (800, State.BAD), (None, State.GOOD)]
+    ("width", "state"), [(400, Verdict.GOOD), (800, Verdict.BAD), (None, Verdict.GOOD)]
 )
-def test_the_size_in_the_browser(width: int | None, state: State) -> None:
+def test_the_size_in_the_browser(width: int | None, state: Verdict) -> None:
     region = {"to_name": "image", "original_width": width, "original_height": 300}
     task = {"id": 7, "annotations": [None, {"result": [region, None]}]}
     finding = images.judge_size(task, "image", "uploads", 400, 300)
     assert finding.state is state
-    assert images.judge_size(task, "another", "uploads", 400, 300).state is State.GOOD
+    assert images.judge_size(task, "another", "uploads", 400, 300).state is Verdict.GOOD
 
 
 BARE_RECTANGLE = """<View><Image name="i" valueList="$pages"/>
@@ -261,16 +265,16 @@ REFUSAL = RefusalRecord(1.0, "task 7", "image", "the image cannot be fetched")
 @pytest.mark.parametrize(
     ("reply", "refusals", "state", "said"),
     [
-        (Answer(200, {"data": {"result": [{"id": "m"}]}}), [], State.GOOD, "brought a mask"),
-        (Answer(200, {"data": {"result": []}}), [REFUSAL], State.BAD, "cannot be fetched"),
-        (Answer(200, {"data": {"result": []}}), [], State.GOOD, "no object"),
-        (Answer(200, {"errors": ["model is down"]}), [], State.BAD, "model is down"),
-        (refused(500, "oh"), [], State.BAD, "500 oh"),
-        (NOTHING, [], State.UNKNOWN, "did not answer"),
+        (Answer(200, {"data": {"result": [{"id": "m"}]}}), [], Verdict.GOOD, "brought a mask"),
+        (Answer(200, {"data": {"result": []}}), [REFUSAL], Verdict.BAD, "cannot be fetched"),
+        (Answer(200, {"data": {"result": []}}), [], Verdict.GOOD, "no object"),
+        (Answer(200, {"errors": ["model is down"]}), [], Verdict.BAD, "model is down"),
+        (refused(500, "oh"), [], Verdict.BAD, "500 oh"),
+        (NOTHING, [], Verdict.UNKNOWN, "did not answer"),
     ],
 )
 def test_what_the_trial_brought(
-    reply: Reply, refusals: list[RefusalRecord], state: State, said: str
+    reply: Reply, refusals: list[RefusalRecord], state: Verdict, said: str
 ) -> None:
     finding = trial.judge(reply, "7", refusals)
     assert finding.state is state
@@ -281,7 +285,7 @@ def test_recent_errors() -> None:
     now = 10_000.0
     old = RefusalRecord(now - 3600, "task 1", "image", "long ago")
     busy = RefusalRecord(now - 120, "clicks", "busy", "too busy: more WORKERS take more at once")
-    assert [f.state for f in recent_errors.judge([old], now)] == [State.GOOD]
+    assert [f.state for f in recent_errors.judge([old], now)] == [Verdict.GOOD]
     found = recent_errors.judge([busy, old], now)
     assert [f.says for f in found] == [
         "2 min ago, clicks: too busy: more WORKERS take more at once."
@@ -298,27 +302,27 @@ def click(project: str, *, is_check: bool = False) -> ClickRecord:
 @pytest.mark.parametrize(
     ("clicks", "state"),
     [
-        ([click("3.1")], State.GOOD),
-        ([click("31.1")], State.UNKNOWN),
-        ([click("3.1", is_check=True)], State.UNKNOWN),
-        ([], State.UNKNOWN),
+        ([click("3.1")], Verdict.GOOD),
+        ([click("31.1")], Verdict.UNKNOWN),
+        ([click("3.1", is_check=True)], Verdict.UNKNOWN),
+        ([], Verdict.UNKNOWN),
     ],
 )
-def test_clicks_of_annotators_arrive(clicks: list[ClickRecord], state: State) -> None:
+def test_clicks_of_annotators_arrive(clicks: list[ClickRecord], state: Verdict) -> None:
     finding = editor.judge(clicks, 3)
     assert finding.state is state
-    assert ("Auto-Annotation" in finding.remedy) == (state is State.UNKNOWN)
+    assert ("Auto-Annotation" in finding.remedy) == (state is Verdict.UNKNOWN)
 
 
 def test_a_decode_without_label_studio(services: Any) -> None:
     image = label_config.parse(BRUSH_LABELS).images[0]
     task = {"id": 7, "data": {"image": inline(picture())}}
     finding: Finding = trial.check_here(services(), Picture(Project("3"), task, image, None))
-    assert finding.state is State.GOOD
+    assert finding.state is Verdict.GOOD
     assert "the model makes a mask here" in finding.says
     nowhere = {"id": 7, "data": {"image": "nowhere"}}
     finding = trial.check_here(services(), Picture(Project("3"), nowhere, image, None))
-    assert finding.state is State.BAD
+    assert finding.state is Verdict.BAD
 
 
 @pytest.mark.parametrize("reply", [NOTHING, Answer(404), refused(500, "oh"), Answer(200)])

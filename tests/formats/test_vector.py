@@ -30,20 +30,20 @@ def test_the_first_vertex_follows_the_last_one() -> None:
 
 
 def test_places_come_back() -> None:
-    assert vector.places(value(vector.vertices(SQUARE))) == SQUARE
+    assert vector.points(value(vector.vertices(SQUARE))) == SQUARE
 
 
 def test_a_vertex_that_was_inserted_later_is_taken_where_it_lies() -> None:
     chain = vector.vertices(SQUARE)
     chain.append({"id": "new", "x": 70.0, "y": 30.0, "prevPointId": "v1", "isBezier": False})
     chain[2]["prevPointId"] = "new"
-    assert vector.places(value(chain)) == [*SQUARE[:2], (70.0, 30.0), *SQUARE[2:]]
+    assert vector.points(value(chain)) == [*SQUARE[:2], (70.0, 30.0), *SQUARE[2:]]
 
 
 def test_a_line_without_a_ring_is_read_too() -> None:
     chain = vector.vertices(SQUARE)
     chain[0]["prevPointId"] = None
-    assert vector.places(value(chain)) == SQUARE
+    assert vector.points(value(chain)) == SQUARE
 
 
 @given(some_masks)

@@ -13,7 +13,7 @@ from sam_backend.errors import Refusal
 from sam_backend.formats import pictures
 from sam_backend.formats.pictures import Pixels
 from sam_backend.images import download_slots, loader
-from sam_backend.images.download_slots import Places
+from sam_backend.images.download_slots import DownloadSlots
 from sam_backend.images.fetching import Fetcher
 from sam_backend.images.sources import resolve
 from sam_backend.label_studio.access import LabelStudioAccess
@@ -75,9 +75,9 @@ def test_a_connection_that_is_kept_open_has_a_new_time_limit_each_time(
             time.sleep(0.1)
 
 
-def test_places_in_all_and_for_one_host(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slots_in_all_and_for_one_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download_slots, "PATIENCE_S", 0.01)
-    for_eight = Places(8)
+    for_eight = DownloadSlots(8)
     with for_eight.take("a"), for_eight.take("a"), for_eight.take("a"), for_eight.take("a"):
         with pytest.raises(Refusal, match=r"slow hosts \(here a\): click again"):
             for_eight.take("a").__enter__()
@@ -87,7 +87,7 @@ def test_places_in_all_and_for_one_host(monkeypatch: pytest.MonkeyPatch) -> None
             pass
     with for_eight.take("a"):
         pass
-    with Places(1).take("a"):  # one thread is enough to fetch
+    with DownloadSlots(1).take("a"):  # one thread is enough to fetch
         pass
 
 
