@@ -17,7 +17,7 @@ from sam_backend.services import Services
 from sam_backend.shared.text_search import TextSearch
 from tests.clicks.test_existing_masks import brush, draft
 from tests.fakes import keypoint
-from tests.server.test_routes import click, errors, mask_of
+from tests.server.clicks import click, errors, mask_of
 
 LABELS = '<Label value="Car"/><Label value="Bike" alias="Two wheels"/>'
 CONFIG = f"""<View>
