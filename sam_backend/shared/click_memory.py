@@ -62,32 +62,27 @@ class LatestClicks:
             return any(self._latest.get(key, 0) > click.number for key in click.keys)
 
 
-class ClickMemory:
-    """Joins the prompts of a click with earlier ones, and lets newer clicks overtake older ones."""
+class ClickedTask:
+    """A task during a click: its project, and what earlier clicks on it left behind."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self.latest = LatestClicks()
+    def __init__(self, project: Project, earlier: EarlierClicks, latest: LatestClicks) -> None:
+        self.project = project
+        self._earlier = earlier
+        self._latest = latest
 
-    def click(self, project: str, task_id: str, plan: Callable[[Project, EarlierClicks], T]) -> T:
-        """Calls `plan` with a project and the earlier clicks on one of its tasks.
-
-        The shared file is opened once for it. If that fails, the plan starts without earlier
-        clicks.
-        """
-        return self._state.click(project, task_id, plan)
+    def earlier(self, target: Target, image: str) -> EarlierClick:
+        return self._earlier.of(target, image)
 
     def turn(
-        self, earlier_clicks: EarlierClicks, target: Target, image: str, prompts: tuple[Prompt, ...]
+        self, target: Target, image: str, prompts: tuple[Prompt, ...]
     ) -> AbstractContextManager[None]:
         """The block of a request, which a newer request with the same prompts overtakes."""
-        place = (earlier_clicks.project, earlier_clicks.task, target, image)
-        click = self.latest.begin(place, (prompt.id for prompt in prompts))
-        return stale.overtaken_by(lambda: self.latest.is_overtaken(click))
+        place = (self._earlier.project, self._earlier.task, target, image)
+        click = self._latest.begin(place, (prompt.id for prompt in prompts))
+        return stale.overtaken_by(lambda: self._latest.is_overtaken(click))
 
     def join(
         self,
-        earlier_clicks: EarlierClicks,
         target: Target,
         image: str,
         draft: Draft,
@@ -106,8 +101,27 @@ class ClickMemory:
             prompts, after = join(context, earlier, draft, time.time())
             return after if sent else replace(after, sends_rectangles=earlier.sends_rectangles)
 
-        earlier_clicks.change(target, image, change)
+        self._earlier.change(target, image, change)
         return prompts
+
+
+class ClickMemory:
+    """Joins the prompts of a click with earlier ones, and lets newer clicks overtake older ones."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.latest = LatestClicks()
+
+    def click(self, project: str, task_id: str, plan: Callable[[ClickedTask], T]) -> T:
+        """What `plan` makes of a task and its project.
+
+        The shared file is opened once for it. If that fails, there are no earlier clicks.
+        """
+
+        def planned(known: Project, earlier: EarlierClicks) -> T:
+            return plan(ClickedTask(known, earlier, self.latest))
+
+        return self._state.click(project, task_id, planned)
 
     def ended(self, task_id: str) -> None:
         """Forgets a task's prompts, because its annotation was saved or deleted."""

@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from sam_backend.formats import rle
-from sam_backend.server import admission, click_answer, routes
+from sam_backend.server import admission, click_answer, predictions
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from tests.fakes import keypoint, rectangle, request_body
@@ -64,8 +64,8 @@ def test_a_task_with_a_hundred_large_brush_masks_is_within_the_limits(client: Fl
 
 def test_all_tasks_of_a_large_project_in_one_request(client: FlaskClient) -> None:
     body = request_body(None, image="x")
-    body["tasks"] *= routes.MAX_TASKS
-    assert len(client.post("/predict", json=body).get_json()["results"]) == routes.MAX_TASKS
+    body["tasks"] *= predictions.MAX_TASKS
+    assert len(client.post("/predict", json=body).get_json()["results"]) == predictions.MAX_TASKS
     body["tasks"] += body["tasks"][:1]
     response = client.post("/predict", json=body)
     assert response.status_code == 413
@@ -74,7 +74,7 @@ def test_all_tasks_of_a_large_project_in_one_request(client: FlaskClient) -> Non
 
 def test_a_click_in_many_tasks(client: FlaskClient) -> None:
     body = request_body([keypoint("a", 50, 50)])
-    body["tasks"] *= routes.MAX_TASKS_CLICKED + 1
+    body["tasks"] *= predictions.MAX_TASKS_CLICKED + 1
     assert client.post("/predict", json=body).status_code == 413
     assert "tasks in one request" in errors(client)[0]
 

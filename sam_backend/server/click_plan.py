@@ -1,0 +1,77 @@
+"""The plan of a click: which prompts belong together, on which image, and what their answer is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from sam_backend import watched_click
+from sam_backend.clicks import joining, newest
+from sam_backend.clicks.joining import EarlierClick
+from sam_backend.clicks.label_config import LabelConfig
+from sam_backend.clicks.output import Output
+from sam_backend.clicks.prompts import Prompt, Target
+from sam_backend.images.sources import Picture
+from sam_backend.shared.click_memory import ClickedTask
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of a click for one label on one image."""
+
+    picture: Picture
+    output: Output
+    prompts: tuple[Prompt, ...]  # the prompts of the click, and earlier prompts that belong to them
+    sent: frozenset[str]  # the ids of the prompts of the click
+    turn: AbstractContextManager[None]
+    finds_rest: bool
+
+
+def parts(
+    clicked: ClickedTask, config: LabelConfig, task: Mapping[str, Any], sent: newest.Found | None
+) -> list[Part]:
+    """The parts of a click; of its task's draft if the click has no prompts."""
+
+    def picture(target: Target) -> Picture:
+        return Picture(clicked.project, task, config.image(target.to_name), target.item_index)
+
+    def earlier(target: Target) -> EarlierClick:
+        return clicked.earlier(target, picture(target).name)
+
+    asked = newest.asked_about(
+        sent or _never_sent(newest.drawn(task), config, earlier),
+        answered=lambda target: earlier(target).prompts,
+        saved=lambda: newest.saved_rectangles(task),
+    )
+    draft = joining.newest_draft(task.get("drafts"))
+    found = []
+    for target, mixed in asked.items():
+        finds_rest = config.finds_rest(mixed[-1].control)
+        # Two tools may share a context. The prompts of one are not meant for the other.
+        context = tuple(p for p in mixed if config.finds_rest(p.control) == finds_rest)
+        output = Output.of_click(config, target, context[-1].control, clicked.project.extra_params)
+        name = picture(target).name
+        turn = clicked.turn(target, name, context)
+        joined = context
+        if not finds_rest:
+            joined = clicked.join(target, name, draft, context, sent=bool(sent))
+        ids = frozenset(prompt.id for prompt in context)
+        counted = ids if sent else frozenset()
+        watched_click.current().saw_prompts(p for p in joined if p.id not in counted)
+        found.append(Part(picture(target), output, joined, ids, turn, finds_rest))
+    return found
+
+
+def _never_sent(
+    found: newest.Found, config: LabelConfig, earlier: Callable[[Target], EarlierClick]
+) -> newest.Found:
+    """A draft's rectangles of smart controls, unless this editor sends them with each click."""
+    smart = {control.name for control in config.controls if control.smart_only}
+    fitting = {
+        target: tuple(prompt for prompt in group if prompt.control in smart)
+        for target, group in found.items()
+        if not earlier(target).sends_rectangles
+    }
+    return {target: group for target, group in fitting.items() if group}

@@ -1,0 +1,64 @@
+"""A module that imports many others does many jobs. Few may import more than eight of the package."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MOST = 8
+
+# The modules that put others together, which is their one job.
+ROOTS = {"services", "server.app", "server.programs.routes", "doctor.examination"}
+
+# The modules above the limit, and how many they import. Lower a number when it falls; a new module
+# or a higher number needs a design with fewer jobs for each module.
+ABOVE = {
+    "bulk.answers": 14,
+    "bulk.prediction_run": 9,
+    "clicks.find_rest": 10,
+    "clicks.objects": 11,
+    "clicks.output": 9,
+    "clicks.words": 12,
+    "doctor.trial": 10,
+    "engines.choice": 11,
+    "engines.onnx_engine": 10,
+    "exports.coco_import": 9,
+    "images.loader": 13,
+    "images.task_images": 11,
+    "named_objects": 10,
+    "programs.segmenter": 12,
+    "server.click_answer": 11,
+    "server.ml_backend": 11,
+    "server.predictions": 10,
+    "server.routes": 10,
+    "server.word_answer": 9,
+}
+
+
+def modules() -> dict[str, Path]:
+    """The files of the package by the names of their modules."""
+    package = ROOT / "sam_backend"
+    files = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in package.rglob("*.py")}
+    return {name.removesuffix(".__init__"): path for name, path in files.items()}
+
+
+def imported(path: Path, known: dict[str, Path]) -> set[str]:
+    """The modules of the package that a file imports. A package alone, for its names, counts too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names & known.keys() or {node.module}
+    return found & known.keys()
+
+
+def test_no_module_imports_more_than_it_may() -> None:
+    known = modules()
+    counts = {
+        name.removeprefix("sam_backend."): len(imported(path, known))
+        for name, path in known.items()
+    }
+    assert {n: c for n, c in counts.items() if c > MOST and n not in ROOTS} == ABOVE
