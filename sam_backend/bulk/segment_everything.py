@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from sam_backend.bulk import prediction_run
-from sam_backend.bulk.answers import Named, Proposals
+from sam_backend.bulk.named import Named
+from sam_backend.bulk.proposals import Proposals
 from sam_backend.clicks import everything, words
 from sam_backend.engines import text_choice
 from sam_backend.errors import Refusal

@@ -13,7 +13,8 @@ from flask import Response, request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from sam_backend import watched_click
-from sam_backend.bulk.answers import Proposals, batch_predictions
+from sam_backend.bulk.answers import batch_predictions
+from sam_backend.bulk.proposals import Proposals
 from sam_backend.errors import Refusal
 from sam_backend.server import events
 from sam_backend.server.admission import Admission

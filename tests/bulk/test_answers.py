@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from sam_backend.bulk.answers import (
-    Proposals,
     TaskAnswer,
     answer_tasks,
     batch_predictions,
     planned,
 )
+from sam_backend.bulk.proposals import Proposals
 from sam_backend.bulk.stored_prompts import PromptChoice
 from sam_backend.server.app import create_app
 from sam_backend.services import Services

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sam_backend.bulk.answers import Named, answer_tasks, planned
+from sam_backend.bulk.answers import answer_tasks, planned
+from sam_backend.bulk.named import Named
 from sam_backend.clicks import words
 from sam_backend.clicks.words import Phrase
 from sam_backend.errors import Refusal
