@@ -93,7 +93,7 @@ def of_click(results: Sequence[Any], config: LabelConfig) -> dict[tuple[str, str
         if str(result.get("from_name")) in smart and isinstance(texts, list | str):
             lines = [texts] if isinstance(texts, str) else map(str, texts)
             key = str(result["from_name"]), str(result.get("to_name"))
-            found[key] = found.get(key, []) + read(";".join(lines))
+            found.setdefault(key, []).extend(read(";".join(lines)))
     if sum(map(len, found.values())) > MOST_PHRASES:
         raise Refusal("prompt", f"over {MOST_PHRASES} phrases at once: delete the finished ones")
     return found
