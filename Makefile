@@ -85,7 +85,7 @@ screenshot: .venv-test/ready .venv-studio/ready  ## take the pictures of the edi
 	.venv-test/bin/python -m tools.try_screenshot
 
 lock: .venv-test/ready  ## pin and hash the packages in pyproject.toml and requirements/*.in
-	$(LOCK) pyproject.toml --extra sdk -o requirements.txt
+	$(LOCK) pyproject.toml --extra sdk --extra redis -o requirements.txt
 	$(LOCK) requirements/test.in -o requirements/test.txt
 	$(LOCK) requirements/studio.in -o requirements/studio.txt
 

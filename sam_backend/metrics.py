@@ -18,7 +18,7 @@ STALE = Counter(
     "sam_stale_total", "Clicks given up: a newer click overtook them, or the client disconnected"
 )
 CACHE = Counter(
-    "sam_cache_total", "Embeddings by where they came from: memory, disk, miss", ["tier"]
+    "sam_cache_total", "Embeddings by where they came from: memory, disk, machines, miss", ["tier"]
 )
 CACHE_BYTES = Gauge("sam_cache_bytes", "Embeddings in memory", multiprocess_mode="livesum")
 PREFETCH = Counter("sam_prefetch_total", "Images encoded before a click: done, failed", ["outcome"])
@@ -27,4 +27,14 @@ QUEUE = Gauge(
     "Requests that wait or are served: clicks, webhooks, encode, decode; jobs in prefetch",
     ["queue"],
     multiprocess_mode="livesum",
+)
+COMMON_STORE = Counter(
+    "sam_common_store_total",
+    "Questions to the Redis of CACHE_URL: answered, failed, skipped (after failures, for a while)",
+    ["outcome"],
+)
+COMMON_STORE_UP = Gauge(
+    "sam_common_store_up",
+    "1 if the Redis of CACHE_URL answers, 0 if this machine goes on alone",
+    multiprocess_mode="livemin",
 )

@@ -10,6 +10,7 @@ from sam_backend.clicks.objects import Objects
 from sam_backend.engines import text_choice
 from sam_backend.images.task_images import TaskImages
 from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.machines import opening
 from sam_backend.settings import Settings
 from sam_backend.shared.click_log import ClickLog
 from sam_backend.shared.click_memory import ClickMemory
@@ -28,6 +29,7 @@ class Services:
     def __init__(self, settings: Settings, model_version: str, open_engine: OpenEngine) -> None:
         self.settings = settings
         self.model_version = model_version
+        self.common_store = opening.opened(settings)
         self.state = State.in_folder(settings.model_dir)
         self.refusals = Refusals(self.state)
         self.click_log = ClickLog(self.state.path.with_name("clicks.sqlite3"))
@@ -38,7 +40,7 @@ class Services:
         self.text = TextSearch(text_choice.opener(settings.text_model, settings.device))
         self.engine = LoadingEngine(open_engine)
         self.access = LabelStudioAccess(settings, self.state)
-        self.pictures = TaskImages(settings, self.access, self.engine)
+        self.pictures = TaskImages(settings, self.access, self.engine, self.common_store)
         self.images = self.pictures.images
 
     def opened(self, project: Project, task: Mapping[str, Any], config: str) -> None:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 from sam_backend.errors import SettingsError
 from sam_backend.installation import default_model_dir
@@ -57,6 +58,8 @@ class Settings:
     cache_dir: Path
     cache_mb: int
     cache_disk_mb: int
+    cache_url: str | None
+    cache_prefix: str
     prefetch_next: int
     proposals: bool
     learn: bool
@@ -75,6 +78,12 @@ class Settings:
             raise SettingsError(
                 "LABEL_STUDIO_API_KEY is set without LABEL_STUDIO_URL: "
                 "say which Label Studio the token belongs to"
+            )
+        cache_url = env.redis("CACHE_URL")
+        if cache_url and not url:
+            raise SettingsError(
+                "CACHE_URL is set without LABEL_STUDIO_URL: machines share neither the address of "
+                "Label Studio nor its token, so set both on each of them"
             )
         return cls(
             sam_choice=env.choice("SAM_CHOICE", "MobileSAM", SAM_CHOICES),
@@ -105,6 +114,8 @@ class Settings:
             cache_dir=env.path("CACHE_DIR", model_dir / "cache"),
             cache_mb=env.integer("CACHE_MB", 512, 16, 1_000_000),
             cache_disk_mb=env.integer("CACHE_DISK_MB", 4096, 0, 100_000_000),
+            cache_url=cache_url,
+            cache_prefix=env.text("CACHE_PREFIX") or "sam",
             prefetch_next=env.integer("PREFETCH_NEXT", 0, 0, 16),
             proposals=env.choice("PROPOSALS", "off", ("off", "on")) == "on",
             learn=env.choice("LEARN", "on", ("off", "on")) == "on",
@@ -184,6 +195,24 @@ class _Environment:
                 raise SettingsError(f"{key}={value!r} is not an address like http://localhost:8080")
             return value.rstrip("/")
         return None
+
+    def redis(self, key: str) -> str | None:
+        """The address of a Redis server. No message quotes it: it may hold a password."""
+        value = self.text(key)
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            _ = parts.port
+        except ValueError:
+            parts = urlsplit("")
+        if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+            raise SettingsError(f"{key} is not an address like redis://:password@host:6379/0")
+        if any(not name.startswith("ssl_") for name in parse_qs(parts.query)):
+            raise SettingsError(
+                f"{key} has other options than those for TLS (ssl_…) behind its '?'"
+            )
+        return value
 
     def hosts(self, key: str) -> AllowedHosts:
         try:

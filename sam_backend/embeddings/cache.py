@@ -1,11 +1,11 @@
-"""Embeddings by image: in memory first, then on disk, each image encoded once."""
+"""Embeddings by image: in memory, on disk, on other machines, each image encoded once."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from operator import attrgetter
@@ -15,8 +15,10 @@ from cachetools import LRUCache
 
 from sam_backend import metrics
 from sam_backend.embeddings.content_index import ContentIndex, Known
+from sam_backend.embeddings.of_machines import MachinesEmbeddings
+from sam_backend.embeddings.packed import rounded
 from sam_backend.embeddings.single_flight import SingleFlight
-from sam_backend.embeddings.store import EmbeddingStore, rounded
+from sam_backend.embeddings.store import EmbeddingStore
 from sam_backend.engines.protocol import Embedding
 from sam_backend.net.downloaded import Download
 
@@ -24,7 +26,9 @@ MOST_UNWRITTEN = 4  # more would fill the memory if the disk is slow
 
 
 class Embeddings:
-    """Two bounded tiers, memory and disk. Their key is the content of the image, not its address.
+    """Bounded tiers: memory, disk, and other machines if there are any.
+
+    Their key is the content of the image, not its address.
 
     So an image with two addresses is encoded once, and an image that changed at its address never
     gets the old embedding. An index finds the content of a known address quickly.
@@ -35,6 +39,7 @@ class Embeddings:
         limit_bytes: int,
         store: EmbeddingStore | None = None,
         index: ContentIndex | None = None,
+        machines: MachinesEmbeddings | None = None,
     ) -> None:
         self._memory: LRUCache[str, Embedding] = LRUCache(
             maxsize=limit_bytes, getsizeof=attrgetter("nbytes")
@@ -42,18 +47,26 @@ class Embeddings:
         self._lock = threading.Lock()
         self._store = store
         self._index = index or ContentIndex(None)
+        self._machines = machines
         self._reading: SingleFlight[tuple[str, bytes]] = SingleFlight()
         self._making: SingleFlight[Embedding] = SingleFlight()
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="write-embedding")
         self._unwritten = threading.Semaphore(MOST_UNWRITTEN)
 
     @classmethod
-    def in_folder(cls, folder: Path, memory_bytes: int, disk_bytes: int) -> Embeddings:
-        """With both tiers; 0 bytes of disk keep all in memory."""
+    def in_folder(
+        cls,
+        folder: Path,
+        memory_bytes: int,
+        disk_bytes: int,
+        machines: MachinesEmbeddings | None = None,
+    ) -> Embeddings:
+        """With the tiers of this machine, and of others; 0 bytes of disk: none on disk."""
         return cls(
             memory_bytes,
             EmbeddingStore(folder / "embeddings", disk_bytes) if disk_bytes else None,
             ContentIndex(folder / "sources.sqlite3" if disk_bytes else None),
+            machines,
         )
 
     def get(
@@ -66,7 +79,7 @@ class Embeddings:
     ) -> Embedding:
         """The embedding of the image at an address. Reads the image only if it is new.
 
-        `model` names weights and preprocessing; without it, nothing is kept on disk. `reading` is
+        `model` names weights and preprocessing; without it, all stays in memory. `reading` is
         held while this thread reads the image, or waits for another thread that reads it.
         """
         return self.find(source_key, model) or self.refresh(
@@ -103,23 +116,28 @@ class Embeddings:
     def of_content(self, content: str, model: str | None) -> Embedding | None:
         """The embedding of the image with this SHA-256, if it is kept.
 
-        Waits for a worker that is writing it to the disk at this moment.
+        Waits for a worker or a machine that is writing it at this moment.
         """
         name = _name(model, content)
         found = self._load(name, model)
         if found is None and self._store and model:
             with self._store.lock(name):
-                found = self._load(name, model)
+                found = self._load_here(name, model)
+        if found is None and self._machines and model:
+            with self._machines.made_once(name) as made:
+                found = self._from_machines(name, made)
         return found
 
     def forget(self, content: str, model: str | None) -> None:
-        """Removes the embedding of the image with this SHA-256 from here and from the disk."""
+        """Removes the embedding of the image with this SHA-256 from all tiers."""
         name = _name(model, content)
         with self._lock:
             self._memory.pop(name, None)
         if self._store and model:
             with self._store.lock(name):
                 self._store.remove(name)
+        if self._machines and model:
+            self._machines.remove(name)
 
     def known(self, source_key: str) -> Known | None:
         """The content of an address when it was last read."""
@@ -143,32 +161,46 @@ class Embeddings:
     def _encode_once(
         self, name: str, model: str | None, encode: Callable[[], Embedding]
     ) -> Embedding:
-        store = self._store if model else None
+        store, machines = (self._store, self._machines) if model else (None, None)
+        tiers = [tier for tier in (machines, store) if tier]
         with contextlib.ExitStack() as held:
             if store:
                 held.enter_context(store.lock(name))
-            found = self._load(name, model)  # another thread or worker made it a moment ago
+            found = self._load_here(name, model)  # another thread or worker made it a moment ago
+            if found is None and machines:
+                found = self._from_machines(name, held.enter_context(machines.made_once(name)))
             if found is not None:
                 return found
             metrics.CACHE.labels("miss").inc()
             embedding = rounded(encode())
             self._keep(name, embedding)
-            if store:
-                # The click does not wait for the disk. Other workers wait, because of the lock.
+            if tiers:
+                # The click does not wait for the disk. Others wait, because of the locks.
                 self._unwritten.acquire()
-                self._writing.submit(self._write, held.pop_all(), store, name, embedding)
+                self._writing.submit(self._write, held.pop_all(), tiers, name, embedding)
         return embedding
 
     def _write(
-        self, held: contextlib.ExitStack, store: EmbeddingStore, name: str, embedding: Embedding
+        self,
+        held: contextlib.ExitStack,
+        tiers: Sequence[EmbeddingStore | MachinesEmbeddings],
+        name: str,
+        embedding: Embedding,
     ) -> None:
         try:
             with held:
-                store.put(name, embedding)
+                for tier in tiers:
+                    tier.put(name, embedding)
         finally:
             self._unwritten.release()
 
     def _load(self, name: str, model: str | None) -> Embedding | None:
+        found = self._load_here(name, model)
+        if found is None and self._machines and model:
+            found = self._from_machines(name, self._machines.get(name))
+        return found
+
+    def _load_here(self, name: str, model: str | None) -> Embedding | None:
         with self._lock:
             embedding = self._memory.get(name)
         if embedding is not None:
@@ -178,6 +210,16 @@ class Embeddings:
         if embedding is not None:
             metrics.CACHE.labels("disk").inc()
             self._keep(name, embedding)
+        return embedding
+
+    def _from_machines(self, name: str, embedding: Embedding | None) -> Embedding | None:
+        if embedding is not None:
+            metrics.CACHE.labels("machines").inc()
+            self._keep(name, embedding)
+            # If the disk is slow, it may do without.
+            if self._store and self._unwritten.acquire(blocking=False):
+                nothing = contextlib.ExitStack()
+                self._writing.submit(self._write, nothing, [self._store], name, embedding)
         return embedding
 
     def _keep(self, name: str, embedding: Embedding) -> None:

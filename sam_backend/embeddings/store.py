@@ -1,7 +1,7 @@
 """Embeddings on disk: bounded, shared by all workers of a machine, kept across restarts.
 
-Each file holds one embedding in half precision: a header, then the features. A file that is cut
-off, changed or of another format is a miss and is deleted. Nothing in a file is ever executed.
+A file that is cut off, changed or of another format is a miss and is deleted. Nothing in a file is
+ever executed.
 
 It is written by hand. diskcache has had no release since 2023 and unpickles what it reads, so a
 file in the folder could run code.
@@ -13,40 +13,22 @@ import contextlib
 import fcntl
 import logging
 import os
-import struct
 import threading
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from sam_backend import private_files
+from sam_backend.embeddings.packed import packed, unpacked
 from sam_backend.engines.protocol import Embedding
 
 logger = logging.getLogger("sam_backend")
 
-_MAGIC = b"SAMEMB01"
-# Magic; height and width of the image; channels, rows and columns of the features; their CRC-32.
-_HEAD = struct.Struct("<8sIIIIII")
 _SUFFIX = ".embedding"
 # A temporary file that is older than this was left by a writer that was killed.
 _ABANDONED_S = 600.0
 _SPARE = 0.9  # an eviction makes room for several files, so that it is not needed for each write
-
-
-def rounded(embedding: Embedding) -> Embedding:
-    """The embedding as it would come back from disk, so that a restart changes no mask.
-
-    In memory its channels come last, because decoding reads one image token after another.
-    """
-    half = embedding.features.astype(np.float16)
-    if not np.isfinite(half).all():
-        return embedding
-    features = half.transpose(0, 2, 3, 1).astype(np.float32, order="C").transpose(0, 3, 1, 2)
-    return Embedding(features, embedding.height, embedding.width)
 
 
 class EmbeddingStore:
@@ -70,7 +52,7 @@ class EmbeddingStore:
             content = path.read_bytes()
         except OSError:
             return None
-        embedding = _parsed(content)
+        embedding = unpacked(content)
         with contextlib.suppress(OSError):  # another worker may have evicted it
             if embedding is None:
                 path.unlink()
@@ -80,7 +62,7 @@ class EmbeddingStore:
 
     def put(self, name: str, embedding: Embedding) -> None:
         """Writes an embedding. After a crash, the file is complete or absent."""
-        content = _formatted(embedding)
+        content = packed(embedding)
         if content is None or len(content) > self._limit:
             return
         temporary = self._folder / f"{name}.{os.getpid()}-{threading.get_ident()}.tmp"
@@ -164,32 +146,3 @@ class EmbeddingStore:
 
 def _is_ours(name: str) -> bool:
     return name == "locks" or name.endswith((_SUFFIX, ".tmp"))
-
-
-def _formatted(embedding: Embedding) -> bytes | None:
-    """The bytes of an embedding's file. None if half precision cannot hold it."""
-    half = embedding.features.astype(np.float16)
-    if not np.isfinite(half).all():
-        return None
-    _, channels, rows, columns = half.shape
-    # Channels last, as decoding needs them.
-    payload = half[0].transpose(1, 2, 0).tobytes()
-    head = (embedding.height, embedding.width, channels, rows, columns)
-    return b"".join((_HEAD.pack(_MAGIC, *head, _checksum(head, payload)), payload))
-
-
-def _parsed(content: bytes) -> Embedding | None:
-    if len(content) < _HEAD.size:
-        return None
-    magic, height, width, channels, rows, columns, checksum = _HEAD.unpack_from(content)
-    head, payload = (height, width, channels, rows, columns), memoryview(content)[_HEAD.size :]
-    if magic != _MAGIC or len(payload) != 2 * channels * rows * columns:
-        return None
-    if _checksum(head, payload) != checksum:
-        return None
-    half = np.frombuffer(payload, np.float16).reshape(1, rows, columns, channels)
-    return Embedding(half.astype(np.float32).transpose(0, 3, 1, 2), height, width)
-
-
-def _checksum(head: tuple[int, ...], payload: bytes | memoryview) -> int:
-    return zlib.crc32(payload, zlib.crc32(struct.pack("<5I", *head)))

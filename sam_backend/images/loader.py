@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from sam_backend import metrics, watched_click
 from sam_backend.embeddings.cache import Embeddings
+from sam_backend.embeddings.of_machines import MachinesEmbeddings
 from sam_backend.embeddings.prefetch import Prefetcher
 from sam_backend.engines.protocol import Embedding
 from sam_backend.formats import pictures
@@ -16,6 +17,7 @@ from sam_backend.images.download_slots import DownloadSlots
 from sam_backend.images.fetching import Fetcher
 from sam_backend.images.sources import Source
 from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.machines.common_store import CommonStore
 from sam_backend.net.downloaded import Download
 from sam_backend.settings import Settings
 from sam_backend.shared.scheduling import LoadingEngine
@@ -37,9 +39,13 @@ class Images:
         settings: Settings,
         access: LabelStudioAccess,
         engine: LoadingEngine,
+        common_store: CommonStore | None = None,
     ) -> None:
         self.embeddings = Embeddings.in_folder(
-            settings.cache_dir, settings.cache_mb << 20, settings.cache_disk_mb << 20
+            settings.cache_dir,
+            settings.cache_mb << 20,
+            settings.cache_disk_mb << 20,
+            MachinesEmbeddings(common_store) if common_store else None,
         )
         self.prefetcher = Prefetcher(MOST_PREFETCHES)
         self._slots = DownloadSlots(settings.threads)

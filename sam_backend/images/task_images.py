@@ -14,6 +14,7 @@ from sam_backend.images import sources, upcoming_tasks
 from sam_backend.images.loader import Images
 from sam_backend.images.sources import Picture, Source
 from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.machines.common_store import CommonStore
 from sam_backend.settings import Settings
 from sam_backend.shared.projects import Project
 from sam_backend.shared.scheduling import LoadingEngine
@@ -23,12 +24,16 @@ class TaskImages:
     """Finds the source of a task's image, and loads the image."""
 
     def __init__(
-        self, settings: Settings, access: LabelStudioAccess, engine: LoadingEngine
+        self,
+        settings: Settings,
+        access: LabelStudioAccess,
+        engine: LoadingEngine,
+        common_store: CommonStore | None = None,
     ) -> None:
         self._local_files_root = settings.local_files_root
         self._prefetch_next = settings.prefetch_next
         self._access = access
-        self.images = Images(settings, access, engine)
+        self.images = Images(settings, access, engine, common_store)
 
     def embedding(self, picture: Picture, browser_size: tuple[int, int] | None = None) -> Embedding:
         """The embedding of a picture. Refusal if its size differs from the browser's, if given."""

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from sam_backend.clicks import words
 from sam_backend.clicks.words import Phrase
-from sam_backend.embeddings.store import rounded
+from sam_backend.embeddings.packed import rounded
 from sam_backend.engines import choice, text_choice
 from sam_backend.engines.findings import Finding
 from sam_backend.engines.protocol import Engine

@@ -9,6 +9,7 @@ from typing import NoReturn
 from sam_backend.engines import choice, text_choice
 from sam_backend.errors import SettingsError
 from sam_backend.installation import FILES, IMPORTS, INSTALLED, START
+from sam_backend.machines import opening
 from sam_backend.services import Services
 from sam_backend.settings import Settings
 
@@ -21,6 +22,7 @@ def checked_settings() -> Settings:
         settings = Settings.from_environment()
         choice.check(choice.plan(settings))
         text_choice.check(settings.text_model)
+        opening.check(settings)
     except SettingsError as error:
         sys.exit(_unusable(str(error)))
     return settings

@@ -37,6 +37,7 @@ def _facts(services: Services) -> dict[str, Any]:
             "mb": round(services.images.embeddings.nbytes / 2**20, 1),
             "limit_mb": services.settings.cache_mb,
         },
+        "machines": services.common_store.state if services.common_store else "this one alone",
         "learnt": [asdict(each) for each in services.learning.known()],
         "last_errors": [asdict(refusal) for refusal in services.state.refusals() or []],
     }
@@ -52,6 +53,7 @@ def page(services: Services) -> str:
         "Engine": facts["engine"],
         "Label Studio": facts["label_studio"],
         "Images in memory": f"{cache['images']} ({cache['mb']} of {cache['limit_mb']} MB)",
+        "Machines": facts["machines"],
         "Learnt": _learnt(facts["learnt"]),
     }
     table = "".join(f"<tr><th>{k}</th><td>{escape(str(v))}</td></tr>" for k, v in rows.items())

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sam_backend.embeddings.store import EmbeddingStore, rounded
+from sam_backend.embeddings.packed import rounded
+from sam_backend.embeddings.store import EmbeddingStore
 from sam_backend.engines.protocol import Embedding
 
 MB = 1 << 20

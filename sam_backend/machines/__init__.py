@@ -1,0 +1,1 @@
+"""What several machines share, in a Redis server that may be absent at any time."""
