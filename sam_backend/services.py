@@ -19,6 +19,7 @@ from sam_backend.shared.learning import Learning
 from sam_backend.shared.projects import Project
 from sam_backend.shared.refusals import Refusals
 from sam_backend.shared.scheduling import LoadingEngine, OpenEngine
+from sam_backend.shared.shapes_of_machines import MachinesShapes
 from sam_backend.shared.state import State
 from sam_backend.shared.text_search import TextSearch
 
@@ -34,7 +35,8 @@ class Services:
         self.refusals = Refusals(self.state)
         self.click_log = ClickLog(self.state.path.with_name("clicks.sqlite3"))
         self.memory = ClickMemory(self.state)
-        kept = KeptShapes.in_folder(settings.model_dir)
+        own = KeptShapes.in_folder(settings.model_dir)
+        kept = MachinesShapes(own, self.common_store) if self.common_store else own
         self.learning = Learning(kept, self.state, is_on=settings.learn)
         self.objects = Objects()
         self.text = TextSearch(text_choice.opener(settings.text_model, settings.device))

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from sam_backend import metrics
@@ -163,6 +163,16 @@ class CommonStore:
 async def soon(answer: Awaitable[T], within_s: float = ANSWER_S) -> T:
     """An answer within a time; asyncio.TimeoutError."""
     return await asyncio.wait_for(answer, within_s)
+
+
+async def fields_of(redis: Redis, key: str) -> dict[bytes, bytes]:
+    """All fields of a hash."""
+    return cast("dict[bytes, bytes]", await redis.hgetall(key))
+
+
+async def names(redis: Redis, key: str) -> set[str]:
+    """All members of a set."""
+    return {member.decode() for member in cast("set[bytes]", await redis.smembers(key))}
 
 
 async def _closed(redis: Redis) -> None:

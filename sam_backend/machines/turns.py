@@ -13,6 +13,7 @@ from sam_backend.machines.common_store import Alone, CommonStore, soon
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+    from redis.asyncio.client import PubSub
     from redis.asyncio.lock import Lock
 
 # The lock of a machine that was cut off or killed ends after this time. A living one renews it.
@@ -61,10 +62,10 @@ async def _taken(redis: Redis, key: str, channel: str, wait_s: float) -> Lock | 
     return None
 
 
-async def _heard(news: object) -> bool:
+async def _heard(news: PubSub) -> bool:
     deadline = time.monotonic() + _LOOK_S
     while (left := deadline - time.monotonic()) > 0:
-        if await news.get_message(timeout=left):  # type: ignore[attr-defined]
+        if await news.get_message(timeout=left):
             return True
     return False
 

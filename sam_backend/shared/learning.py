@@ -13,6 +13,7 @@ from sam_backend.clicks.learnt_shapes import Learnt
 from sam_backend.formats.results import mappings, name
 from sam_backend.shared.kept_shapes import KeptShapes, Knowledge
 from sam_backend.shared.projects import Project
+from sam_backend.shared.shapes_of_machines import MachinesShapes
 from sam_backend.shared.state import State
 
 _SAVED = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED")
@@ -24,7 +25,7 @@ class Learning:
     `is_on` is the operator's setting. A project's extra params switch it off for the project.
     """
 
-    def __init__(self, kept: KeptShapes, state: State, *, is_on: bool) -> None:
+    def __init__(self, kept: KeptShapes | MachinesShapes, state: State, *, is_on: bool) -> None:
         self._kept = kept
         self._state = state
         self.is_on = is_on

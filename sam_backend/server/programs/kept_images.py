@@ -12,6 +12,7 @@ from sam_backend.programs.image import EmbeddedImage
 from sam_backend.server.programs import problems
 from sam_backend.server.programs.fields import ImageAsked
 from sam_backend.services import Services
+from sam_backend.shared.ids_of_machines import MachinesIds
 from sam_backend.shared.program_ids import ProgramIds
 
 
@@ -26,7 +27,7 @@ class KeptImage:
 class KeptImages:
     """Embeddings stay in the cache of clicks, by content. Ids lead there."""
 
-    def __init__(self, services: Services, ids: ProgramIds) -> None:
+    def __init__(self, services: Services, ids: ProgramIds | MachinesIds) -> None:
         self._services = services
         self._ids = ids
 

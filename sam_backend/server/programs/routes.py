@@ -27,6 +27,7 @@ from sam_backend.server.programs.fields import Format, ImageAsked, ObjectAsked
 from sam_backend.server.programs.kept_images import KeptImage, KeptImages
 from sam_backend.services import Services
 from sam_backend.shared import click_budget, stale
+from sam_backend.shared.ids_of_machines import MachinesIds
 from sam_backend.shared.program_ids import KEPT_S, ProgramIds
 from sam_backend.shared.stale import Stale
 
@@ -82,7 +83,9 @@ class Programs:
         self._services = services
         self._clicks = clicks
         self._everything = Admission("everything", EVERYTHING_AT_ONCE, services.refusals.report)
-        self.ids = ProgramIds(services.state.path.with_name("programs.sqlite3"))
+        own = ProgramIds(services.state.path.with_name("programs.sqlite3"))
+        store = services.common_store
+        self.ids = MachinesIds(own, store) if store else own
         self.images = KeptImages(services, self.ids)
         self.answers = Answers()
 
