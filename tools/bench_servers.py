@@ -36,17 +36,18 @@ CONFIG = """<View><Image name="image" value="$image"/>
 class Pictures:
     """Serves pictures to both back ends, as Label Studio would."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
         self._folder = folder
+        self._host = host
         folder.mkdir()
         handler = functools.partial(_Quiet, directory=str(folder))
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = http.server.ThreadingHTTPServer((host, 0), handler)
 
     def add(self, name: str, image: Image.Image) -> str:
         path = self._folder / name
         if not path.exists():
             image.save(path, quality=92)
-        return f"http://127.0.0.1:{self._server.server_port}/{name}"
+        return f"http://{self._host}:{self._server.server_port}/{name}"
 
     def __enter__(self) -> Pictures:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

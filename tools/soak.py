@@ -147,23 +147,23 @@ class _Result:
 
     def rows(self) -> list[Row]:
         rate = sum(self.counts.values()) / self.seconds
-        found: list[Row] = [(name, str(self.counts[name])) for name in (*_KINDS, *_FAILURES)]
+        found: list[Row] = [(name, str(self.counts[name])) for name in (*KINDS, *FAILURES)]
         found.append(("cut off, with no worker killed", str(self.late)))
         return [*found, ("clicks a second", f"{rate:.1f}")]
 
     @property
     def is_sound(self) -> bool:
-        faults = sum(self.counts[name] for name in _KINDS[1:])
-        return not faults and not self.counts[_REFUSED] and not self.late
+        faults = sum(self.counts[name] for name in KINDS[1:])
+        return not faults and not self.counts[REFUSED] and not self.late
 
 
-_RIGHT, _OTHER, _WRONG, _NONE = _KINDS = (
+RIGHT, OTHER, WRONG, NONE = KINDS = (
     "right to the pixel",
     "another outline of the object",
     "another object's mask",
     "no mask where there is one",
 )
-_CUT, _REFUSED = _FAILURES = ("cut off", "refused")
+CUT, REFUSED = FAILURES = ("cut off", "refused")
 
 
 @dataclass
@@ -195,29 +195,30 @@ class _Bench:
                     os.kill(_a_worker(backend.pid), signal.SIGKILL)
                     killed = time.monotonic()
                 answer = ask(backend.url, wanted[order[number]].body(f"{who}.1"))
-                found.append((_kind(answer, right[order[number]]), time.monotonic()))
+                found.append((kind(answer, right[order[number]]), time.monotonic()))
             return found
 
         began = time.monotonic()
         with ThreadPoolExecutor(ANNOTATORS) as pool:
             found = [each for part in pool.map(one_annotator, range(ANNOTATORS)) for each in part]
         seconds = time.monotonic() - began
-        for kind, ended in found:
-            counts[kind] += 1
-            late += kind == _CUT and not 0 <= ended - killed <= _CUT_WITHIN_S
+        for result, ended in found:
+            counts[result] += 1
+            late += result == CUT and not 0 <= ended - killed <= _CUT_WITHIN_S
         return _Result(counts, seconds, late)
 
 
-def _kind(answer: Answer, right: Answer) -> str:
+def kind(answer: Answer, right: Answer) -> str:
+    """What an answer is beside the right one: one of KINDS or FAILURES."""
     if answer.masks is None:
-        return _CUT
+        return CUT
     if answer.status != 200:
-        return _REFUSED
+        return REFUSED
     if answer.masks == right.masks:
-        return _RIGHT
+        return RIGHT
     if not answer.masks:
-        return _NONE
-    return _OTHER if likeness(answer, right) >= _SAME_OBJECT else _WRONG
+        return NONE
+    return OTHER if likeness(answer, right) >= _SAME_OBJECT else WRONG
 
 
 def _a_worker(master: int) -> int:

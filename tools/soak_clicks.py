@@ -25,7 +25,8 @@ TIMEOUT_S = 60.0
 _CONFIG = """<View><Image name="image" value="$image"/>
 <BrushLabels name="brush" toName="image"><Label value="A"/><Label value="B"/></BrushLabels>
 <KeyPointLabels name="point" toName="image" smart="true"><Label value="A"/></KeyPointLabels>
-<RectangleLabels name="box" toName="image" smart="true"><Label value="B"/></RectangleLabels>
+<RectangleLabels name="box" toName="image" smart="true"><Label value="A"/>
+<Label value="B"/></RectangleLabels>
 </View>"""
 
 Place = tuple[float, float]  # percent
@@ -39,6 +40,7 @@ class Click:
     task: int
     points: tuple[Place, ...]
     box: tuple[float, float, float, float] | None = None
+    box_label: str = "B"
 
     def body(self, annotator: str, task: int | None = None, prefix: str = "p") -> bytes:
         """As Label Studio sends it. Each annotator works in a project of their own."""
@@ -62,7 +64,7 @@ class Click:
                     "id": f"{prefix}0",
                     "type": "rectanglelabels",
                     "from_name": "box",
-                    "value": place | {"rotation": 0, "rectanglelabels": ["B"]},
+                    "value": place | {"rotation": 0, "rectanglelabels": [self.box_label]},
                 }
             )
         number = self.task if task is None else task
@@ -86,7 +88,7 @@ class Answer:
 
 def pictures(served: Pictures) -> list[str]:
     """The addresses of pictures with objects to click."""
-    return [served.add(f"soak-{n}.png", _drawn(n)) for n in range(PICTURES)]
+    return [served.add(f"soak-{n}.png", drawn(n)) for n in range(PICTURES)]
 
 
 def clicks(addresses: Sequence[str], objects: int, seed: int = 1) -> list[Click]:
@@ -143,7 +145,8 @@ def likeness(one: Answer, other: Answer) -> float:
     return int((masks[0] & masks[1]).sum()) / union if union else 1.0
 
 
-def _drawn(number: int) -> Image.Image:
+def drawn(number: int) -> Image.Image:
+    """A picture with shapes to click, different for each number."""
     dice = np.random.default_rng(number)
     colours = dice.integers(30, 220, (25, 3))
     image = Image.new("RGB", SIZE, tuple(int(v) for v in colours[0]))
