@@ -21,6 +21,7 @@ from sam_backend.shared.refusals import Refusals
 from sam_backend.shared.scheduling import LoadingEngine, OpenEngine
 from sam_backend.shared.shapes_of_machines import MachinesShapes
 from sam_backend.shared.state import State
+from sam_backend.shared.tasks_of_machines import TasksOfMachines
 from sam_backend.shared.text_search import TextSearch
 
 
@@ -31,7 +32,8 @@ class Services:
         self.settings = settings
         self.model_version = model_version
         self.common_store = opening.opened(settings)
-        self.state = State.in_folder(settings.model_dir)
+        tasks = TasksOfMachines(self.common_store) if self.common_store else None
+        self.state = State.in_folder(settings.model_dir, tasks)
         self.refusals = Refusals(self.state)
         self.click_log = ClickLog(self.state.path.with_name("clicks.sqlite3"))
         self.memory = ClickMemory(self.state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import sqlite3
 import time
@@ -13,6 +14,7 @@ import orjson
 from sam_backend.clicks.joining import EarlierClick
 from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.shared.database import keep_last
+from sam_backend.shared.tasks_of_machines import TaskOfMachines
 
 logger = logging.getLogger("sam_backend")
 
@@ -30,22 +32,36 @@ create table if not exists memory (
 
 
 class EarlierClicks:
-    """What earlier clicks on one task left behind; with a connection, within its transaction."""
+    """What earlier clicks on one task left behind; with a connection, within its transaction.
 
-    def __init__(self, project: str, task: str, db: sqlite3.Connection | None = None) -> None:
+    Of two clicks that this machine and the others know, the later one counts.
+    """
+
+    def __init__(
+        self,
+        project: str,
+        task: str,
+        db: sqlite3.Connection | None = None,
+        machines: TaskOfMachines | None = None,
+    ) -> None:
         self.project = project
         self.task = task
         self._db = db
+        self._machines = machines
 
     def of(self, target: Target, image: str) -> EarlierClick:
         """The earlier click on one target and image."""
-        if self._db is None:
-            return EarlierClick()
-        row = self._db.execute(
-            "select value from memory where project = ? and task = ? and target = ?",
-            self._key(target, image),
-        ).fetchone()
-        return _read(row[0]) if row else EarlierClick()
+        key = self._key(target, image)
+        known = [EarlierClick()]
+        if self._db is not None:
+            row = self._db.execute(
+                "select value from memory where project = ? and task = ? and target = ?", key
+            ).fetchone()
+            known += [read(row[0])] if row else []
+        if self._machines is not None:
+            value = self._machines.clicks.get(_name(key))
+            known += [read(value)] if value else []
+        return max(reversed(known), key=lambda click: click.time)
 
     def _key(self, target: Target, image: str) -> tuple[str, str, str]:
         return self.project, self.task, orjson.dumps([asdict(target), image]).decode()
@@ -54,30 +70,39 @@ class EarlierClicks:
         self, target: Target, image: str, change: Callable[[EarlierClick], EarlierClick]
     ) -> None:
         """Replaces the earlier click on one target and image."""
-        db = self._db
-        if db is None:
-            change(EarlierClick())
-            return
         key = self._key(target, image)
-        now = time.time()  # a later time is a clock's that was put back since
-        db.execute(
-            "delete from memory where seen not between ? and ?",
-            (now - KEPT_S, now + KEPT_S),
-        )
         after = change(self.of(target, image))
-        value = orjson.dumps(asdict(after))
+        value = written(after)
         if len(value) > MOST_BYTES:  # an older click must not stay either
-            value = orjson.dumps(asdict(replace(after, prompts=(), draft_version="")))
-        try:
-            db.execute(
-                "insert or replace into memory values (?, ?, ?, ?, ?)", (*key, after.time, value)
-            )
-        except sqlite3.IntegrityError as error:  # a name in it is too long
-            logger.debug("not kept: %s", error)
-        keep_last(db, "memory", LAST_CLICKS)
+            value = written(replace(after, prompts=(), draft_version=""))
+        if self._machines is not None:
+            self._machines.new[_name(key)] = value
+        if self._db is not None:
+            _keep(self._db, key, after.time, value)
 
 
-def _read(value: bytes) -> EarlierClick:
+def _name(key: tuple[str, str, str]) -> bytes:
+    """A short name of a click's project, task and target."""
+    return hashlib.sha256(orjson.dumps(key)).digest()
+
+
+def _keep(db: sqlite3.Connection, key: tuple[str, str, str], when: float, value: bytes) -> None:
+    now = time.time()  # a later time is a clock's that was put back since
+    db.execute("delete from memory where seen not between ? and ?", (now - KEPT_S, now + KEPT_S))
+    try:
+        db.execute("insert or replace into memory values (?, ?, ?, ?, ?)", (*key, when, value))
+    except sqlite3.IntegrityError as error:  # a name in it is too long
+        logger.debug("not kept: %s", error)
+    keep_last(db, "memory", LAST_CLICKS)
+
+
+def written(click: EarlierClick) -> bytes:
+    """A click as bytes, for `read`."""
+    return orjson.dumps(asdict(click))
+
+
+def read(value: bytes) -> EarlierClick:
+    """A click from its bytes; one without prompts if another version wrote them."""
     try:
         fields = orjson.loads(value)
         return EarlierClick(
@@ -87,7 +112,7 @@ def _read(value: bytes) -> EarlierClick:
             trust=fields["trust"],
             sends_rectangles=bool(fields["sends_rectangles"]),
         )
-    except (ValueError, KeyError, TypeError):  # written by another version
+    except (ValueError, KeyError, TypeError):
         return EarlierClick()
 
 
@@ -97,5 +122,5 @@ def change_all(
     """Changes the earlier clicks of all targets of a task."""
     rows = db.execute("select rowid, value from memory where task = ?", (task,)).fetchall()
     for row, value in rows:
-        changed = orjson.dumps(asdict(change(_read(value))))
+        changed = written(change(read(value)))
         db.execute("update memory set value = ? where rowid = ?", (changed, row))

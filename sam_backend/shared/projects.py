@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -68,17 +68,27 @@ def numbered(db: sqlite3.Connection, number: int | None) -> Project | None:
     return read(db, str(row[0])) if row else None
 
 
+def with_params(project: Project, extra_params: Mapping[str, Any] | None) -> Project:
+    """A project with the extra params that another machine was told, if any."""
+    return project if extra_params is None else replace(project, extra_params=extra_params)
+
+
+def short_params(extra_params: Mapping[str, Any]) -> bytes:
+    """Extra params as JSON; none if they are too long."""
+    extra = orjson.dumps(extra_params)
+    if len(extra) > EXTRA_BYTES:
+        logger.warning("the model's extra params are left out: %d bytes are too many", len(extra))
+        return b"{}"
+    return extra
+
+
 def keep(
     db: sqlite3.Connection,
     project: str,
     connection: Connection | None,
-    extra_params: Mapping[str, Any],
+    extra: bytes,
 ) -> None:
     """Keeps the content of a `/setup` request. Without a connection, the earlier one stays."""
-    extra = orjson.dumps(extra_params)
-    if len(extra) > EXTRA_BYTES:
-        logger.warning("the model's extra params are left out: %d bytes are too many", len(extra))
-        extra = b"{}"
     if connection:
         url, token = connection.url, connection.token
     else:

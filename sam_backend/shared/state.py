@@ -1,7 +1,7 @@
 """The state that the workers of one server share: a small SQLite file in the model folder.
 
 It holds recent prompts, the address of each project's Label Studio, and the last refusals. Losing
-it does no harm.
+it does no harm. Several machines also share the prompts and the extra params of projects.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from sam_backend.shared.database import Database, in_folder
 from sam_backend.shared.earlier_clicks import EarlierClicks
 from sam_backend.shared.projects import Connection, Project
 from sam_backend.shared.refusal_records import RefusalRecord
+from sam_backend.shared.tasks_of_machines import TasksOfMachines
 
 logger = logging.getLogger("sam_backend")
 
@@ -59,8 +60,9 @@ def _if_possible(
 class State:
     """Reads and writes the shared file; each call is one transaction."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, machines: TasksOfMachines | None = None) -> None:
         self.path = path
+        self._machines = machines
         self._database = Database(path, _SCHEMA)
         self._warned = False
 
@@ -77,9 +79,11 @@ class State:
         )
 
     @classmethod
-    def in_folder(cls, folder: Path) -> State:
+    def in_folder(cls, folder: Path, machines: TasksOfMachines | None = None) -> State:
         """The state in a folder, or in a temporary folder if that cannot be written."""
-        return in_folder(folder, "state.sqlite3", "workers share their state", cls)
+        return in_folder(
+            folder, "state.sqlite3", "workers share their state", lambda path: cls(path, machines)
+        )
 
     def click(self, project: str, task: str, plan: Callable[[Project, EarlierClicks], T]) -> T:
         """What `plan` makes of a project and of a task's earlier clicks, with one look at the file.
@@ -87,28 +91,40 @@ class State:
         If the file cannot be used, there are no earlier clicks. A file that can only be read, as
         on a full disk, still tells of the project.
         """
+        of_machines = self._machines.task(project, task) if self._machines else None
+
+        def plan_with(known: Project, db: sqlite3.Connection | None) -> T:
+            if of_machines:
+                known = projects.with_params(known, of_machines.extra_params)
+            return plan(known, EarlierClicks(project, task, db, of_machines))
+
         known = [Project(project)]
-        planned = self._click(project, task, plan, known)
-        return planned[0] if planned else plan(known[-1], EarlierClicks(project, task))
+        result = self._click(project, plan_with, known)
+        planned = result[0] if result else plan_with(known[-1], None)
+        if self._machines and of_machines:
+            self._machines.keep(of_machines)
+        return planned
 
     @_if_possible
     def _click(
         self,
         project: str,
-        task: str,
-        plan: Callable[[Project, EarlierClicks], T],
+        plan: Callable[[Project, sqlite3.Connection], T],
         known: list[Project],
     ) -> tuple[T]:
         with self._database.opened() as db:
             known.append(projects.read(db, project))
             db.execute("begin immediate")
-            planned = plan(known[-1], EarlierClicks(project, task, db))
+            planned = plan(known[-1], db)
             db.execute("commit")  # closing without it rolls back
         return (planned,)
 
     def project(self, project: str) -> Project:
         """A project, and the content of its last `/setup` request."""
-        return self._project(project) or Project(project)
+        known = self._project(project) or Project(project)
+        if self._machines:
+            known = projects.with_params(known, self._machines.extra_params(project))
+        return known
 
     @_if_possible
     def _project(self, project: str) -> Project:
@@ -121,21 +137,36 @@ class State:
         with self._database.opened() as db:
             return projects.numbered(db, number)
 
-    @_if_possible
     def change_earlier_clicks(
         self, task: str, change: Callable[[EarlierClick], EarlierClick]
     ) -> None:
         """Changes the earlier clicks of all targets of a task."""
+        self._change_earlier_clicks(task, change)
+        if self._machines:
+            self._machines.change_clicks(
+                task, lambda value: earlier_clicks.written(change(earlier_clicks.read(value)))
+            )
+
+    @_if_possible
+    def _change_earlier_clicks(
+        self, task: str, change: Callable[[EarlierClick], EarlierClick]
+    ) -> None:
         with self._database.transaction() as db:
             earlier_clicks.change_all(db, task, change)
 
-    @_if_possible
     def remember_setup(
         self, project: str, connection: Connection | None, extra_params: Mapping[str, Any]
     ) -> None:
         """Keeps the content of a `/setup` request, which predictions do not repeat."""
+        extra = projects.short_params(extra_params)
+        self._remember_setup(project, connection, extra)
+        if self._machines:
+            self._machines.remember_setup(project, extra)
+
+    @_if_possible
+    def _remember_setup(self, project: str, connection: Connection | None, extra: bytes) -> None:
         with self._database.transaction() as db:
-            projects.keep(db, project, connection, extra_params)
+            projects.keep(db, project, connection, extra)
 
     @_if_possible
     def believe(self, url: str) -> str:
