@@ -24,9 +24,7 @@ import numpy as np
 
 from tools.bench import SIZE, picture
 from tools.bench_servers import Backend, Pictures, ours
-
-PAUSE_S = (2.0, 4.0)  # between the actions of an annotator
-CLICKS, OBJECTS = 3, 4  # clicks on an object, objects in a picture
+from tools.pace import CLICKS, OBJECTS, PAUSE_S
 
 
 @dataclass

@@ -195,7 +195,7 @@ def _run(
             # All move on to new pictures together, so that each part has some.
             share = min(0.999, (time.monotonic() - begun) / seconds)
             steps = tasks[max(0, int(share * len(tasks)) - dice.randrange(4))]
-            ask(machines.url, trace.opening(steps[0], who, task))
+            trace.open_task(machines.url, steps[0], who, task)
             for step in steps:
                 if over.wait(dice.uniform(*trace.PAUSES_S.get(step.name, trace.PAUSE_S))):
                     return

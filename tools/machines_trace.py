@@ -7,15 +7,17 @@ rectangle, which another machine may have answered.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import orjson
+import requests
 from PIL import Image
 
-from tools.soak_clicks import Answer, Click, ask, drawn
+from tools.soak_clicks import TIMEOUT_S, Answer, Click, ask, drawn
 
 # Before an action, by its name. A keypoint belongs to a rectangle of the last 12 s.
 PAUSES_S = {"inside": (2.0, 6.0)}
@@ -64,11 +66,12 @@ def body(step: Step, who: str, task: int) -> bytes:
     return step.click.body(who, task, prefix)
 
 
-def opening(step: Step, who: str, task: int) -> bytes:
-    """The request when an annotator opens the task of a step."""
+def open_task(url: str, step: Step, who: str, task: int) -> None:
+    """An annotator opens the task of a step. Label Studio shows no error there."""
     asked = orjson.loads(body(step, who, task))
     asked["params"]["context"] = None
-    return orjson.dumps(asked)
+    with contextlib.suppress(requests.RequestException):
+        requests.post(f"{url}/predict", json=asked, timeout=TIMEOUT_S)
 
 
 def right(url: str, pictures: Sequence[Sequence[Step]]) -> dict[tuple[int, str], Right]:
