@@ -2,7 +2,7 @@
 
     .venv-bench/bin/python -m tools.simulate [--click 0.026 --encode 0.29 --plot docs/scale.png]
 
-The annotators are those of `tools.load`: they open a picture, look at it, and click three times on
+The annotators work like the ones of `tools.load`: they open a picture, look at it, and click three times on
 each of four objects, with pauses of 2 to 4 seconds. A proxy gives each request to the machine with
 the fewest. The cores of a machine are shared out in slices, as an operating system does it, so an
 encode slows clicks and does not stop them. Machines share embeddings: a click on a picture that

@@ -1,4 +1,4 @@
-"""`make soak`: many clicks, with slow clients, a killed worker or a full disk. One table per part.
+"""`make soak`: many clicks beside slow clients, a killed worker, a full disk or a failing Redis.
 
 make soak                                    all parts, under a minute each
 make soak SOAK="clicks --clicks 10000"       one part
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +26,7 @@ import numpy as np
 
 from tools import soak_slow
 from tools.bench_servers import Backend, Pictures, ours
+from tools.redis_server import RedisServer
 from tools.soak_clicks import (
     ANNOTATORS,
     Answer,
@@ -88,11 +91,47 @@ def _bodies(options: argparse.Namespace) -> bool:
     return _beside_slow("bodies: 16 clients, a byte of a body every second", options, 16, 1.0)
 
 
+def _redis(options: argparse.Namespace) -> bool:
+    """Clicks beside a Redis that fails in every way."""
+    if shutil.which("redis-server") is None:
+        print("redis: skipped, because redis-server is not installed")
+        return True
+    rows: list[Row] = [("", "p50, ms", "p99, ms", "clicks", "failed")]
+    with _bench() as bench, contextlib.ExitStack() as stack:
+        server = RedisServer(bench.folder("redis"), "--maxmemory-policy", "noeviction")
+        stack.callback(server.end)
+        studio = {"LABEL_STUDIO_URL": "http://127.0.0.1"}
+        alone = stack.enter_context(ours(bench.folder("alone"), **studio))
+        shared = stack.enter_context(ours(bench.folder("shared"), CACHE_URL=server.url, **studio))
+        states: list[tuple[str, Backend, Callable[[], object]]] = [
+            ("no CACHE_URL", alone, lambda: None),
+            ("it answers", shared, lambda: None),
+            ("it is full", shared, lambda: server.limit("1mb")),
+            ("it hangs", shared, server.hang),
+            ("it is back", shared, server.go_on),
+            ("it is killed", shared, server.kill),
+            ("it is back, and empty", shared, server.start),
+        ]
+        wanted = clicks(bench.pictures, 1)
+        for backend, click in itertools.product((alone, shared), wanted):
+            ask(backend.url, click.body("warm"))
+        failed = 0
+        for name, backend, begin in states:
+            begin()
+            found = _latencies(backend, wanted, options.seconds)
+            percentiles = [f"{v:.0f}" for v in np.percentile(found.times, (50, 99))]
+            rows.append((name, *percentiles, str(len(found.times)), str(found.failed)))
+            failed += found.failed
+    _table("redis: one client, while the Redis of CACHE_URL fails", rows)
+    return not failed
+
+
 PARTS: Mapping[str, Callable[[argparse.Namespace], bool]] = {
     "clicks": _clicks,
     "headers": _headers,
     "bodies": _bodies,
     "disk": _disk,
+    "redis": _redis,
 }
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("sam_backend")
 
 KEPT_S = 7 * 86_400  # the server evicts earlier when its memory is full
-MOST_BYTES = 64 << 20  # a larger value is none of ours
+MOST_BYTES = 64 << 20  # no machine writes a larger value
 # A whole embedding takes 20 ms over a network of 1 Gbit/s, and encoding takes longer than this.
 _WHOLE_S = 0.2
 # Then this machine makes an embedding too, whatever the others are doing.

@@ -1,10 +1,10 @@
 """The connection to the Redis server that machines share. It fails open.
 
-A question that gets no answer in time, or an error, raises `Alone`, and the caller goes on with
-what this machine knows. After a few such failures, nothing is asked for some seconds.
+A question that gets no answer in time, or an error, raises `Alone`, and the caller uses what this
+machine knows. After a few such failures, nothing is asked for some seconds.
 
-One thread talks to the server with asyncio. So a time limit covers the whole question, with its
-name resolution, its connection and each byte of its answer, and what is late is really cancelled.
+One thread talks to the server with asyncio. So a time limit covers the whole question: the
+look-up of the name, the connection, and each byte of the answer. A late question is cancelled.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Question = Callable[["Redis"], Awaitable[T]]
 
 
 class Alone(Exception):
-    """The common store gave no answer. This machine goes on with what it knows itself."""
+    """The common store gave no answer. This machine uses what it knows itself."""
 
 
 class CommonStore:

@@ -1,7 +1,7 @@
 """Small values with a checksum of themselves and of their place.
 
-A value that is damaged, or that lies at another key, is a miss. The checksum is no signature: who
-can write into the server can also make one.
+A value that is damaged, or that lies at another key, is a miss. The checksum does not sign: anybody
+who can write into the server can make one too.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def numbered(db: sqlite3.Connection, number: int | None) -> Project | None:
 
 
 def with_params(project: Project, extra_params: Mapping[str, Any] | None) -> Project:
-    """A project with the extra params that another machine was told, if any."""
+    """A project with the extra params that another machine knows, if any."""
     return project if extra_params is None else replace(project, extra_params=extra_params)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from sam_backend.machines.common_store import CommonStore
 from tests import redis_server
-from tests.redis_server import RedisServer
+from tools.redis_server import RedisServer
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from sam_backend.machines.common_store import CommonStore
 from sam_backend.server.app import create_app
 from tests import redis_server, shades
 from tests.fakes import inline
-from tests.redis_server import RedisServer
+from tools.redis_server import RedisServer
 
 CLICKS = 240
 IMAGES = [inline(shades.picture(10 * n)) for n in range(1, 13)]
@@ -83,10 +83,9 @@ def restart(server: RedisServer) -> None:
 
 
 def fill(server: RedisServer) -> None:
-    with server.client() as client:
-        client.config_set("maxmemory", "1mb")
-        time.sleep(0.5)
-        client.config_set("maxmemory", "0")
+    server.limit("1mb")
+    time.sleep(0.5)
+    server.limit("0")
 
 
 def flip_bits(server: RedisServer) -> None:

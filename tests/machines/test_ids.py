@@ -10,7 +10,7 @@ import pytest
 from sam_backend.machines.common_store import CommonStore
 from sam_backend.shared.ids_of_machines import MachinesIds
 from sam_backend.shared.program_ids import KnownAnswer, ProgramIds
-from tests.redis_server import RedisServer
+from tools.redis_server import RedisServer
 
 Opened = Callable[..., CommonStore]
 

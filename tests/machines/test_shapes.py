@@ -14,7 +14,7 @@ from sam_backend.machines.common_store import CommonStore
 from sam_backend.shared import shapes_of_machines
 from sam_backend.shared.kept_shapes import KeptShapes
 from sam_backend.shared.shapes_of_machines import MachinesShapes
-from tests.redis_server import RedisServer
+from tools.redis_server import RedisServer
 
 Opened = Callable[..., CommonStore]
 
