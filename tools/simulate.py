@@ -2,9 +2,9 @@
 
     .venv-bench/bin/python -m tools.simulate [--click 0.026 --encode 0.29 --plot docs/scale.png]
 
-The annotators work like the ones of `tools.load`: they open a picture, look at it, and click three times on
-each of four objects, with pauses of 2 to 4 seconds. A proxy gives each request to the machine with
-the fewest. The cores of a machine are shared out in slices, as an operating system does it, so an
+The annotators work like the ones of `tools.load`: they open a picture, look at it, and click three
+times on each of four objects, with pauses of 2 to 4 seconds. A proxy gives each request to the
+machine with the fewest. The cores of a machine are shared out in slices, as by a system, so an
 encode slows clicks and does not stop them. Machines share embeddings: a click on a picture that
 another machine is encoding waits for it. The Redis and the proxy take no time of their own. The
 table says how much the Redis carries.
@@ -73,7 +73,7 @@ class Cluster:
         self.env = simpy.Environment()
         self._machines = [Machine(simpy.Resource(self.env, times.cores)) for _ in range(machines)]
         self._times = times
-        self._made: dict[int, simpy.Event] = {}
+        self._made: dict[int, tuple[simpy.Event, Machine]] = {}
         self._next_picture = 0
         self._dice = random.Random(1)  # noqa: S311 (pauses and costs)
         self.tally = Tally()
@@ -113,17 +113,21 @@ class Cluster:
             return
         yield self.env.timeout(FETCH_S)
         if picture not in self._made:
-            made = self._made[picture] = self.env.event()
+            made = self.env.event()
+            self._made[picture] = made, machine
             parts = [
                 self.env.process(self._work(machine, self._times.encode / self._times.cores))
                 for _ in range(self._times.cores)
             ]
             yield self.env.all_of(parts)
             made.succeed()
+            self.tally.shared += len(self._machines) > 1
         else:
-            yield self._made[picture]
-            yield self.env.timeout(SHARED_S)
-        self.tally.shared += len(self._machines) > 1
+            made, maker = self._made[picture]
+            yield made
+            if maker is not machine:
+                yield self.env.timeout(SHARED_S)
+                self.tally.shared += 1
         machine.pictures.add(picture)
 
     def _work(self, machine: Machine, seconds: float) -> Work:
