@@ -56,7 +56,8 @@ class _Tally:
 
     counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     times: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))  # ms
-    pictures: set[int] = field(default_factory=set)
+    pictures: dict[int, str] = field(default_factory=dict)  # and in which part each one came
+    encodes: dict[str, int] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, part: str, result: str, took: float) -> None:
@@ -73,6 +74,7 @@ class _Machines:
         self._folder = folder
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._encodes: Counter[str] = Counter()  # of back ends that were killed
+        self._last: Counter[str] = Counter()  # of the others, when they answered last
         self.part = ""
 
     @property
@@ -105,6 +107,7 @@ class _Machines:
 
     def kill(self, name: str) -> None:
         self._encodes[name] += self._misses(name)
+        self._last[name] = 0
         os.killpg(self._running.pop(name).pid, signal.SIGKILL)
 
     def cut(self, name: str) -> None:
@@ -114,7 +117,10 @@ class _Machines:
         self._at[name].join()
 
     def encodes(self) -> int:
-        return sum(self._encodes.values()) + sum(map(self._misses, _BACKENDS))
+        for name in set(_BACKENDS) & set(self._running):
+            with contextlib.suppress(requests.RequestException):  # it is cut off, or starts
+                self._last[name] = self._misses(name)
+        return sum(self._encodes.values()) + sum(self._last.values())
 
     def end(self) -> None:
         for process in self._running.values():
@@ -133,7 +139,7 @@ class _Machines:
         return f"http://{self._at[name].address}:{_PORT}"
 
     def _misses(self, name: str) -> int:
-        text = requests.get(f"{self._backend(name)}/metrics", timeout=30).text
+        text = requests.get(f"{self._backend(name)}/metrics", timeout=2).text
         found = re.search(r'^sam_cache_total\{tier="miss"\} (\S+)', text, re.MULTILINE)
         return int(float(found[1])) if found else 0
 
@@ -170,11 +176,9 @@ def main() -> None:
             machines.start()
             print(f"{options.annotators} annotators for {options.seconds:.0f} s …", flush=True)
             tally = _run(machines, tasks, right, options.annotators, options.seconds)
-            encodes = machines.encodes()
         finally:
             machines.end()
     _print(tally, options.seconds / len(_PARTS))
-    print(f"\n{encodes} encodes of {len(tally.pictures)} pictures")
     wrong = sum(counts[name] for counts in tally.counts.values() for name in KINDS[1:])
     sys.exit(1 if wrong else 0)
 
@@ -191,7 +195,7 @@ def _run(
     def annotate(number: int) -> None:
         dice, who = random.Random(number), f"{number}.1"  # noqa: S311 (pauses and tasks)
         over.wait(dice.uniform(0, trace.PAUSE_S[1]))
-        for task in itertools.count(1):
+        for task in itertools.count(1000 * number):  # Label Studio's numbers are unique
             # All move on to new pictures together, so that each part has some.
             share = min(0.999, (time.monotonic() - begun) / seconds)
             steps = tasks[max(0, int(share * len(tasks)) - dice.randrange(4))]
@@ -204,16 +208,19 @@ def _run(
                 answer = ask(machines.url, trace.body(step, who, task))
                 took = 1000 * (time.perf_counter() - started)
                 tally.add(part, _result(answer, right[step.picture, step.name]), took)
-                tally.pictures.add(step.picture)
+                tally.pictures.setdefault(step.picture, part)
 
     threads = [threading.Thread(target=annotate, args=(n,)) for n in range(annotators)]
     for thread in threads:
         thread.start()
     for number, part in enumerate(_PARTS):
         time.sleep(max(0.0, begun + number * seconds / len(_PARTS) - time.monotonic()))
+        if machines.part:
+            tally.encodes[machines.part] = machines.encodes()
         machines.part = part.name
         part.begin(machines)
     time.sleep(max(0.0, begun + seconds - time.monotonic()))
+    tally.encodes[machines.part] = machines.encodes()
     over.set()
     for thread in threads:
         thread.join()
@@ -233,13 +240,18 @@ def _print(tally: _Tally, seconds: float) -> None:
         {name for counts in tally.counts.values() for name in counts if "HTTP" in name}
     )
     rows = (*KINDS, _ALONE, CUT, *statuses)
-    print("\n| part | clicks/s | p50, ms | p99, ms | " + " | ".join(rows) + " |")
-    print("|" + "---|" * (4 + len(rows)))
+    head = ("part", "clicks/s", "p50, ms", "p99, ms", *rows, "new pictures", "encodes")
+    print("\n| " + " | ".join(head) + " |")
+    print("|" + "---|" * len(head))
+    before = 0
     for part in _PARTS:
         counts, times = tally.counts[part.name], tally.times[part.name]
         cells = [f"{len(times) / seconds:.1f}"]
         cells += [f"{v:.0f}" for v in np.percentile(times, [50, 99])] if times else ["", ""]
         cells += [str(counts[name]) for name in rows]
+        cells.append(str(list(tally.pictures.values()).count(part.name)))
+        cells.append(str(tally.encodes[part.name] - before))
+        before = tally.encodes[part.name]
         print(f"| {part.name} | " + " | ".join(cells) + " |")
 
 
