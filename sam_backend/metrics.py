@@ -35,6 +35,6 @@ COMMON_STORE = Counter(
 )
 COMMON_STORE_UP = Gauge(
     "sam_common_store_up",
-    "1 if the Redis of CACHE_URL answers, 0 if this machine goes on alone",
+    "1 if the Redis of CACHE_URL answers, 0 if there is none or it does not",
     multiprocess_mode="livemin",
 )

@@ -23,6 +23,8 @@ SAM_CHOICES = ("MobileSAM", "SAM", "SAM-B", "SAM-L", "SAM-H", "ONNX", "Transform
 ENGINES = ("auto", "onnx", "openvino", "torch")
 TRY_PAGES = ("local", "on", "off")  # local: for browsers on this machine
 PRECISIONS = ("auto", "f32", "bf16")
+# Of redis-py, behind the `?` of an address.
+TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_password", "ssl_cert_reqs")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -208,10 +210,8 @@ class _Environment:
             parts = urlsplit("")
         if parts.scheme not in ("redis", "rediss") or not parts.hostname:
             raise SettingsError(f"{key} is not an address like redis://:password@host:6379/0")
-        if any(not name.startswith("ssl_") for name in parse_qs(parts.query)):
-            raise SettingsError(
-                f"{key} has other options than those for TLS (ssl_…) behind its '?'"
-            )
+        if not set(parse_qs(parts.query, keep_blank_values=True)) <= set(TLS_OPTIONS):
+            raise SettingsError(f"{key} can have these options: {', '.join(TLS_OPTIONS)}")
         return value
 
     def hosts(self, key: str) -> AllowedHosts:

@@ -52,6 +52,7 @@ class CommonStore:
         self._redis: Redis | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        metrics.COMMON_STORE_UP.set(1)
         self._trouble = ""  # since when, and why, there is no answer
         self._refusal = ""  # the last command that the server refused, such as when it is full
 
