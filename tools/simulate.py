@@ -1,13 +1,16 @@
 """How clicks and waiting grow with machines: a discrete-event model with measured times.
 
-    .venv-bench/bin/python -m tools.simulate [--click 0.026 --encode 0.29 --plot docs/scale.png]
+    .venv-bench/bin/python -m tools.simulate [--balance task] [--plot docs/scale.png]
+
+`tools.service_times` measures the costs of a click and of an encode.
 
 The annotators work like the ones of `tools.load`: they open a picture, look at it, and click three
-times on each of four objects, with pauses of 2 to 4 seconds. A proxy gives each request to the
-machine with the fewest. The cores of a machine are shared out in slices, as by a system, so an
-encode slows clicks and does not stop them. Machines share embeddings: a click on a picture that
-another machine is encoding waits for it. The Redis and the proxy take no time of their own. The
-table says how much the Redis carries.
+times on each of four objects, with pauses of 2 to 4 seconds. The proxy gives the requests of a task
+to one machine, and some to others while that one has half as many again as they have (`task`, as in
+deploy/haproxy.cfg). Or it gives each request to the machine with the fewest (`fewest`). The cores
+of a machine are shared out in slices, so an encode slows clicks and does not stop them. Machines
+share embeddings: a click on a picture that another machine is encoding waits for it. The Redis and
+the proxy take no time of their own. The table says how much the Redis carries.
 """
 
 from __future__ import annotations
@@ -69,10 +72,13 @@ class Tally:
 class Cluster:
     """Machines behind a proxy, and the annotators in front of it."""
 
-    def __init__(self, machines: int, annotators: int, times: Times, seconds: float) -> None:
+    def __init__(
+        self, machines: int, annotators: int, times: Times, seconds: float, balance: str
+    ) -> None:
         self.env = simpy.Environment()
         self._machines = [Machine(simpy.Resource(self.env, times.cores)) for _ in range(machines)]
         self._times = times
+        self._by_task = balance == "task"
         self._made: dict[int, tuple[simpy.Event, Machine]] = {}
         self._next_picture = 0
         self._dice = random.Random(1)  # noqa: S311 (pauses and costs)
@@ -87,16 +93,23 @@ class Cluster:
         yield self.env.timeout(self._dice.uniform(0, 39))
         while True:
             picture, self._next_picture = self._next_picture, self._next_picture + 1
-            self.env.process(self._prepared(self._least_busy(), picture))
+            self.env.process(self._prepared(self._chosen(picture), picture))
             for number in range(OBJECTS * CLICKS):
                 yield self.env.timeout(self._dice.uniform(*PAUSE_S))
                 yield self.env.process(self._click(picture, is_first=number == 0))
 
-    def _least_busy(self) -> Machine:
-        return min(self._machines, key=lambda machine: (machine.requests, self._dice.random()))
+    def _chosen(self, picture: int) -> Machine:
+        """What the proxy does with a request."""
+        machines = self._machines
+        if self._by_task:
+            most = -(-1.5 * (1 + sum(m.requests for m in machines)) // len(machines))
+            begin = random.Random(picture).randrange(len(machines))  # noqa: S311
+            in_order = machines[begin:] + machines[:begin]
+            return next(machine for machine in in_order if machine.requests < most)
+        return min(machines, key=lambda machine: (machine.requests, self._dice.random()))
 
     def _click(self, picture: int, *, is_first: bool) -> Work:
-        machine, began = self._least_busy(), self.env.now
+        machine, began = self._chosen(picture), self.env.now
         if machine.requests >= MOST_AT_ONCE:
             self.tally.refused += 1
             return
@@ -139,12 +152,12 @@ class Cluster:
             seconds -= SLICE_S
 
 
-def most_annotators(machines: int, times: Times, seconds: float) -> int:
+def most_annotators(machines: int, times: Times, seconds: float, balance: str) -> int:
     """The most annotators whose clicks take less than the goal, in steps of four a machine."""
     low, high = 1, 60  # steps
     while high - low > 1:
         middle = (low + high) // 2
-        tally = Cluster(machines, 4 * middle * machines, times, seconds).tally
+        tally = Cluster(machines, 4 * middle * machines, times, seconds, balance).tally
         is_fine = not tally.refused and np.percentile(tally.clicks, 99) < GOAL_S
         low, high = (middle, high) if is_fine else (low, middle)
     return 4 * low * machines
@@ -152,9 +165,10 @@ def most_annotators(machines: int, times: Times, seconds: float) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--click", type=float, default=0.026, help="core seconds of a click")
-    parser.add_argument("--encode", type=float, default=0.29, help="core seconds of an encode")
+    parser.add_argument("--click", type=float, default=0.010, help="core seconds of a click")
+    parser.add_argument("--encode", type=float, default=0.31, help="core seconds of an encode")
     parser.add_argument("--cores", type=int, default=2, help="of a machine")
+    parser.add_argument("--balance", choices=("task", "fewest"), default="task")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--annotators", type=int, help="so many, on one machine, and no table")
     parser.add_argument("--plot", help="a PNG file to write")
@@ -164,8 +178,10 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     rows = []
     for machines in (1,) if options.annotators else MACHINES:
-        annotators = options.annotators or most_annotators(machines, times, options.seconds)
-        tally = Cluster(machines, annotators, times, options.seconds).tally
+        annotators = options.annotators or most_annotators(
+            machines, times, options.seconds, options.balance
+        )
+        tally = Cluster(machines, annotators, times, options.seconds, options.balance).tally
         rate = (len(tally.clicks) + len(tally.first)) / options.seconds
         carried = EMBEDDING_MB * tally.shared / options.seconds
         rows.append((machines, rate))
