@@ -199,6 +199,7 @@ def _run(
             # All move on to new pictures together, so that each part has some.
             share = min(0.999, (time.monotonic() - begun) / seconds)
             steps = tasks[max(0, int(share * len(tasks)) - dice.randrange(4))]
+            tally.pictures.setdefault(steps[0].picture, machines.part)
             trace.open_task(machines.url, steps[0], who, task)
             for step in steps:
                 if over.wait(dice.uniform(*trace.PAUSES_S.get(step.name, trace.PAUSE_S))):
@@ -208,7 +209,6 @@ def _run(
                 answer = ask(machines.url, trace.body(step, who, task))
                 took = 1000 * (time.perf_counter() - started)
                 tally.add(part, _result(answer, right[step.picture, step.name]), took)
-                tally.pictures.setdefault(step.picture, part)
 
     threads = [threading.Thread(target=annotate, args=(n,)) for n in range(annotators)]
     for thread in threads:
