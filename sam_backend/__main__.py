@@ -18,6 +18,7 @@ COMMANDS = {
     "segment": "sam_backend.programs.command",
     "segment_with_prompts": "sam_backend.bulk.segment_with_prompts",
     "segment_everything": "sam_backend.bulk.segment_everything",
+    "find_similar": "sam_backend.bulk.find_similar",
     "export_masks": "sam_backend.bulk.export_masks",
     "import_coco": "sam_backend.bulk.import_coco",
 }
@@ -32,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, path in COMMANDS.items():
         module = import_module(path)
         summary = (module.__doc__ or "").splitlines()[0]
-        command = commands.add_parser(name, help=summary, description=summary)
+        hyphens = [name.replace("_", "-")] if "_" in name else []
+        command = commands.add_parser(name, aliases=hyphens, help=summary, description=summary)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     options = parser.parse_args(arguments)

@@ -92,10 +92,7 @@ def pictures(targets: Iterator[Target], half: int | None) -> Iterator[Picture]:
 
 def low_res(mask: Mask) -> Mask:
     """A mask of the image in the low-res frame (256, 256)."""
-    rows, columns = Frame(*mask.shape).middles()
-    square = np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), bool)
-    square[: len(rows), : len(columns)] = mask[np.ix_(rows, columns)]
-    return square
+    return Frame(*mask.shape).sample(mask)
 
 
 def right_ones(found: Sequence[Proposal], truths: Sequence[Mask]) -> list[bool]:

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sam_backend.bulk import named, prompted, proposals, stored_prompts
+from sam_backend.bulk import named, prompted, proposals, similar_objects, stored_prompts
 from sam_backend.bulk.named import Named
 from sam_backend.bulk.proposals import Proposals
+from sam_backend.bulk.similar_objects import Similar
 from sam_backend.bulk.stored_prompts import PromptChoice
 from sam_backend.clicks import label_config
 from sam_backend.clicks.output import Result
@@ -26,7 +27,7 @@ logger = logging.getLogger("sam_backend")
 Task = Mapping[str, Any]
 
 
-Work = PromptChoice | Proposals | Named
+Work = PromptChoice | Proposals | Named | Similar
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,11 @@ def planned(config_xml: str, task: Task, work: Work, model_version: str) -> Task
         if isinstance(work, Proposals):
             has_some = proposals.has_some(task, model_version)
             return TaskAnswer([] if has_some else [{"id": proposals.PROPOSAL, "score": 0.0}])
+        if isinstance(work, Similar):
+            has_some = similar_objects.has_some(task, work, model_version)
+            if not has_some:
+                similar_objects.check(task, work, model_version)
+            return TaskAnswer([] if has_some else [{"id": work.beginning, "score": 0.0}])
         found = stored_prompts.results(task, work, config, model_version)
         missing = prompted.missing(found, task, work, model_version)
         return TaskAnswer([{"id": each.region_id, "score": 0.0} for each in missing])
@@ -131,6 +137,8 @@ def _answer(
             return TaskAnswer(proposals.regions(services, project, task, config, work))
         if isinstance(work, Named):
             return TaskAnswer(named.regions(services, project, task, config, work))
+        if isinstance(work, Similar):
+            return TaskAnswer(similar_objects.regions(services, project, task, config, work))
         regions, failures = prompted.regions(services, project, task, config, work)
         return TaskAnswer(regions, tuple(failures))
     except Refusal as refusal:

@@ -58,9 +58,9 @@ def results(
     found: dict[tuple[str, str], Result] = {}
     for source in choice.sources:
         if source == ANNOTATIONS:
-            part = _results(_annotation(task))
+            part = _results(annotation(task))
         elif source == PREDICTIONS:
-            part = _results(_prediction(task, choice.prediction_version, own_version))
+            part = _results(prediction(task, choice.prediction_version, own_version))
         else:
             part = _field_results(task, source, config)
         for result in part:
@@ -160,7 +160,8 @@ def _groups(members: Sequence[Prompt]) -> Iterator[tuple[Prompt, ...]]:
     return (tuple(group) for group in groups.values())
 
 
-def _annotation(task: Task) -> Mapping[str, Any]:
+def annotation(task: Task) -> Mapping[str, Any]:
+    """Of several annotations, the ground truth, or else the one saved last."""
     usable = [a for a in mappings(task.get(ANNOTATIONS)) if not a.get("was_cancelled")]
     return max(usable, key=_standing, default={})
 
@@ -174,7 +175,8 @@ def _standing(annotation: Mapping[str, Any]) -> tuple[bool, str, float]:
     )
 
 
-def _prediction(task: Task, version: str | None, own_version: str) -> Mapping[str, Any]:
+def prediction(task: Task, version: str | None, own_version: str) -> Mapping[str, Any]:
+    """The newest prediction of a version; without one, of another model than this back end's."""
     usable = [
         prediction
         for prediction in mappings(task.get(PREDICTIONS))

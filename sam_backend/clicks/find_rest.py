@@ -8,7 +8,7 @@ between requests, because the editor sends all its prompts each time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from sam_backend import metrics
 from sam_backend.clicks import prompts, similar
+from sam_backend.clicks.everything import Proposal
 from sam_backend.clicks.existing_masks import ExistingMask
 from sam_backend.clicks.objects import Objects
 from sam_backend.clicks.output import Output, Result
@@ -65,10 +66,8 @@ def results(
             )
         taken = _stacked([region.low_res for region in there])
         rest = list(similar.rest(engine, embedding, examples, counter, taken))
-    first = prompts.mask_id(group[0].id)
-    with metrics.STAGE.labels("rle").time():
-        for number, proposal in enumerate(rest, start=1):
-            found += output.results(f"{first}~rest{number}", proposal, polygon_tolerance)
+    name = f"{prompts.mask_id(group[0].id)}~rest"
+    found += _written(rest, name, output, polygon_tolerance)
     if not found:
         raise Refusal(
             "prompt",
@@ -76,6 +75,36 @@ def results(
             "label the rest with the other tools",
         )
     return found
+
+
+def of_masks(
+    engine: Engine,
+    embedding: Embedding,
+    output: Output,
+    own: Sequence[ExistingMask],
+    there: Sequence[ExistingMask],
+    name: str,
+    polygon_tolerance: float,
+) -> list[Result]:
+    """The results of the objects that are like a label's own masks, best first.
+
+    `there` are the masks of any label. `name` is how the ids of the regions begin.
+    """
+    examples = _stacked([region.low_res for region in own[-MOST_EXAMPLES:]])
+    taken = _stacked([region.low_res for region in there])
+    found = similar.rest(engine, embedding, examples, None, taken)
+    return _written(found, name, output, polygon_tolerance)
+
+
+def _written(
+    found: Iterable[Proposal], name: str, output: Output, polygon_tolerance: float
+) -> list[Result]:
+    with metrics.STAGE.labels("rle").time():
+        return [
+            result
+            for number, proposal in enumerate(found, start=1)
+            for result in output.results(f"{name}{number}", proposal, polygon_tolerance)
+        ]
 
 
 def _meant(prompt: Prompt, target: Target, known: Sequence[ExistingMask]) -> ExistingMask | None:

@@ -50,10 +50,12 @@ class Tokens:
         covered = cells.mean(axis=(2, 4), dtype=np.float32)
         around = np.stack([_ring(cover) for cover in covered])
         around[:, self.rows :], around[:, :, self.columns :] = 0, 0
-        flat = self.features.reshape(self.side**2, -1)
-        weights = covered.reshape(len(masks), -1)
-        means = weights @ flat / weights.sum(axis=1, keepdims=True)
-        inside, ring = _unit(means), _unit(around.reshape(len(masks), -1) @ flat)
+        # A product with all tokens is so large that NumPy shares it among threads, which wait long
+        # for each other on a busy machine.
+        near = (covered + around).any(axis=0)
+        features, weights = self.features[near], covered[:, near]
+        means = weights @ features / weights.sum(axis=1, keepdims=True)
+        inside, ring = _unit(means), _unit(around[:, near] @ features)
         # The mean over the inside of what `map_of` would show of the mask.
         stands_out = np.linalg.norm(means, axis=1) * (1 - 0.5 * (inside * ring).sum(axis=1))
         return Looks(

@@ -11,7 +11,7 @@ only very similar masks are offered.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -28,21 +28,26 @@ MOST_DECODES = 64
 PATIENCE = 16  # points in a row without a new mask to offer, after which the search ends
 SPACING = 0.35  # between points, in square roots of an example's area
 SAME_OBJECT = 0.5  # of the smaller of two masks lies in the other one
-# How likely a mask must be to be offered: where the examples stand out, and where they do not.
-LEAST, LEAST_IN_DOUBT = 0.4, 0.75
-STANDS_OUT = 0.6
+LEAST = 0.3  # how likely a mask must be to be offered
 SURE = 0.5  # a mask with this likelihood needs no further points inside
+# The mean likelihood of the offered masks. Below it, likeness says little in this picture, and only
+# masks are offered that are very likely by themselves.
+EXPECTED, VERY_LIKELY = 0.6, 0.8
 ALIKE = 0.5  # the least cosine of the insides, because size and shape alone are not enough
-# A logistic model of whether a mask is an object of the kind, fitted to half of the pictures in
-# docs/quality.md. The features: `comparison`, the engine's score, and the stability.
-WEIGHTS = np.array([2.99, 0.94, -1.86, -0.63, -0.63, -0.96, -2.88, 3.99, 1.39], np.float32)
-BIAS = np.float32(-5.86)
+# A logistic model of whether a mask is an object of the kind. `tools.similar_fit` prints it.
+# The features are those of `Kind.features`.
+WEIGHTS = np.array(
+    [0.034, 0.709, -0.64, -1.546, -0.643, -0.906, -2.909, 5.53, -0.624, 3.819, 0.467], np.float32
+)
+BIAS = np.float32(-6.684)
 
 _PIXEL = MODEL_SIDE // LOW_RES_SIDE  # side of a low-res pixel in the model's square
 
 
 @dataclass(frozen=True)
-class _Candidate:
+class Candidate:
+    """A mask that may be offered."""
+
     likeness: float
     bits: Bits  # low-res mask (256, 256), packed
     logits: npt.NDArray[np.float16]  # (256, 256)
@@ -66,59 +71,81 @@ def rest(
     if not len(examples):
         return
     left_out = np.concatenate([examples, counter, _without_empty(taken)])
-    tokens = Tokens(embedding)
-    kind = _Kind(tokens, examples, counter)
-    found = list(_candidates(engine, embedding, kind, left_out, most))
-    found.sort(key=lambda candidate: -candidate.likeness)
-    others: list[Bits] = []
-    for candidate in found:
-        if any(_overlap(candidate.bits, other) for other in others):
-            continue
-        others.append(candidate.bits)
+    kind = Kind(Tokens(embedding), examples, counter)
+    found = sorted(
+        candidates(engine, embedding, kind, left_out, most), key=lambda each: -each.likeness
+    )
+    for candidate in _offered(found):
         mask = embedding.frame.upsample(without_specks(candidate.logits.astype(np.float32))) > 0
         if mask.any():
             yield Proposal(mask, candidate.likeness)
 
 
-class _Kind:
+def _offered(found: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates, best first, of which no two show the same object."""
+    kept: list[Candidate] = []
+    for candidate in found:
+        if not any(_overlap(candidate.bits, other.bits) for other in kept):
+            kept.append(candidate)
+    if kept and np.mean([each.likeness for each in kept]) < EXPECTED:
+        return [each for each in kept if each.likeness >= VERY_LIKELY]
+    return kept
+
+
+class Kind:
     """The looks of the examples, and the likeness of other masks to them."""
 
     def __init__(self, tokens: Tokens, examples: Mask, counter_examples: Mask) -> None:
         self._tokens = tokens
-        self._looks = tokens.looks(examples)
+        self._examples = tokens.looks(examples)
         self._counter = tokens.looks(counter_examples) if len(counter_examples) else None
         areas = examples.sum(axis=(1, 2))
         self.spacing = max(_PIXEL / 2, SPACING * float(np.sqrt(np.median(areas))))  # low-res pixels
+        alike = tokens.map_of(self._examples)
+        self._standing_out = float(self._examples.stands_out.mean())
+        self._usual, self._spread = float(alike.mean()), max(1e-3, float(alike.std()))
         step = LOW_RES_SIDE // tokens.side
         # Finer than the tokens, because an object may be smaller than a token.
-        wide = cv2.resize(
-            tokens.map_of(self._looks), None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC
-        )
+        wide = cv2.resize(alike, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC)
         self.map: Floats = np.asarray(wide, np.float32)
-        does_stand_out = float(self._looks.stands_out.mean()) >= STANDS_OUT
-        self.least = LEAST if does_stand_out else LEAST_IN_DOUBT
 
     def likeness(self, masks: Mask, scores: Floats, stabilities: Floats) -> Floats:
         """How likely masks (N, 256, 256) are objects of the kind (N,), 0 to 1."""
         looks = self._tokens.looks(masks)
-        likely = likelihood(looks, self._looks, scores, stabilities)
+        likely = likelihood(self.features(looks, self._examples, scores, stabilities))
         if self._counter is not None:
-            likely[likelihood(looks, self._counter, scores, stabilities) >= likely] = 0
+            others = likelihood(self.features(looks, self._counter, scores, stabilities))
+            likely[others >= likely] = 0
         return likely
 
+    def features(
+        self, looks: Looks, examples: Looks, scores: Floats, stabilities: Floats
+    ) -> Floats:
+        """Features (N, M, 11) of N masks beside M examples.
 
-def likelihood(looks: Looks, examples: Looks, scores: Floats, stabilities: Floats) -> Floats:
-    """The likelihood (N,) of N masks to be the same kind of object as an example, 0 to 1."""
-    compared = comparison(looks, examples)
-    beside = np.where(compared[..., 0] < ALIKE, -np.inf, compared @ WEIGHTS[:-2])
-    logits = beside.max(axis=1) + np.stack([scores, stabilities], axis=1) @ WEIGHTS[-2:] + BIAS
+        Those of `comparison`, the engine's score, the stability, how much the kind stands out,
+        and how unusual the cosine of the insides is in this picture.
+        """
+        compared = comparison(looks, examples)
+        unusual = (compared[..., 0] - self._usual) / self._spread
+        own = np.stack([scores, stabilities, np.full_like(scores, self._standing_out)], 1)
+        same = np.broadcast_to(own[:, None], (*unusual.shape, own.shape[1]))
+        return np.concatenate([compared, same, unusual[..., None]], axis=2).astype(np.float32)
+
+
+def likelihood(features: Floats) -> Floats:
+    """The likelihood (N,) of N masks to be the same kind of object as one of M examples, 0 to 1.
+
+    `features` (N, M, 11) are those of `Kind.features`.
+    """
+    logits = np.where(features[..., 0] < ALIKE, -np.inf, features @ WEIGHTS).max(axis=1) + BIAS
     found: Floats = 1 / (1 + np.exp(-logits))
     return found
 
 
-def _candidates(
-    engine: Engine, embedding: Embedding, kind: _Kind, left_out: Mask, most: int
-) -> Iterator[_Candidate]:
+def candidates(
+    engine: Engine, embedding: Embedding, kind: Kind, left_out: Mask, most: int
+) -> Iterator[Candidate]:
     """The most alike mask at each promising point."""
     frame = embedding.frame
     rows, columns = np.minimum(frame.used, kind.map.shape)
@@ -145,8 +172,8 @@ def _candidates(
 
 
 def _most_alike(
-    embedding: Embedding, kind: _Kind, decoded: Floats, scores: Floats
-) -> _Candidate | None:
+    embedding: Embedding, kind: Kind, decoded: Floats, scores: Floats
+) -> Candidate | None:
     """The mask of a point's four that is most like the examples, if it is worth offering."""
     logits = np.full_like(decoded, -10)
     embedding.frame.cut(logits)[:] = embedding.frame.cut(decoded)
@@ -156,11 +183,11 @@ def _most_alike(
         return None
     stabilities = np.array([stability_of(each)[0] for each in logits[kept]], np.float32)
     likely = kind.likeness(masks[kept], scores[kept], stabilities)
-    if likely.max() < kind.least:
+    if likely.max() < LEAST:
         return None
     best = kept[likely.argmax()]
     bits = np.packbits(masks[best])
-    return _Candidate(float(likely.max()), bits, logits[best].astype(np.float16))
+    return Candidate(float(likely.max()), bits, logits[best].astype(np.float16))
 
 
 def _point(embedding: Embedding, row: int, column: int) -> Floats:

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sam_backend.formats.mask import Mask
+
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 
@@ -78,6 +80,16 @@ class Frame:
             )
         )
         return rows, columns
+
+    def sample(self, mask: Mask) -> Mask:
+        """A mask of the image (height, width) in the low-res square (256, 256)."""
+        return self.padded(mask[np.ix_(*self.middles())])
+
+    def padded(self, used: Mask) -> Mask:
+        """The part of a low-res mask that is image, in the whole square (256, 256)."""
+        square = np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), bool)
+        square[: used.shape[0], : used.shape[1]] = used
+        return square
 
     def upsample(self, logits: Floats) -> Floats:
         """Low-res logits (256, 256) at the size of the image (height, width)."""

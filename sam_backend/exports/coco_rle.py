@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sam_backend.engines.frame import Indices
 from sam_backend.formats.mask import Mask
 from sam_backend.formats.pictures import MOST_PIXELS
 
@@ -36,6 +37,21 @@ def encode(mask: Mask) -> dict[str, Any]:
 
 def decode(segmentation: Mapping[str, Any]) -> Mask:
     """The mask (H, W) of run lengths, given as a string or a list. ValueError if they are wrong."""
+    height, width, numbers = _read(segmentation)
+    columns = np.repeat(np.arange(len(numbers)) % 2 > 0, numbers)
+    return np.ascontiguousarray(columns.reshape(width, height).T)
+
+
+def sample(segmentation: Mapping[str, Any], rows: Indices, columns: Indices) -> Mask:
+    """The mask's pixels at these rows and columns. The rest is never made."""
+    height, _, numbers = _read(segmentation)
+    places = columns[:, None] * height + rows
+    found: Mask = np.searchsorted(numbers.cumsum(), places, side="right") % 2 > 0
+    return np.ascontiguousarray(found.T)
+
+
+def _read(segmentation: Mapping[str, Any]) -> tuple[int, int, Ints]:
+    """The height, the width and the run lengths."""
     try:
         height, width = map(int, segmentation["size"])
         counts = segmentation["counts"]
@@ -47,8 +63,7 @@ def decode(segmentation: Mapping[str, Any]) -> Mask:
     fits = numbers.ndim == 1 and (numbers >= 0).all() and (numbers <= height * width).all()
     if not fits or numbers.sum() != height * width:
         raise ValueError(f"the run lengths do not add up to {width}x{height} pixels")
-    columns = np.repeat(np.arange(len(numbers)) % 2 > 0, numbers)
-    return np.ascontiguousarray(columns.reshape(width, height).T)
+    return height, width, numbers
 
 
 def _to_string(counts: Ints) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 
-from sam_backend.clicks import everything, segmenter
+from sam_backend.clicks import everything, segmenter, similar
 from sam_backend.clicks.everything import Level
 from sam_backend.clicks.segmenter import DecodeState, ObjectPrompt
-from sam_backend.engines.frame import Floats
+from sam_backend.engines.frame import LOW_RES_SIDE, Floats
 from sam_backend.engines.protocol import Embedding, Engine
+from sam_backend.errors import Refusal
 from sam_backend.formats.mask import Mask
 from sam_backend.programs import prompts
 from sam_backend.programs.mask import ObjectMask
@@ -95,22 +97,66 @@ class EmbeddedImage:
         for proposal in found:
             yield ObjectMask(proposal.mask, proposal.score, self.embedding)
 
-    def _state(self, refine: ObjectMask | Mask) -> DecodeState:
-        if isinstance(refine, ObjectMask):
-            if refine.embedding is not self.embedding:
-                raise ValueError("the mask to refine is of another image")
-            if refine.state is not None:
-                return refine.state
-            refine = refine.array
-        if refine.shape != (self.height, self.width):
+    def find_similar(
+        self,
+        masks: Sequence[ObjectMask | Mask],
+        negatives: Sequence[ObjectMask | Mask] = (),
+        *,
+        taken: Sequence[ObjectMask | Mask] = (),
+        most: int = similar.MOST_DECODES,
+    ) -> Iterator[ObjectMask]:
+        """The masks of the other objects that are like some examples, best first.
+
+        masks: the examples, of this image; an array has the shape (H, W). negatives: objects of
+        another kind. taken: masks of objects that need no further one. most: the number of masks at
+        most. The score of a mask is its likeness, 0 to 1.
+        """
+        examples, others, there = (self._low_res(some) for some in (masks, negatives, taken))
+        return self.like(examples, others, there, most)
+
+    def like(
+        self, examples: Mask, negatives: Mask, taken: Mask, most: int = similar.MOST_DECODES
+    ) -> Iterator[ObjectMask]:
+        """What `find_similar` returns, of low-res masks (N, 256, 256)."""
+        if not examples.any():
+            raise Refusal("prompt", "an example is missing: give the mask of an object")
+        found = similar.rest(self._engine, self.embedding, examples, negatives, taken)
+        return (
+            ObjectMask(proposal.mask, proposal.score, self.embedding)
+            for proposal in islice(found, most)
+        )
+
+    def _low_res(self, masks: Sequence[ObjectMask | Mask]) -> Mask:
+        """Masks of this image in the low-res square (N, 256, 256)."""
+        sample = self.embedding.frame.sample
+        return low_res([sample(self._own(mask)) for mask in masks])
+
+    def _own(self, mask: ObjectMask | Mask) -> Mask:
+        """The array of a mask, which must be one of this image."""
+        if isinstance(mask, ObjectMask):
+            if mask.embedding is not self.embedding:
+                raise ValueError("the mask is of another image")
+            return mask.array
+        if mask.shape != (self.height, self.width):
             raise ValueError(
-                f"the mask to refine has the shape {refine.shape}, and the image "
-                f"{(self.height, self.width)}"
+                f"the mask has the shape {mask.shape}, and the image {(self.height, self.width)}"
             )
-        return segmenter.resume(self.embedding.frame.shrink(_logits(refine), -_CERTAIN))
+        return mask
+
+    def _state(self, refine: ObjectMask | Mask) -> DecodeState:
+        array = self._own(refine)
+        if isinstance(refine, ObjectMask) and refine.state is not None:
+            return refine.state
+        return segmenter.resume(self.embedding.frame.shrink(_logits(array), -_CERTAIN))
 
     def __repr__(self) -> str:
         return f"<EmbeddedImage {self.name or 'without a name'}, {self.width}x{self.height}>"
+
+
+def low_res(masks: Sequence[Mask]) -> Mask:
+    """Low-res masks as one array (N, 256, 256), also if there are none."""
+    found: Mask = np.array(masks, bool).reshape(-1, LOW_RES_SIDE, LOW_RES_SIDE)
+    return found
 
 
 def _logits(mask: Mask) -> Floats:

@@ -33,6 +33,7 @@ LARGE_BODIES = (
     "/v1/embed",
     "/v1/segment",
     "/v1/everything",
+    "/v1/find-similar",
     "/sam2/embed_image",
     "/sam2/segment_image",
 )

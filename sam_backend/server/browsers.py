@@ -17,7 +17,7 @@ FORM = "application/x-www-form-urlencoded"
 # The form on the status page posts here.
 FORM_ROUTES = ("/check",)
 # The page /try asks these, and sends the bytes of an image.
-PAGE_ROUTES = ("/v1/embed", "/v1/segment", "/v1/everything")
+PAGE_ROUTES = ("/v1/embed", "/v1/segment", "/v1/everything", "/v1/find-similar")
 IMAGE_ROUTES = ("/v1/embed",)
 
 

@@ -279,3 +279,38 @@ def test_everything_is_proposed(desk: Desk) -> None:
     for shape in Shape:
         assert max(iou(mask, shape.mask()) for mask in masks) > 0.85
     assert (desk.folder / "pictures" / "1.jpg").is_file()
+
+
+def test_the_rest_of_a_kind_is_found_in_tasks_with_an_example(desk: Desk) -> None:
+    pixels = np.full((240, 400, 3), 200, np.uint8)
+    places = [(x, y) for x in (40, 120, 200, 280, 360) for y in (60, 180)]
+    for place in places:
+        cv2.circle(pixels, place, 22, (70, 40, 120), -1)
+    Image.fromarray(cv2.GaussianBlur(pixels, (5, 5), 0)).save(desk.folder / "plates.png")
+    image = inline((desk.folder / "plates.png").read_bytes())
+    example = cv2.circle(np.zeros((240, 400), np.uint8), places[0], 22, 1, -1) > 0
+    accepted = {
+        "id": "a",
+        "type": "brushlabels",
+        "from_name": "tag",
+        "to_name": "image",
+        "original_width": 400,
+        "original_height": 240,
+        "value": {"format": "rle", "rle": rle.encode(example), "brushlabels": ["Car"]},
+    }
+    annotated = {
+        "id": 1,
+        "data": {"image": image},
+        "annotations": [{"id": 1, "result": [accepted]}],
+    }
+    desk.write([annotated, {"id": 2, "data": {"image": image}}])
+    status, said, _ = desk.run("find-similar", "--label", "Car")
+    assert status == 1
+    assert "2 tasks: 1 with masks, 1 failed, at least in part; 9 regions" in said
+    assert "label at least one object in each task (task 2)" in said
+    desk.write([annotated])
+    desk.output.with_name("out.json.part").unlink()
+    assert desk.run("find_similar", "--label", "Car")[0] == 0
+    [task] = desk.written()
+    masks = [rle.decode(r["value"]["rle"], 240, 400) for r in task["predictions"][0]["result"]]
+    assert sorted(next(p for p in places if mask[p[::-1]]) for mask in masks) == sorted(places[1:])

@@ -161,6 +161,7 @@ def test_setups_and_webhooks(
         "/v1/embed",
         "/v1/segment",
         "/v1/everything",
+        "/v1/find-similar",
         "/sam2/embed_image",
         "/sam2/segment_image",
     ],

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -24,11 +26,12 @@ def _weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def program(document: str) -> str:
-    """The first Python program in a document."""
-    found = re.search(r"```python\n(.*?)```", (REPOSITORY / document).read_text(), re.DOTALL)
-    assert found
-    return found[1]
+def program(document: str, number: int = 0) -> str:
+    """A Python program in a document, by its number."""
+    found: list[str] = re.findall(
+        r"```python\n(.*?)```", (REPOSITORY / document).read_text(), re.DOTALL
+    )
+    return found[number]
 
 
 def test_the_program_in_the_readme() -> None:
@@ -37,6 +40,19 @@ def test_the_program_in_the_readme() -> None:
     draw(list(Shape)).save("photo.jpg", quality=95)
     exec(code, {})
     assert np.asarray(Image.open("mask.png")).any()
+
+
+def test_the_program_that_finds_the_rest() -> None:
+    code = program("docs/programs.md", 1)
+    assert len([line for line in code.splitlines() if line]) <= 5
+    pixels = np.full((240, 400, 3), 200, np.uint8)
+    centres = [(x, y) for x in (40, 120, 200, 280, 360) for y in (80, 180)]
+    for centre in centres:
+        cv2.circle(pixels, centre, 22, (70, 40, 120), -1)
+    Image.fromarray(cv2.GaussianBlur(pixels, (5, 5), 0)).save("nuclei.png")
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert len(names["nuclei"]) == len(centres)
 
 
 def test_the_tutorial_makes_a_coco_file(tmp_path: Path) -> None:

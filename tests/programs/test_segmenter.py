@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -194,6 +195,36 @@ def test_a_mask_of_another_image_is_not_refined() -> None:
         one.segment([(5, 5)], refine=np.zeros((10, 10), bool))
     with pytest.raises(Refusal, match="a box cannot refine"):
         one.segment(box=(1, 1, 5, 5), refine=one.segment([(5, 5)]))
+
+
+def test_the_rest_of_a_kind_is_found_by_example(segmenter: Segmenter) -> None:
+    pixels = np.full((240, 400, 3), 200, np.uint8)
+    for x in (40, 120, 200, 280, 360):
+        for y in (60, 180):
+            cv2.circle(pixels, (x, y), 22, (70, 40, 120), -1)
+    image = segmenter.embed(cv2.GaussianBlur(pixels, (5, 5), 0))
+    example = image.segment([(120, 60)])
+    found = list(image.find_similar([example]))
+    assert len(found) == 9
+    assert all(iou(one.array, example.array) == 0 for one in found)
+    scores = [mask.score for mask in found]
+    assert scores == sorted(scores, reverse=True)
+    fewer = list(image.find_similar([example.array], taken=found[:4]))
+    assert len(fewer) == 5
+    assert len(list(image.find_similar([example], most=2))) == 2
+    assert list(image.find_similar([example], negatives=[example])) == []
+
+
+def test_an_example_must_be_a_mask_of_the_image() -> None:
+    segmenter = Segmenter(engine=DiscEngine())
+    one, other = (segmenter.embed(np.zeros((30, 40, 3), np.uint8)) for _ in range(2))
+    with pytest.raises(ValueError, match="of another image"):
+        one.find_similar([other.segment([(5, 5)])])
+    with pytest.raises(ValueError, match=r"\(10, 10\), and the image \(30, 40\)"):
+        one.find_similar([np.zeros((10, 10), bool)])
+    for nothing in ([], [np.zeros((30, 40), bool)]):
+        with pytest.raises(Refusal, match="an example is missing"):
+            one.find_similar(nothing)
 
 
 def test_a_batch_comes_in_order_with_a_progress_bar(

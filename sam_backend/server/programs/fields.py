@@ -15,11 +15,13 @@ from sam_backend.lines import one_line
 MOST_OBJECTS = 100
 MOST_POINTS = 200  # in all objects together, as in a click
 MOST_PROPOSALS = 200
+MOST_EXAMPLES = 100  # with the objects that are not wanted, or that have a mask
 
 Format = Literal["polygon", "rle", "coco_rle", "png", "bitmask"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 _OBJECT_FIELDS = ("points", "labels", "box", "mask_input")
+_EXAMPLE_FIELDS = (*_OBJECT_FIELDS, "mask")
 _IMAGE_FIELDS = ("image", "image_id")
 
 
@@ -40,6 +42,16 @@ class ObjectAsked:
     labels: Any
     box: Any
     mask_input: str | None
+    mask: Mapping[str, Any] | None = None  # run lengths as COCO has them, in place of a prompt
+
+
+@dataclass(frozen=True)
+class ExamplesAsked:
+    """What is like the objects to find, what is not, and what is there already."""
+
+    examples: list[ObjectAsked]
+    negatives: list[ObjectAsked]
+    taken: list[ObjectAsked]
 
 
 def image(body: Mapping[str, Any], *, by_id: bool = True) -> ImageAsked:
@@ -84,21 +96,20 @@ def decoded(text: str) -> bytes:
 
 def objects(body: Mapping[str, Any]) -> list[ObjectAsked]:
     """`objects`, or the fields of one object beside the others."""
-    given = body.get("objects")
-    if given is None:
-        return [_object({name: body.get(name) for name in _OBJECT_FIELDS})]
-    if any(body.get(name) is not None for name in _OBJECT_FIELDS):
-        raise BadRequest("give the points and the box in 'objects', or beside it, not in both")
-    if not isinstance(given, list) or not 0 < len(given) <= MOST_OBJECTS:
-        raise BadRequest(f"'objects' is not a list of 1 to {MOST_OBJECTS} objects")
-    found = []
-    for each in given:
-        if not isinstance(each, Mapping):
-            raise BadRequest("one of 'objects' is not an object with points or a box")
-        known(each, *_OBJECT_FIELDS)
-        found.append(_object(each))
-    if sum(len(each.points or ()) for each in found) > MOST_POINTS:
-        raise BadRequest(f"there are over {MOST_POINTS} points in 'objects'")
+    return _objects(body, _OBJECT_FIELDS)
+
+
+def examples(body: Mapping[str, Any]) -> ExamplesAsked:
+    """The examples as `objects` has them, `negatives` and `taken`; each may be a mask."""
+    others = [
+        [] if body.get(name) in (None, []) else _listed(body, name, _EXAMPLE_FIELDS)
+        for name in ("negatives", "taken")
+    ]
+    found = ExamplesAsked(_objects(body, _EXAMPLE_FIELDS), *others)
+    if sum(map(len, (found.examples, *others))) > MOST_EXAMPLES:
+        raise BadRequest(
+            f"there are over {MOST_EXAMPLES} objects in 'objects', 'negatives' and 'taken'"
+        )
     return found
 
 
@@ -141,6 +152,30 @@ def choice(body: Mapping[str, Any], name: str, default: str, choices: tuple[str,
     return str(value)
 
 
+def _objects(body: Mapping[str, Any], names: tuple[str, ...]) -> list[ObjectAsked]:
+    if body.get("objects") is None:
+        return [_object({name: body.get(name) for name in names})]
+    if any(body.get(name) is not None for name in names):
+        raise BadRequest("give the points and the box in 'objects', or beside it, not in both")
+    return _listed(body, "objects", names)
+
+
+def _listed(body: Mapping[str, Any], name: str, names: tuple[str, ...]) -> list[ObjectAsked]:
+    """The objects in a list, each with fields of these names."""
+    given = body[name]
+    if not isinstance(given, list) or not 0 < len(given) <= MOST_OBJECTS:
+        raise BadRequest(f"{name!r} is not a list of 1 to {MOST_OBJECTS} objects")
+    found = []
+    for each in given:
+        if not isinstance(each, Mapping):
+            raise BadRequest(f"one of {name!r} is not an object with points or a box")
+        known(each, *names)
+        found.append(_object(each))
+    if sum(len(each.points or ()) for each in found) > MOST_POINTS:
+        raise BadRequest(f"there are over {MOST_POINTS} points in {name!r}")
+    return found
+
+
 def _object(given: Mapping[str, Any]) -> ObjectAsked:
     points, labels, box = given.get("points"), given.get("labels"), given.get("box")
     for name, value in (("points", points), ("labels", labels), ("box", box)):
@@ -151,4 +186,9 @@ def _object(given: Mapping[str, Any]) -> ObjectAsked:
     mask_input = given.get("mask_input")
     if mask_input is not None and not isinstance(mask_input, str):
         raise BadRequest("'mask_input' is not the 'answer_id' of an earlier answer")
-    return ObjectAsked(points, labels, box, mask_input)
+    mask = given.get("mask")
+    if mask is not None and any(given.get(name) is not None for name in _OBJECT_FIELDS):
+        raise BadRequest("give either a 'mask' or what points at the object")
+    if mask is not None and not isinstance(mask, Mapping):
+        raise BadRequest("""'mask' is not {"size": [height, width], "counts": "…"}""")
+    return ObjectAsked(points, labels, box, mask_input, mask)

@@ -12,13 +12,15 @@ from flask import Response, request
 from werkzeug.exceptions import RequestTimeout
 
 from sam_backend import metrics
-from sam_backend.clicks import everything
+from sam_backend.clicks import everything, similar
 from sam_backend.clicks.everything import LEVELS
 from sam_backend.errors import Refusal
+from sam_backend.exports import coco_rle
 from sam_backend.formats import mask_writer
+from sam_backend.formats.mask import Mask
 from sam_backend.programs import prompts
 from sam_backend.programs.answers import Answered, Answers, continued
-from sam_backend.programs.image import EmbeddedImage
+from sam_backend.programs.image import EmbeddedImage, low_res
 from sam_backend.programs.mask import MOST_ALTERNATIVES, ObjectMask
 from sam_backend.server.admission import EVERYTHING_AT_ONCE, Admission
 from sam_backend.server.json_http import answer, content, json_object
@@ -94,6 +96,7 @@ class Programs:
             "/v1/embed": (["POST"], self.embed),
             "/v1/segment": (["POST"], self.segment),
             "/v1/everything": (["POST"], self.everything),
+            "/v1/find-similar": (["POST"], self.find_similar),
             "/v1/images/<image_id>": (["DELETE"], self.forget),
         }
 
@@ -154,6 +157,25 @@ class Programs:
             found = kept.image.everything(most=most, min_score=min_score, grid=grid, level=level)
             return {**_facts(kept), "objects": [write(mask) for mask in found]}
 
+    @answered
+    def find_similar(self) -> Fields:
+        body = json_object()
+        fields.known(
+            body, *_IMAGE, *_FORM, *_OBJECT, "objects", "mask", "negatives", "taken", "most"
+        )
+        write = writer(body)
+        most = fields.integer(body, "most", similar.MOST_DECODES, 1, similar.MOST_DECODES)
+        asked = fields.examples(body)
+        kept = self.images.find(fields.image(body))
+        examples, negatives, taken = (
+            low_res([self._example(kept, each) for each in some])
+            for some in (asked.examples, asked.negatives, asked.taken)
+        )
+        room = max(1, MOST_MASK_PIXELS // (kept.image.width * kept.image.height))
+        with click_budget.search():
+            found = kept.image.like(examples, negatives, taken, min(most, room))
+            return {**_facts(kept), "objects": [write(mask) for mask in found]}
+
     def forget(self, image_id: str) -> Response:
         self.images.forget(image_id)
         return Response(status=204)
@@ -169,6 +191,21 @@ class Programs:
             which = continued(self._earlier(kept, asked.mask_input), prompt)
         with metrics.STAGE.labels("decode").time():
             return which, self.answers.mask(image, which)
+
+    def _example(self, kept: KeptImage, asked: ObjectAsked) -> Mask:
+        """The low-res mask (256, 256) of an object that a prompt or a mask shows."""
+        frame = kept.image.embedding.frame
+        if asked.mask is None:
+            return frame.sample(self.mask(kept, asked)[1].array)
+        if asked.mask.get("size") != [frame.height, frame.width]:
+            raise Refusal(
+                "prompt",
+                f"the size of a mask is not that of the image, [{frame.height}, {frame.width}]",
+            )
+        try:
+            return frame.padded(coco_rle.sample(asked.mask, *frame.middles()))
+        except ValueError as error:
+            raise Refusal("prompt", f"a mask cannot be read: {error}") from None
 
     def _earlier(self, kept: KeptImage, answer_id: str) -> Answered:
         """What an earlier answer about the same picture follows from."""

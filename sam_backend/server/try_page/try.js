@@ -8,13 +8,15 @@ const LONGEST_SIDE = 1600; // of the picture as it is drawn here; masks keep the
 const DRAG = 6; // pixels that a pointer moves before it draws a box
 const STEP = 0.01, LARGE_STEP = 0.06; // of the cross, in parts of the picture
 const GRID = 16; // points along each side, for everything
+const MOST_EXAMPLES = 16, MOST_SENT = 100; // masks that a search for the rest sends
 
 const $ = (id) => document.getElementById(id);
 const stage = $("stage"), pictureCanvas = $("picture"), maskCanvas = $("masks"), marks = $("marks");
 
 let picture = null; // {id, name, width, height}
 let steps = []; // of the object at work: {points, box, answers, chosen, milliseconds}
-let kept = []; // masks of earlier objects: {answer, layer, colour, ask}
+let kept = []; // masks of earlier objects: {answer, colour, ask, search}
+let searches = []; // for the rest of a kind: {examples, wrong}, masks in each
 let mode = "include";
 let cross = null; // {x, y}, parts of the picture, once the keyboard was used
 let corner = null; // where a box began: {x, y}
@@ -65,7 +67,7 @@ async function open(blob, name) {
   } catch {
     return say(`This browser cannot show ${name}. Choose a JPEG, PNG or WebP file.`, true);
   }
-  [steps, kept, cross, corner, dragged] = [[], [], null, null, null];
+  [steps, kept, searches, cross, corner, dragged] = [[], [], [], null, null, null];
   const scale = Math.min(2, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
   for (const canvas of [pictureCanvas, maskCanvas]) {
     canvas.width = Math.max(1, Math.round(bitmap.width * scale));
@@ -123,7 +125,7 @@ function addPoint(place, label) {
   if (!picture) return;
   inTurn(async (isCurrent) => {
     const before = current();
-    if (!label && !before) return say("Include a place on the object first.");
+    if (!label && !before) return reject(place);
     const point = [place.x * picture.width, place.y * picture.height];
     const points = [...(before?.points ?? []), { ...place, label }];
     const prompt = { points: [point], labels: [label ? 1 : 0] };
@@ -174,22 +176,34 @@ function undo() {
   inTurn(() => {
     if (corner || dragged) [corner, dragged] = [null, null];
     else if (steps.length) steps.pop();
-    else kept.pop();
+    else takeBack();
     show();
     if (steps.length) describe();
     else say(kept.length ? masksKept() : "Click an object.");
   });
 }
 
+// The last mask that was kept; if a search found it, all that this search found.
+function takeBack() {
+  const { search } = kept.pop() ?? {};
+  if (!search) return;
+  kept = kept.filter((each) => each.search !== search);
+  searches = searches.filter((each) => each !== search);
+}
+
 function nextObject() {
   inTurn(() => {
     const answer = chosenAnswer();
     if (!answer) return;
-    kept.push({ answer, colour: colour(kept.length), ask: null });
-    steps = [];
+    keep(answer);
     show();
     say(`${masksKept()} Click another object.`);
   });
+}
+
+function keep(answer) {
+  kept.push({ answer, colour: colour(kept.length), ask: null });
+  steps = [];
 }
 
 function findEverything() {
@@ -203,11 +217,62 @@ function findEverything() {
     if (!isCurrent()) return;
     // Small ones on top of large ones.
     const order = answer.objects.map((_, i) => i).sort((a, b) => answer.objects[b].area - answer.objects[a].area);
-    steps = [];
-    kept = order.map((index, n) => ({ answer: answer.objects[index], colour: colour(n), ask: { request, index } }));
+    [steps, searches] = [[], []];
+    const from = { route: "v1/everything", request };
+    kept = order.map((index, n) => ({ answer: answer.objects[index], colour: colour(n), ask: { ...from, index } }));
     show();
     say(`${kept.length} masks in ${took(started)}.`);
   });
+}
+
+// The rest of a kind: like the object at work, or else like what the last search found.
+function findRest() {
+  if (!picture) return;
+  inTurn(async (isCurrent) => {
+    const example = chosenAnswer(), last = searches.at(-1);
+    if (!picture.id || (!example?.area && !last)) return say("Click an object first.");
+    say("Looking for the rest …");
+    const started = performance.now();
+    const right = kept.filter(({ search }) => search && search === last).map(({ answer }) => answer);
+    const examples = (example ? [example] : [...last.examples, ...right]).slice(0, MOST_EXAMPLES);
+    const negatives = (example ? [] : last.wrong).slice(-MOST_EXAMPLES);
+    const others = kept.map(({ answer }) => answer).filter((answer) => !examples.includes(answer));
+    const taken = others.slice(0, MOST_SENT - examples.length - negatives.length);
+    const masksOf = (answers) => answers.filter(({ area }) => area).map(({ mask }) => ({ mask }));
+    const request = {
+      image_id: picture.id, objects: masksOf(examples), negatives: masksOf(negatives), taken: masksOf(taken),
+    };
+    const answer = await ask("v1/find-similar", { ...request, format: "coco_rle" });
+    if (!isCurrent()) return;
+    if (example) keep(example);
+    const search = { examples: example ? [example] : last.examples, wrong: negatives };
+    for (const each of kept) if (!example && each.search === last) each.search = search;
+    searches = [...searches.filter((each) => example || each !== last), search];
+    const tint = colour(kept.length);
+    answer.objects.forEach((each, index) =>
+      kept.push({ answer: each, colour: tint, ask: { route: "v1/find-similar", request, index }, search }));
+    show();
+    const count = answer.objects.length;
+    if (!count) return say("Nothing else is much like it. Click another object.");
+    say(`${count} more like it in ${took(started)}. If some are wrong, exclude them, and find the rest again.`);
+  });
+}
+
+// A mask that a search found is wrong: the next search leaves out what is like it.
+function reject(place) {
+  const at = kept.findLastIndex(({ answer, search }) => search && holds(answer, place));
+  if (at < 0) return say("Include a place on the object first.");
+  const [{ answer, search }] = kept.splice(at, 1);
+  search.wrong.push(answer);
+  show();
+  say(`Removed. ${masksKept()} Find the rest again to leave out what is like it.`);
+}
+
+function holds({ mask }, { x, y }) {
+  const [height, width] = mask.size;
+  const at = Math.min(width - 1, Math.floor(x * width)) * height + Math.min(height - 1, Math.floor(y * height));
+  let end = 0;
+  return counts(mask.counts).findIndex((length) => (end += length) > at) % 2 === 1;
 }
 
 const colour = (number) => COLOURS[number % COLOURS.length];
@@ -299,6 +364,7 @@ function show() {
   const hasMasks = Boolean(answer || kept.length);
   $("undo").disabled = !steps.length && !kept.length;
   $("next").disabled = !answer;
+  $("rest").disabled = !answer && !searches.length;
   for (const button of document.querySelectorAll(".copy")) button.disabled = !hasMasks;
   stage.classList.toggle("drawing", mode === "box");
 }
@@ -440,6 +506,7 @@ stage.addEventListener("keydown", (event) => {
   else if (key === "b") usePlace(boxCorner);
   else if (key === "n") nextObject();
   else if (key === "e") findEverything();
+  else if (key === "r") findRest();
   else if (key === "Escape" && corner) [corner] = [null], showMarks();
   else if (key === "Tab") {
     // From one candidate to the next; behind the last, Tab leaves the picture as everywhere.
@@ -486,14 +553,16 @@ const masks = () => {
 };
 
 async function polygonsOf(all) {
-  const everything = all.find(({ ask: from }) => from)?.ask.request;
-  const found = everything && (await ask("v1/everything", { ...everything, format: "polygon" })).objects;
+  const found = new Map(); // by request
+  for (const { ask: from } of all)
+    if (from && !found.has(from.request))
+      found.set(from.request, (await ask(from.route, { ...from.request, format: "polygon" })).objects);
   const own = all.filter(({ ask: from }) => !from);
   const objects = own.map(({ answer }) => ({ mask_input: answer.answer_id }));
   const answers = own.length
     ? (await ask("v1/segment", { image_id: picture.id, objects, format: "polygon" })).objects
     : [];
-  return all.map(({ ask: from }) => (from ? found[from.index].mask : answers.shift().mask));
+  return all.map(({ ask: from }) => (from ? found.get(from.request)[from.index].mask : answers.shift().mask));
 }
 
 function cocoOf(all) {
@@ -603,6 +672,7 @@ document.addEventListener("paste", (event) => {
 $("undo").addEventListener("click", undo);
 $("next").addEventListener("click", nextObject);
 $("everything").addEventListener("click", findEverything);
+$("rest").addEventListener("click", findRest);
 $("other").addEventListener("click", leave);
 new ResizeObserver(showMarks).observe(stage);
 setMode("include");

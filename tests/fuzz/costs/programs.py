@@ -10,7 +10,10 @@ from tests.fuzz.costs.family import Draw, Made, family, filled, numbers, post, r
 from tests.fuzz.costs.regions import png
 
 _FORMATS = ("polygon", "rle", "coco_rle", "png", "bitmask")
-_ROUTES = ("/v1/embed", "/v1/segment", "/v1/everything", "/sam2/embed_image", "/sam2/segment_image")
+_ROUTES = (
+    *("/v1/embed", "/v1/segment", "/v1/everything", "/v1/find-similar"),
+    *("/sam2/embed_image", "/sam2/segment_image"),
+)
 
 
 def _image(width: int = 400, height: int = 300) -> dict[str, str]:
@@ -69,6 +72,23 @@ def _everything(draw: Draw) -> Made:
     """Each point is a decode that was asked for: a few of them must fit into the limit."""
     body = {"image": _image(), "grid": draw.one_of(1, 2, 3), "format": draw.one_of(*_FORMATS)}
     return post("/v1/everything", body)
+
+
+@family("programs: examples in number")
+def _examples(draw: Draw) -> Made:
+    """Each search decodes a mask at each promising point, however few the examples are."""
+    count = min(draw.one_of(1, 24, 100, 101), max(1, draw.size // 100))
+    counts = [1] * max(2, draw.size // (4 * count)) if draw.one_of(True, False) else [60_000] * 2
+    rest = 400 * 300 - sum(counts)
+    mask = {"size": [300, 400], "counts": [*counts, max(0, rest)]}
+    make = draw.one_of(
+        lambda n: {"points": [[n * 7 % 400, n * 13 % 300]]},
+        lambda n: {"box": [n * 3 % 300, n % 200, n * 3 % 300 + 60, n % 200 + 60]},
+        lambda _: {"mask": mask},
+    )
+    name = draw.one_of("objects", "negatives", "taken")
+    some = {"objects": [make(0)], name: [make(n) for n in range(count)]}
+    return post("/v1/find-similar", {"image": _image(), **some, "format": draw.one_of(*_FORMATS)})
 
 
 @family("programs: fields in number")

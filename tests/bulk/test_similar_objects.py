@@ -1,0 +1,98 @@
+"""The rest of a kind in whole tasks: examples are the masks that annotators accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sam_backend.bulk.answers import TaskAnswer, answer_tasks, planned
+from sam_backend.bulk.overlay import mask_of
+from sam_backend.bulk.similar_objects import Similar
+from sam_backend.services import Services
+from tests.clicks.test_existing_masks import brush, disc
+from tests.fakes import inline, picture
+from tests.server.test_find_rest import CARS, CONFIG, LOOKS, RADIUS, TREES, VANS, Street
+
+CAR = Similar("Car")
+EVERY = [place for places, _ in LOOKS for place in places]
+
+
+@pytest.fixture
+def made(services: Callable[..., Services]) -> Services:
+    return services(Street())
+
+
+def mask(place: tuple[int, int], label: str = "Car") -> dict[str, Any]:
+    region = brush(f"{label}{place}", disc(*place, RADIUS))
+    region["value"]["brushlabels"] = [label]
+    return region
+
+
+def task(*masks: dict[str, Any], **more: Any) -> dict[str, Any]:
+    annotations = [{"id": 1, "result": list(masks)}]
+    return {"id": 1, "data": {"image": inline(picture())}, "annotations": annotations, **more}
+
+
+def answer(services: Services, some: dict[str, Any], wanted: Similar = CAR) -> TaskAnswer:
+    [found] = answer_tasks(services, "", CONFIG, [(some, wanted)])
+    assert found is not None
+    return found
+
+
+def places(found: TaskAnswer) -> list[tuple[int, int]]:
+    masks = [mask_of(region, 300, 400) for region in found.regions]
+    return sorted(next(place for place in EVERY if one[place[::-1]]) for one in masks)
+
+
+def test_what_is_like_a_tasks_own_masks_is_predicted_with_its_likeness(made: Services) -> None:
+    found = answer(made, task(mask(CARS[0]), mask(TREES[0], "Bike")))
+    assert places(found) == sorted(CARS[1:] + VANS)
+    scores = [region["score"] for region in found.regions]
+    assert scores == sorted(scores, reverse=True)
+    assert {region["value"]["brushlabels"][0] for region in found.regions} == {"Car"}
+    assert len({region["id"] for region in found.regions}) == len(found.regions)
+
+
+def test_what_has_a_mask_of_any_label_is_left_out(made: Services) -> None:
+    found = answer(made, task(mask(CARS[0]), mask(CARS[1]), mask(VANS[0], "Bike")))
+    assert places(found) == sorted([*CARS[2:], VANS[1]])
+
+
+def test_of_several_annotations_the_ground_truth_has_the_examples(made: Services) -> None:
+    saved = [
+        {"id": 1, "result": [mask(CARS[0])], "ground_truth": True},
+        {"id": 2, "result": [mask(TREES[0])]},
+    ]
+    assert places(answer(made, task(annotations=saved))) == sorted(CARS[1:] + VANS)
+
+
+def test_examples_may_be_those_of_another_model(made: Services) -> None:
+    predicted = {"id": 5, "model_version": "detector", "result": [mask(TREES[0])]}
+    some = task(mask(CARS[0]), predictions=[predicted])
+    assert places(answer(made, some, Similar("Car", "predictions"))) == sorted(TREES[1:])
+
+
+def test_a_task_that_was_done_is_not_done_again(made: Services) -> None:
+    some = task(mask(CARS[0]), mask(TREES[0], "Bike"))
+    done = answer(made, some).prediction(made.model_version)
+    again = {**some, "predictions": [done]}
+    assert answer(made, again) == TaskAnswer([])
+    assert planned(CONFIG, again, CAR, made.model_version) == TaskAnswer([])
+    assert places(answer(made, again, Similar("Bike"))) == sorted(TREES[1:])
+
+
+@pytest.mark.parametrize(
+    "masks", [[], [mask(CARS[0], "Bike")], [{"id": "x", "type": "brushlabels", "value": {}}]]
+)
+def test_a_task_without_an_example_says_so(made: Services, masks: list[dict[str, Any]]) -> None:
+    some = task(*masks)
+    line = "no mask with the label 'Car' alone is in the task's annotations"
+    for found in (answer(made, some), planned(CONFIG, some, CAR, made.model_version)):
+        assert found.regions == []
+        assert found.failures[0].startswith(line)
+
+
+def test_a_dry_run_counts_the_tasks_with_examples(made: Services) -> None:
+    assert len(planned(CONFIG, task(mask(CARS[0])), CAR, made.model_version).regions) == 1
