@@ -9,11 +9,10 @@ from typing import Any
 
 from sam_backend.bulk import stored_prompts
 from sam_backend.bulk.stored_prompts import ANNOTATIONS
-from sam_backend.clicks import existing_masks, find_rest
+from sam_backend.clicks import find_rest
 from sam_backend.clicks.controls import OutputChoice
-from sam_backend.clicks.existing_masks import ExistingMask
 from sam_backend.clicks.label_config import LabelConfig
-from sam_backend.clicks.objects import Recent
+from sam_backend.clicks.objects import Objects
 from sam_backend.clicks.output import Output, Result
 from sam_backend.clicks.prompts import Target
 from sam_backend.errors import Refusal
@@ -21,8 +20,6 @@ from sam_backend.formats import results
 from sam_backend.images.sources import Picture
 from sam_backend.services import Services
 from sam_backend.shared.projects import Project
-
-KEPT_MASKS = 32 << 20  # bytes: of 8 KiB each
 
 Task = Mapping[str, Any]
 
@@ -40,15 +37,6 @@ class Similar:
         return f"similar-{hashlib.sha256(self.label.encode()).hexdigest()[:8]}-"
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """A picture of a task with examples in it."""
-
-    target: Target
-    own: list[ExistingMask]
-    there: list[ExistingMask]  # of any label
-
-
 def has_some(task: Task, wanted: Similar, own_version: str) -> bool:
     """Whether an earlier run found the rest in this task."""
     return any(id_.startswith(wanted.beginning) for id_ in stored_prompts.masked(task, own_version))
@@ -56,7 +44,8 @@ def has_some(task: Task, wanted: Similar, own_version: str) -> bool:
 
 def check(task: Task, wanted: Similar, own_version: str) -> None:
     """Refusal if no mask in the task is an example."""
-    if not any(_pictures(task, wanted, own_version)):
+    alone = _with_examples(task, wanted, own_version)
+    if not any(_targets(Objects(), alone, wanted)):
         raise Refusal(
             "task",
             f"no mask with the label {wanted.label!r} alone is in the task's {wanted.place}: label "
@@ -72,35 +61,38 @@ def regions(
         return []
     check(task, wanted, services.model_version)
     found: list[Result] = []
-    for number, page in enumerate(_pictures(task, wanted, services.model_version)):
-        target = page.target
-        control = results.name(page.own[0].parts[0].get("from_name"))
+    objects = Objects()
+    alone = _with_examples(task, wanted, services.model_version)
+    for number, (target, control) in enumerate(_targets(objects, alone, wanted)):
         output = Output.of(config, target, OutputChoice(control, 1))
         picture = Picture(project, task, config.image(target.to_name), target.item_index)
         found += find_rest.of_masks(
+            objects,
             services.engine.ready(),
             services.pictures.embedding(picture, target.size),
             output,
-            page.own,
-            page.there,
+            alone,
             f"{wanted.beginning}{number}-",
             services.settings.polygon_tolerance,
         )
     return found
 
 
-def _pictures(task: Task, wanted: Similar, own_version: str) -> Iterator[_Shown]:
-    """The pictures of a task that show masks with the label."""
+def _with_examples(task: Task, wanted: Similar, own_version: str) -> Task:
+    """The task with the annotation or prediction that has the examples, alone."""
     if wanted.place == ANNOTATIONS:
         holder = stored_prompts.annotation(task)
     else:
         holder = stored_prompts.prediction(task, None, own_version)
-    alone = {"id": task.get("id"), "annotations": [holder]}
-    cache: Recent[existing_masks.Packed] = Recent(KEPT_MASKS)
-    pages = dict.fromkeys(map(results.page, filter(results.is_mask, results.of_saved(holder))))
-    for to_name, item_index, height, width in pages:
+    return {"id": task.get("id"), "annotations": [holder]}
+
+
+def _targets(objects: Objects, alone: Task, wanted: Similar) -> Iterator[tuple[Target, str]]:
+    """The pictures of a task that show masks with the label, and the control of these masks."""
+    regions = filter(results.is_mask, results.of_saved(alone["annotations"][0]))
+    for to_name, item_index, height, width in dict.fromkeys(map(results.page, regions)):
         if height > 0 and width > 0:
             target = Target(to_name, item_index, (wanted.label,), width, height, rotation=0)
-            own = existing_masks.on_target(alone, target, cache)
+            own = objects.existing(alone, target)
             if own:
-                yield _Shown(target, own, existing_masks.on_page(alone, target, cache))
+                yield target, results.name(own[0].parts[0].get("from_name"))

@@ -16,10 +16,9 @@ import numpy as np
 
 from sam_backend import metrics
 from sam_backend.clicks import prompts, similar
-from sam_backend.clicks.everything import Proposal
 from sam_backend.clicks.existing_masks import ExistingMask
 from sam_backend.clicks.objects import Objects
-from sam_backend.clicks.output import Output, Result
+from sam_backend.clicks.output import Output, Result, ScoredMask
 from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.engines.frame import LOW_RES_SIDE, Indices
 from sam_backend.engines.protocol import Embedding, Engine
@@ -78,18 +77,20 @@ def results(
 
 
 def of_masks(
+    objects: Objects,
     engine: Engine,
     embedding: Embedding,
     output: Output,
-    own: Sequence[ExistingMask],
-    there: Sequence[ExistingMask],
+    task: Mapping[str, Any],
     name: str,
     polygon_tolerance: float,
 ) -> list[Result]:
-    """The results of the objects that are like a label's own masks, best first.
+    """The results of the objects that are like a task's masks with the label, best first.
 
-    `there` are the masks of any label. `name` is how the ids of the regions begin.
+    `name` is how the ids of the regions begin.
     """
+    own = objects.existing(task, output.target)
+    there = objects.existing_of_any_label(task, output.target)
     examples = _stacked([region.low_res for region in own[-MOST_EXAMPLES:]])
     taken = _stacked([region.low_res for region in there])
     found = similar.rest(engine, embedding, examples, None, taken)
@@ -97,7 +98,7 @@ def of_masks(
 
 
 def _written(
-    found: Iterable[Proposal], name: str, output: Output, polygon_tolerance: float
+    found: Iterable[ScoredMask], name: str, output: Output, polygon_tolerance: float
 ) -> list[Result]:
     with metrics.STAGE.labels("rle").time():
         return [

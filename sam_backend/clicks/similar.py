@@ -5,8 +5,8 @@ point there and takes the mask of the four that is most like the examples. A mas
 more alike one is dropped.
 
 The features of a small model separate nuclei from their surroundings. They do not separate a cup
-from a glass. If an example hardly differs from the rest of its picture, likeness says little, and
-only very similar masks are offered.
+from a glass. If the masks that were found are not very likely on average, likeness says little in
+this picture, and only very likely masks are offered.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SURE = 0.5  # a mask with this likelihood needs no further points inside
 EXPECTED, VERY_LIKELY = 0.6, 0.8
 ALIKE = 0.5  # the least cosine of the insides, because size and shape alone are not enough
 # A logistic model of whether a mask is an object of the kind. `tools.similar_fit` prints it.
-# The features are those of `Kind.features`.
+# `Kind.features` names the features.
 WEIGHTS = np.array(
     [0.034, 0.709, -0.64, -1.546, -0.643, -0.906, -2.909, 5.53, -0.624, 3.819, 0.467], np.float32
 )
@@ -123,8 +123,8 @@ class Kind:
     ) -> Floats:
         """Features (N, M, 11) of N masks beside M examples.
 
-        Those of `comparison`, the engine's score, the stability, how much the kind stands out,
-        and how unusual the cosine of the insides is in this picture.
+        The features are: `comparison`, the engine's score, the stability, how much the kind stands
+        out, and how unusual the cosine of the insides is in this picture.
         """
         compared = comparison(looks, examples)
         unusual = (compared[..., 0] - self._usual) / self._spread
@@ -136,7 +136,7 @@ class Kind:
 def likelihood(features: Floats) -> Floats:
     """The likelihood (N,) of N masks to be the same kind of object as one of M examples, 0 to 1.
 
-    `features` (N, M, 11) are those of `Kind.features`.
+    `features` (N, M, 11) come from `Kind.features`.
     """
     logits = np.where(features[..., 0] < ALIKE, -np.inf, features @ WEIGHTS).max(axis=1) + BIAS
     found: Floats = 1 / (1 + np.exp(-logits))

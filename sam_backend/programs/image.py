@@ -12,7 +12,6 @@ from sam_backend.clicks.everything import Level
 from sam_backend.clicks.segmenter import DecodeState, ObjectPrompt
 from sam_backend.engines.frame import LOW_RES_SIDE, Floats
 from sam_backend.engines.protocol import Embedding, Engine
-from sam_backend.errors import Refusal
 from sam_backend.formats.mask import Mask
 from sam_backend.programs import prompts
 from sam_backend.programs.mask import ObjectMask
@@ -118,8 +117,7 @@ class EmbeddedImage:
         self, examples: Mask, negatives: Mask, taken: Mask, most: int = similar.MOST_DECODES
     ) -> Iterator[ObjectMask]:
         """What `find_similar` returns, of low-res masks (N, 256, 256)."""
-        if not examples.any():
-            raise Refusal("prompt", "an example is missing: give the mask of an object")
+        prompts.check_is_example(examples)
         found = similar.rest(self._engine, self.embedding, examples, negatives, taken)
         return (
             ObjectMask(proposal.mask, proposal.score, self.embedding)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from sam_backend.clicks.segmenter import ObjectPrompt
 from sam_backend.engines.frame import Floats
 from sam_backend.errors import Refusal
+from sam_backend.formats.mask import Mask
 
 Points = Sequence[Sequence[float]] | npt.ArrayLike
 Labels = Sequence[int] | npt.ArrayLike
@@ -69,6 +70,12 @@ def check_is_on_object(prompt: ObjectPrompt) -> None:
             else ("there is no prompt")
         )
         raise Refusal("prompt", f"{found}: add a point on it, or a box")
+
+
+def check_is_example(masks: Mask) -> None:
+    """Refusal for low-res masks (N, 256, 256) that show nothing."""
+    if not masks.any():
+        raise Refusal("prompt", "an example is missing: give the mask of an object")
 
 
 def _corners(width: int, height: int, box: Box | None) -> Floats | None:
