@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats
-from sam_backend.engines.protocol import Embedding
+from sam_backend.engines.protocol import SAM, Embedding
 from sam_backend.formats.pictures import Pixels
 
 BRUSH_LABELS = """<View>
@@ -37,6 +37,7 @@ class DiscEngine:
     that it is given; a negative point takes its disc away. All mask tokens say the same."""
 
     name = "disc"
+    facts = SAM
 
     def encode(self, image: Pixels) -> Embedding:
         return Embedding(np.zeros((1, 1, 1, 1), np.float32), image.shape[0], image.shape[1])

@@ -14,7 +14,7 @@ from PIL import Image
 from sam_backend.clicks.joining import EarlierClick
 from sam_backend.clicks.prompts import Target
 from sam_backend.engines.frame import Floats
-from sam_backend.engines.protocol import Embedding
+from sam_backend.engines.protocol import SAM, Embedding
 from sam_backend.formats.pictures import Pixels
 from sam_backend.services import Services
 from sam_backend.settings import Settings
@@ -27,6 +27,7 @@ class FakeEngine:
     """Its masks say which image they are of: discs as wide as the image is bright."""
 
     name = "fake"
+    facts = SAM
 
     def __init__(self, fingerprint: str | None = "fake-1") -> None:
         self.fingerprint = fingerprint

@@ -23,6 +23,7 @@ class OncePerQuestion:
         self._engine = engine
         self._known: dict[tuple[bytes, ...], tuple[Floats, Floats]] = {}
         self.name = engine.name
+        self.facts = engine.facts
 
     def encode(self, image: Pixels) -> Embedding:
         return self._engine.encode(image)

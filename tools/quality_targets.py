@@ -73,8 +73,11 @@ def embed(engine: Engine, image: Pixels, cache: Path | None) -> Embedding:
     if cache is None:
         return engine.encode(image)
     made_by = str(getattr(engine, "fingerprint", engine.name))
-    kept = cache / f"{hashlib.sha256(made_by.encode() + image.tobytes()).hexdigest()[:32]}.npy"
+    kept = cache / f"{hashlib.sha256(made_by.encode() + image.tobytes()).hexdigest()[:32]}.npz"
     if not kept.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        np.save(kept, engine.encode(image).features)
-    return Embedding(np.load(kept), height=image.shape[0], width=image.shape[1])
+        made = engine.encode(image)
+        np.savez(kept, made.features, *made.details)
+    with np.load(kept) as arrays:
+        features, *details = arrays.values()
+    return Embedding(features, image.shape[0], image.shape[1], tuple(details))

@@ -63,7 +63,8 @@ class Counting:
     """An engine that counts its decodes."""
 
     def __init__(self, engine: Engine) -> None:
-        self.name, self.encode, self._engine, self.decodes = engine.name, engine.encode, engine, 0
+        self.name, self.facts, self.encode = engine.name, engine.facts, engine.encode
+        self._engine, self.decodes = engine, 0
 
     def decode(
         self,

@@ -32,15 +32,11 @@ from sam_backend.engines.frame import LOW_RES_SIDE, Floats, Frame, Indices
 from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.mask import Mask
 
-SINGLE_MASK, WHOLE = 0, 3  # the engine's tokens for one unambiguous mask, and for the largest
-
 # Of the four new masks and the last answer. The single-mask token was trained on several clicks.
 WEIGHTS = np.array([6, 3, 3, 3, 5], np.float32) / 20
 # A decode gets the newest clicks only. The mask that it starts from contains the older ones, which
 # keep their spots. Time and memory would grow with each click, and SAM was trained on eleven.
 CLICKS_AT_ONCE = 24
-BOX_DOUBT = 0.5  # in a rectangle, logits down to minus this are the object
-FEEDBACK_LIMIT = 10.0  # larger logits add no information, but dominate the mask encoder
 SPECK = 0.01  # of the mask's area: smaller components and holes without a click are removed
 SAME_MASK = 0.85  # the IoU above which an alternative is a duplicate
 SETTLED = 1.0  # the logit of an edited pixel
@@ -175,40 +171,45 @@ def _begin(
     decoded = engine.decode(embedding, prompt.points, prompt.labels, prompt.box)
     candidates, scores = decoded
     frame = embedding.frame
-    chosen = SINGLE_MASK
+    facts = engine.facts
+    chosen = facts.single
     if prompt.box is None:
         spots = frame.spots(prompt.points[prompt.labels > 0])
         chosen = _likeliest(frame.cut(candidates) > 0, scores, spots, learnt)
         logits = candidates[chosen]
     else:
-        logits = (candidates[SINGLE_MASK] + candidates[WHOLE]) / 2 + np.float32(BOX_DOUBT)
+        logits = (candidates[facts.single] + candidates[facts.whole]) / 2
+        logits += np.float32(facts.box_doubt)
     return _settle(frame, prompt, logits, decoded, chosen)
 
 
 def _continue(
     engine: Engine, embedding: Embedding, prompt: ObjectPrompt, state: DecodeState
 ) -> DecodeState:
-    feedback = np.clip(state.logits, -FEEDBACK_LIMIT, FEEDBACK_LIMIT)
+    single, limit = engine.facts.single, engine.facts.feedback_limit
+    # Larger logits add no information, but dominate the mask encoder.
+    feedback = np.clip(state.logits, -limit, limit)
     points, labels = prompt.points[-CLICKS_AT_ONCE:], prompt.labels[-CLICKS_AT_ONCE:]
     decoded = engine.decode(embedding, points, labels, prompt.box, feedback)
     frame = embedding.frame
     is_second = prompt.box is None and len(prompt.points) == 2
     if is_second and labels[-1] > 0:
-        logits = decoded[0][SINGLE_MASK]
+        logits = decoded[0][single]
     else:
         every = np.concatenate((decoded[0], state.logits[None]))
-        weights = _agreement(frame.cut(every) > 0) if is_second else np.ones(len(every), np.float32)
+        same = np.ones(len(every), np.float32)
+        weights = _agreement(frame.cut(every) > 0, single) if is_second else same
         weights *= WEIGHTS
         logits = np.tensordot(weights / weights.sum(), every, axes=1)
-    return _settle(frame, prompt, logits, decoded, SINGLE_MASK)
+    return _settle(frame, prompt, logits, decoded, single)
 
 
-def _agreement(masks: Mask) -> Floats:
+def _agreement(masks: Mask, which: int) -> Floats:
     """How much each of some masks (n, h, w) overlaps with the single one: 0 to 1."""
-    single = masks[SINGLE_MASK]
+    single = masks[which]
     shared, union = ((masks & single).sum(axis=(1, 2)), (masks | single).sum(axis=(1, 2)))
     overlap: Floats = (shared / np.maximum(union, 1)).astype(np.float32)
-    overlap[SINGLE_MASK] = 1  # also where it is empty
+    overlap[which] = 1  # also where it is empty
     return overlap
 
 

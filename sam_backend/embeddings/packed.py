@@ -1,32 +1,37 @@
 """An embedding as bytes, for files and for other machines.
 
-A header, then the features in half precision. Nothing in the bytes is ever executed.
+A header, then the features and the details in half precision. Nothing in the bytes is ever executed.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 
 from sam_backend.engines.protocol import Embedding
 
-_MAGIC = b"SAMEMB01"
-# Magic; height and width of the image; channels, rows and columns of the features; their CRC-32.
-_HEAD = struct.Struct("<8sIIIIII")
+_MAGIC = b"SAMEMB02"
+# Magic; the CRC-32 of all that follows; height and width of the image; how many arrays follow.
+_HEAD = struct.Struct("<8sIIII")
+_SHAPE = struct.Struct("<IIII")  # of each array, before the arrays
+_MOST_ARRAYS = 8
 
 
 def rounded(embedding: Embedding) -> Embedding:
     """The embedding as it would come back from disk, so that a restart changes no mask.
 
     In memory its channels come last, because decoding reads one image token after another.
+    Details are in half precision already.
     """
     half = embedding.features.astype(np.float16)
     if not np.isfinite(half).all():
         return embedding
     features = half.transpose(0, 2, 3, 1).astype(np.float32, order="C").transpose(0, 3, 1, 2)
-    return Embedding(features, embedding.height, embedding.width)
+    return replace(embedding, features=features)
 
 
 def packed(embedding: Embedding) -> bytes | None:
@@ -34,26 +39,35 @@ def packed(embedding: Embedding) -> bytes | None:
     half = embedding.features.astype(np.float16)
     if not np.isfinite(half).all():
         return None
-    _, channels, rows, columns = half.shape
     # Channels last, as decoding needs them.
-    payload = half[0].transpose(1, 2, 0).tobytes()
-    head = (embedding.height, embedding.width, channels, rows, columns)
-    return b"".join((_HEAD.pack(_MAGIC, *head, _checksum(head, payload)), payload))
+    arrays = [half.transpose(0, 2, 3, 1), *embedding.details]
+    parts = [_SHAPE.pack(*array.shape) for array in arrays]
+    parts += [np.ascontiguousarray(array).tobytes() for array in arrays]
+    sizes = (embedding.height, embedding.width, len(arrays))
+    checksum = _checksum(sizes, b"".join(parts))
+    return b"".join((_HEAD.pack(_MAGIC, checksum, *sizes), *parts))
 
 
 def unpacked(content: bytes | memoryview) -> Embedding | None:
     """The embedding; None if its bytes are cut off, changed or of another format."""
     if len(content) < _HEAD.size:
         return None
-    magic, height, width, channels, rows, columns, checksum = _HEAD.unpack_from(content)
-    head, payload = (height, width, channels, rows, columns), memoryview(content)[_HEAD.size :]
-    if magic != _MAGIC or len(payload) != 2 * channels * rows * columns:
+    magic, checksum, height, width, count = _HEAD.unpack_from(content)
+    body = memoryview(content)[_HEAD.size :]
+    if magic != _MAGIC or not 1 <= count <= _MOST_ARRAYS or len(body) < count * _SHAPE.size:
         return None
-    if _checksum(head, payload) != checksum:
+    if _checksum((height, width, count), body) != checksum:
         return None
-    half = np.frombuffer(payload, np.float16).reshape(1, rows, columns, channels)
-    return Embedding(half.astype(np.float32).transpose(0, 3, 1, 2), height, width)
+    shapes = [_SHAPE.unpack_from(body, index * _SHAPE.size) for index in range(count)]
+    sizes, values = [math.prod(shape) for shape in shapes], body[count * _SHAPE.size :]
+    if len(values) != 2 * sum(sizes):
+        return None
+    parts = np.split(np.frombuffer(values, np.float16), np.cumsum(sizes)[:-1])
+    half, *details = (part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
+    features = half.astype(np.float32).transpose(0, 3, 1, 2)
+    # Copies: a part of the content would keep all of it in memory.
+    return Embedding(features, height, width, tuple(detail.copy() for detail in details))
 
 
-def _checksum(head: tuple[int, ...], payload: bytes | memoryview) -> int:
-    return zlib.crc32(payload, zlib.crc32(struct.pack("<5I", *head)))
+def _checksum(sizes: tuple[int, ...], body: bytes | memoryview) -> int:
+    return zlib.crc32(body, zlib.crc32(struct.pack("<3I", *sizes)))

@@ -190,7 +190,7 @@ def _compare_finished(engine: torch_engine.TorchSam, folder: Path, image: Pixels
     """The lowest IoU of the masks that the decoder itself scaled up. OnnxSam does not use them."""
     embedding = engine.encode(image)
     points, labels, _, _ = prompts(*image.shape[:2])["two points"]
-    coordinates, codes = prompt_points(embedding, points, labels, None)
+    coordinates, codes = prompt_points(embedding.frame, points, labels, None)
     session = ort.InferenceSession(folder / "decoder.onnx", providers=["CPUExecutionProvider"])
     finished, _ = session.run(
         ["masks", "iou_predictions"],

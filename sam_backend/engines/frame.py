@@ -3,10 +3,14 @@
 Three frames: the image (pixels of the picture as the annotator sees it), the model's square of
 1024 x 1024 (longest side scaled to 1024, the rest is padding), and the low-res square of 256 x 256
 in which masks come back. All arithmetic between them is here, so that it rounds the same way.
+
+SAM 2 has no padding: it stretches the image until it fills the square. Its engines move masks from
+and to that square, so that nothing else need know.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +21,7 @@ import numpy.typing as npt
 from sam_backend.formats.mask import Mask
 
 Floats = npt.NDArray[np.float32]
+Halves = npt.NDArray[np.float16]
 Indices = npt.NDArray[np.intp]
 
 MODEL_SIDE = 1024
@@ -31,10 +36,13 @@ class Frame:
 
     height: int
     width: int
+    stretched: bool = False
 
     @cached_property
     def scaled(self) -> tuple[int, int]:
         """Height and width in the model's square, rounded as the encoder's preprocessing does."""
+        if self.stretched:
+            return MODEL_SIDE, MODEL_SIDE
         scale = MODEL_SIDE / max(self.height, self.width)
         return max(1, int(self.height * scale + 0.5)), max(1, int(self.width * scale + 0.5))
 
@@ -104,6 +112,14 @@ class Frame:
         )
         return np.ascontiguousarray(big[: self.height, : self.width], dtype=np.float32)
 
+    def from_stretched(self, logits: Floats) -> Floats:
+        """Logits (..., 256, 256) of SAM 2's stretched square, in the padded low-res square."""
+        return _resampled(logits, [MODEL_SIDE / side for side in self.scaled])
+
+    def to_stretched(self, logits: Floats) -> Floats:
+        """Logits (..., 256, 256) of the padded low-res square, in SAM 2's stretched one."""
+        return _resampled(logits, [side / MODEL_SIDE for side in self.scaled])
+
     def shrink(self, logits: Floats, outside: float) -> Floats:
         """Logits of the image (any height, any width) in the low-res square (256, 256)."""
         rows, columns = self.used
@@ -116,3 +132,20 @@ class Frame:
             small, 0, rows - height, 0, columns - width, cv2.BORDER_REPLICATE
         )
         return square
+
+
+def _resampled(logits: Floats, scale: Sequence[float]) -> Floats:
+    """Squares (..., 256, 256) by `scale` (y, x), interpolated between the middles of pixels."""
+    down, across = scale
+    matrix = np.array([[across, 0, across / 2 - 0.5], [0, down, down / 2 - 0.5]], np.float32)
+    found = np.empty(logits.shape, np.float32)
+    for index in np.ndindex(logits.shape[:-2]):
+        cv2.warpAffine(
+            np.ascontiguousarray(logits[index], np.float32),
+            matrix,
+            (LOW_RES_SIDE, LOW_RES_SIDE),
+            dst=found[index],
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+    return found

@@ -18,6 +18,7 @@ from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats, Frame
 from sam_backend.engines.graph import reader
 from sam_backend.engines.protocol import (
     PIXEL_MEAN,
+    SAM,
     Embedding,
     model_input,
     prompt_points,
@@ -55,6 +56,7 @@ class OnnxSam:
         decode_in: Arithmetic = ONNX_F32,
     ) -> None:
         self.name = name
+        self.facts = SAM
         self._takes = reader.read_encoder(encoder)
         self._gives = reader.read_decoder(decoder)
         on_gpu = device != "cpu" and "CUDAExecutionProvider" in ort.get_available_providers()
@@ -104,7 +106,7 @@ class OnnxSam:
     ) -> tuple[Floats, Floats]:
         size = embedding.height, embedding.width
         self._refuse_size(*size)
-        coordinates, codes = prompt_points(embedding, points, labels, box)
+        coordinates, codes = prompt_points(embedding.frame, points, labels, box)
         if self._click is not None:
             used = embedding.frame.tokens
             return self._click.decode(embedding.features, used, coordinates, codes, mask_input)

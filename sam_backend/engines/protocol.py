@@ -10,11 +10,30 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from sam_backend.engines.frame import MODEL_SIDE, Floats, Frame
+from sam_backend.engines.frame import MODEL_SIDE, Floats, Frame, Halves
 from sam_backend.formats.pictures import Pixels
 
 PIXEL_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 PIXEL_STD = np.array([58.395, 57.12, 57.375], np.float32)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """How a model's answers are meant. The defaults are those of SAM, and fit MobileSAM.
+
+    The limits are MobileSAM's, found by `make quality`. A model that was not measured states the
+    limits of its own predictor.
+    """
+
+    single: int = 0  # the index of the mask for a prompt that is not ambiguous
+    whole: int = 3  # and of the largest of the other three
+    feedback_limit: float = 10.0  # larger logits of an earlier answer are cut to this
+    box_doubt: float = 0.5  # in a rectangle, logits down to minus this are the object
+
+
+SAM = Facts()
+# SAM 2's own predictor cuts logits to this, and draws the line of a rectangle's mask at 0.
+SAM_2 = Facts(feedback_limit=32.0, box_doubt=0.0)
 
 
 @dataclass(frozen=True)
@@ -24,10 +43,12 @@ class Embedding:
     features: Floats  # (1, C, h, w)
     height: int  # of the image, pixels
     width: int
+    # Further arrays of an encoder that sees finer detail. Only its own engine reads them.
+    details: tuple[Halves, ...] = ()
 
     @property
     def nbytes(self) -> int:
-        return int(self.features.nbytes)
+        return int(self.features.nbytes) + sum(int(detail.nbytes) for detail in self.details)
 
     @cached_property
     def frame(self) -> Frame:
@@ -43,6 +64,8 @@ class Embedding:
         features = np.ascontiguousarray(self.features.transpose(0, 2, 3, 1))
         found = hashlib.sha256(f"{self.height} {self.width} {features.shape}".encode())
         found.update(features.data)
+        for detail in self.details:
+            found.update(np.ascontiguousarray(detail).data)
         return found.digest()
 
 
@@ -50,6 +73,7 @@ class Engine(Protocol):
     """A SAM model. It keeps no image between calls, and many threads may call it at once."""
 
     name: str
+    facts: Facts
 
     def encode(self, image: Pixels) -> Embedding:
         """Embedding of an RGB image (H, W, 3)."""
@@ -66,25 +90,33 @@ class Engine(Protocol):
         """Low-res logits (4, 256, 256) and predicted IoUs (4,) for one object.
 
         points (N, 2) x, y in image pixels; labels (N,) 1 positive, 0 negative; box (4,) x0, y0,
-        x1, y1 in image pixels; mask_input (256, 256) logits of an earlier answer. Index 0 is the
-        single-mask token, 1 to 3 are the multimask tokens.
+        x1, y1 in image pixels; mask_input (256, 256) logits of an earlier answer. `facts`
+        says which of the four is which.
         """
         ...
 
 
-def to_model_frame(image: Pixels) -> Pixels:
+def halved(detail: Floats) -> Halves:
+    """A detail of an embedding, which takes half as much memory like this."""
+    most = np.finfo(np.float16).max
+    return np.clip(detail, -most, most).astype(np.float16)
+
+
+def to_model_frame(image: Pixels, *, stretched: bool = False) -> Pixels:
     """The image scaled to the model's square, without padding, as SAM was trained: antialiased."""
-    height, width = Frame(*image.shape[:2]).scaled
+    height, width = Frame(image.shape[0], image.shape[1], stretched).scaled
     resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(resized)
 
 
-def model_input(image: Pixels, height: int = MODEL_SIDE, width: int = MODEL_SIDE) -> Floats:
+def model_input(
+    image: Pixels, height: int = MODEL_SIDE, width: int = MODEL_SIDE, *, stretched: bool = False
+) -> Floats:
     """The input of an encoder: (1, 3, height, width), normalised, with zeros right and below.
 
     It has the size of the model's square, or of the part that contains the image.
     """
-    scaled = to_model_frame(image)
+    scaled = to_model_frame(image, stretched=stretched)
     pixels = np.zeros((1, 3, height, width), np.float32)
     for channel, (mean, std) in enumerate(zip(PIXEL_MEAN, PIXEL_STD, strict=True)):
         used = pixels[0, channel, : scaled.shape[0], : scaled.shape[1]]
@@ -94,16 +126,20 @@ def model_input(image: Pixels, height: int = MODEL_SIDE, width: int = MODEL_SIDE
 
 
 def prompt_points(
-    embedding: Embedding, points: Floats, labels: Floats, box: Floats | None
+    frame: Frame,
+    points: Floats,
+    labels: Floats,
+    box: Floats | None,
+    *,
+    pads_boxes: bool = False,
 ) -> tuple[Floats, Floats]:
     """The input of SAM's prompt encoder: points (1, M, 2) in the model's square, labels (1, M).
 
     A box is two points with the labels 2 and 3. Without a box, SAM expects a padding point with
-    the label -1.
+    the label -1. SAM 2 expects one with a box too.
     """
-    if box is None:
-        corners, codes = np.zeros((1, 2), np.float32), np.array([-1], np.float32)
-    else:
-        corners, codes = box.reshape(2, 2).astype(np.float32), np.array([2, 3], np.float32)
-    coordinates = embedding.frame.in_square(np.concatenate((points.reshape(-1, 2), corners)))
-    return coordinates[None], np.concatenate((labels.ravel(), codes)).astype(np.float32)[None]
+    corners = np.zeros((0, 2), np.float32) if box is None else box.reshape(2, 2)
+    padding = np.zeros((1 if box is None or pads_boxes else 0, 2), np.float32)
+    codes = *labels.ravel(), *(2, 3)[: len(corners)], *(-1,) * len(padding)
+    coordinates = frame.in_square(np.concatenate((points.reshape(-1, 2), corners, padding)))
+    return coordinates[None], np.array(codes, np.float32)[None]

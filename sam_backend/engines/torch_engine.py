@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from sam_backend.engines.frame import Floats
-from sam_backend.engines.protocol import Embedding, model_input, prompt_points
+from sam_backend.engines.protocol import SAM, Embedding, model_input, prompt_points
 from sam_backend.engines.weights import published, sha256
 from sam_backend.errors import SettingsError
 from sam_backend.formats.pictures import Pixels
@@ -42,6 +42,7 @@ class TorchSam:
 
     def __init__(self, checkpoint: Path, model: str, device: str = "auto") -> None:
         self.name = model
+        self.facts = SAM
         # Names weights and preprocessing. It is part of the key of embeddings on disk.
         self.fingerprint = f"torch-1:{sha256(checkpoint)}"
         self.device = torch.device(choose_device(device))
@@ -62,7 +63,7 @@ class TorchSam:
         box: Floats | None = None,
         mask_input: Floats | None = None,
     ) -> tuple[Floats, Floats]:
-        coordinates, codes = prompt_points(embedding, points, labels, box)
+        coordinates, codes = prompt_points(embedding.frame, points, labels, box)
         # The prompt encoder takes a box separately from the points, and adds the padding point.
         is_point = np.isin(codes[0], (*_BOX_CODES, -1), invert=True)
         corners = coordinates[:, np.isin(codes[0], _BOX_CODES)]

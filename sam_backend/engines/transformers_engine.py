@@ -13,13 +13,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
-from PIL import Image
 
-from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats, Frame
-from sam_backend.engines.protocol import Embedding, model_input
+from sam_backend.engines.frame import Floats, Frame, Halves
+from sam_backend.engines.protocol import SAM, SAM_2, Embedding, halved, model_input
 from sam_backend.engines.torch_engine import choose_device, encoding_lock, import_torchvision
 from sam_backend.errors import SettingsError
 from sam_backend.formats.pictures import Pixels
@@ -32,8 +30,6 @@ CLASSES = {
     "sam2_video": "Sam2Model",
 }
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-_MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
-_STD = np.array([0.229, 0.224, 0.225], np.float32) * 255
 
 
 class TransformersSam:
@@ -43,17 +39,17 @@ class TransformersSam:
         self.name = source
         self.device = torch.device(choose_device(device))
         self.model, self._stretches = _load(source)
+        self.facts = SAM_2 if self._stretches else SAM
         self.model.to(self.device)
         self._one_at_a_time = encoding_lock(self.device)
 
     def encode(self, image: Pixels) -> Embedding:
-        pixels = torch.from_numpy(_stretched(image) if self._stretches else model_input(image))
+        pixels = torch.from_numpy(model_input(image, stretched=self._stretches))
         with self._one_at_a_time, torch.inference_mode():
             made = self.model.get_image_embeddings(pixels.to(self.device))
-            parts = [part.float().cpu().numpy() for part in _flat(made)]
-        # All parts are joined to one array, so that the caches need not know the model.
-        features = np.concatenate([part.ravel() for part in parts])[None]
-        return Embedding(features, height=image.shape[0], width=image.shape[1])
+            parts = [_array(part) for part in _flat(made)]
+        *details, features = parts if self._stretches else parts[::-1]
+        return Embedding(features, image.shape[0], image.shape[1], tuple(map(halved, details)))
 
     def decode(
         self,
@@ -63,17 +59,16 @@ class TransformersSam:
         box: Floats | None = None,
         mask_input: Floats | None = None,
     ) -> tuple[Floats, Floats]:
-        size = embedding.height, embedding.width
-        height, width = (MODEL_SIDE, MODEL_SIDE) if self._stretches else Frame(*size).scaled
-        scale = np.array([width / embedding.width, height / embedding.height], np.float32)
+        frame = embedding.frame
+        square = Frame(embedding.height, embedding.width, self._stretches)
         prompt: dict[str, Any] = self._embeddings(embedding)
         if box is None or len(points):
-            prompt["input_points"] = self._on(points.reshape(1, 1, -1, 2) * scale)
+            prompt["input_points"] = self._on(square.in_square(points)[None, None])
             prompt["input_labels"] = self._on(labels.reshape(1, 1, -1)).long()
         if box is not None:
-            prompt["input_boxes"] = self._on(box.reshape(1, 1, 4) * np.tile(scale, 2))
+            prompt["input_boxes"] = self._on(square.in_square(box).reshape(1, 1, 4))
         if mask_input is not None:
-            mask = _to_stretched(mask_input, *size) if self._stretches else mask_input
+            mask = frame.to_stretched(mask_input) if self._stretches else mask_input
             prompt["input_masks"] = self._on(mask[None, None])
         answers = []
         with torch.inference_mode():
@@ -82,23 +77,19 @@ class TransformersSam:
                 answers.append((_array(answer.pred_masks), _array(answer.iou_scores)))
         logits = np.concatenate([masks.reshape(-1, *masks.shape[-2:]) for masks, _ in answers])
         if self._stretches:
-            logits = np.stack([_from_stretched(mask, *size) for mask in logits])
+            logits = frame.from_stretched(logits)
         return logits, np.concatenate([scores.ravel() for _, scores in answers])
 
     def _embeddings(self, embedding: Embedding) -> dict[str, Any]:
         """The parts of the embedding, under the model's own names."""
-        start, parts = 0, []
-        for shape in _shapes(self.model):
-            end = start + int(np.prod(shape))
-            parts.append(self._on(embedding.features[0, start:end].reshape(shape)))
-            start = end
+        parts = [*map(self._on, embedding.details), self._on(embedding.features)]
         if self._stretches:
             return {"image_embeddings": parts}
         if len(parts) == 2:
-            return {"image_embeddings": parts[0], "intermediate_embeddings": parts[1:]}
+            return {"image_embeddings": parts[1], "intermediate_embeddings": parts[:1]}
         return {"image_embeddings": parts[0]}
 
-    def _on(self, array: Floats) -> Any:
+    def _on(self, array: Floats | Halves) -> Any:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.device)
 
 
@@ -142,23 +133,6 @@ def _load(source: str) -> tuple[Any, bool]:
     return model.eval().requires_grad_(requires_grad=False), name == "Sam2Model"
 
 
-def _shapes(model: Any) -> list[tuple[int, ...]]:
-    """Shapes of the parts of an embedding, in the order in which `encode` joins them."""
-    config, side = model.config, MODEL_SIDE // 16
-    kind = type(model).__name__
-    if kind == "Sam2Model":
-        width = config.vision_config.fpn_hidden_size
-        channels = (width // 8, width // 4, width)
-        return [
-            (1, count, *size)
-            for count, size in zip(channels, model.backbone_feature_sizes, strict=True)
-        ]
-    shapes: list[tuple[int, ...]] = [(1, config.vision_config.output_channels, side, side)]
-    if kind == "SamHQModel":
-        shapes.append((1, side, side, config.vision_config.hidden_size))
-    return shapes
-
-
 def _flat(made: Any) -> list[Any]:
     """Unpacks get_image_embeddings: one tensor, several, or one and a list of intermediate ones."""
     if isinstance(made, torch.Tensor):
@@ -171,34 +145,3 @@ def _flat(made: Any) -> list[Any]:
 def _array(tensor: Any) -> Floats:
     result: Floats = tensor.float().cpu().numpy()
     return result
-
-
-def _stretched(image: Pixels) -> Floats:
-    """The input of SAM 2: (1, 3, 1024, 1024), stretched to the square, normalised like ImageNet."""
-    square = Image.fromarray(image).resize((MODEL_SIDE, MODEL_SIDE), Image.Resampling.BILINEAR)
-    pixels = (np.asarray(square, np.float32) - _MEAN) / _STD
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
-
-
-def _from_stretched(mask: Floats, height: int, width: int) -> Floats:
-    """Logits of a stretched square in the frame of a padded one."""
-    return _warp(mask, [MODEL_SIDE / side for side in Frame(height, width).scaled])
-
-
-def _to_stretched(mask: Floats, height: int, width: int) -> Floats:
-    return _warp(mask, [side / MODEL_SIDE for side in Frame(height, width).scaled])
-
-
-def _warp(mask: Floats, scale: list[float]) -> Floats:
-    """Resamples by `scale` (y, x), with interpolation between the centres of pixels."""
-    down, across = scale
-    shift = [across / 2 - 0.5, down / 2 - 0.5]
-    matrix = np.array([[across, 0, shift[0]], [0, down, shift[1]]], np.float32)
-    warped = cv2.warpAffine(
-        mask.astype(np.float32, copy=False),
-        matrix,
-        (LOW_RES_SIDE, LOW_RES_SIDE),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(warped, np.float32)

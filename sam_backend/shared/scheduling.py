@@ -92,6 +92,7 @@ class ScheduledEngine:
 
     def __init__(self, engine: Engine, schedule: Schedule) -> None:
         self.name = engine.name
+        self.facts = engine.facts
         # Names the engine's weights and preprocessing. Without it, the embeddings on disk could
         # come from another model, so they stay in memory.
         self.fingerprint: str | None = getattr(engine, "fingerprint", None)

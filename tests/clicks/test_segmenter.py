@@ -13,7 +13,7 @@ from sam_backend.clicks.learnt_shapes import Learnt, figures
 from sam_backend.clicks.segmenter import CLICKS_AT_ONCE, ObjectPrompt, Segmentation, segment
 from sam_backend.engines.frame import Floats
 from sam_backend.engines.onnx_engine import OnnxSam
-from sam_backend.engines.protocol import Embedding
+from sam_backend.engines.protocol import SAM, SAM_2, Embedding, Facts
 from sam_backend.formats.mask import Mask
 from sam_backend.formats.pictures import Pixels
 from tools.click_protocol import INNERMOST, Click
@@ -46,6 +46,7 @@ class FakeEngine:
 
     answers: list[tuple[Floats, list[float]]]
     name: str = "fake"
+    facts: Facts = SAM
     feedback: list[Floats | None] = field(default_factory=list)
     prompts: list[int] = field(default_factory=list)
 
@@ -332,3 +333,16 @@ def test_real_weights_keep_their_lead_on_real_objects(mobile_sam: OnnxSam) -> No
     assert lead("innermost", "IoU@5") > 0.03
     assert lead("innermost", "NoC@85") < -0.3
     assert lead("rectangles", "box") > 0
+
+
+def test_each_model_states_how_its_answers_are_meant() -> None:
+    """The index of the single mask, the limit of the feedback, and the doubt in a rectangle."""
+    small, large = disc(250, 250, 60), disc(250, 250, 150)
+    own = Facts(single=2, whole=1, feedback_limit=5.0, box_doubt=0.0)
+    fake = FakeEngine([(np.stack([small, large, large, small]), [0.9] * 4)], facts=own)
+    answer = segment(fake, IMAGE, prompt(box=[0, 0, 512, 512]))
+    assert answer.mask.sum() == pytest.approx((large > 0).sum() * 4, rel=0.05)
+    segment(fake, IMAGE, prompt((250, 250, True), (260, 250, True)))
+    assert fake.feedback[-1] is not None
+    assert np.abs(fake.feedback[-1]).max() == 5.0
+    assert (SAM.feedback_limit, SAM_2.feedback_limit) == (10.0, 32.0)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 
 from sam_backend.embeddings.packed import rounded
 from sam_backend.embeddings.store import EmbeddingStore
-from sam_backend.engines.protocol import Embedding
+from sam_backend.engines.protocol import Embedding, halved
 
 MB = 1 << 20
 
@@ -35,6 +36,24 @@ def test_comes_back_as_it_was(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.features, embedding(1).features)
     assert back.features.strides == embedding(1).features.strides  # channels last in both tiers
     assert store.get("b") is None
+
+
+def test_details_come_back_in_half_precision(tmp_path: Path) -> None:
+    random = np.random.default_rng(2)
+    details = tuple(
+        halved(random.normal(0, 1, shape).astype(np.float32))
+        for shape in ((1, 4, 8, 8), (1, 2, 16, 16))
+    )
+    detailed = replace(embedding(1), details=details)
+    store = EmbeddingStore(tmp_path, MB)
+    store.put("a", rounded(detailed))
+    back = store.get("a")
+    assert back is not None
+    assert [detail.dtype for detail in back.details] == [np.float16] * 2
+    for detail, wanted in zip(back.details, details, strict=True):
+        np.testing.assert_array_equal(detail, wanted)
+    assert back.nbytes == detailed.nbytes == embedding(1).nbytes + sum(d.nbytes for d in details)
+    assert back.digest == rounded(detailed).digest != embedding(1).digest
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "head", "empty", "other"])

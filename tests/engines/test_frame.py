@@ -60,3 +60,26 @@ def test_a_mask_stays_in_its_place_on_the_way_down_and_up(size: tuple[int, int])
     big = frame.upsample(small)
     assert big.shape == size
     assert np.mean((big > 0) == (logits > 0)) > 0.995
+
+
+@pytest.mark.parametrize("size", [(300, 500), (500, 300), (40, 1000)])
+def test_masks_move_between_the_padded_and_the_stretched_square(size: tuple[int, int]) -> None:
+    height, width = size
+    rows, columns = np.mgrid[:256, :256].astype(np.float32)
+    stretched = columns / 256 * width - rows / 256 * height  # a plane over the image
+    padded = Frame(*size).from_stretched(stretched)
+    y, x = np.mgrid[:height, :width].astype(np.float32) + 0.5
+    inner = (slice(height // 4, height * 3 // 4), slice(width // 4, width * 3 // 4))
+    pixel = max(size) / 256
+    assert np.abs(Frame(*size).upsample(padded) - (x - y))[inner].max() < 1.5 * pixel
+    again = Frame(*size).to_stretched(padded)
+    assert np.abs(again - stretched)[64:192, 64:192].max() < 1.5 * pixel
+
+
+def test_a_stretched_image_fills_the_square() -> None:
+    frame = Frame(300, 600, stretched=True)
+    assert frame.scaled == (1024, 1024)
+    corner = np.array([[600, 300]], np.float32)
+    assert frame.in_square(corner).tolist() == [[1024, 1024]]
+    several = np.zeros((4, 256, 256), np.float32)
+    assert Frame(300, 600).from_stretched(several).shape == several.shape

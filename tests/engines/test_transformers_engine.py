@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sam_backend.engines.choice import EnginePlan, check, open_engine, plan
-from sam_backend.engines.frame import Floats, Frame
+from sam_backend.engines.frame import Frame
 from sam_backend.engines.parity import prompts, scene
 from sam_backend.engines.protocol import Engine
 from sam_backend.errors import Refusal, SettingsError
@@ -104,7 +104,8 @@ def engine(chosen: EnginePlan) -> Engine:
 def test_every_kind_of_prompt_is_answered(engine: Engine) -> None:
     for size in ((300, 500), (500, 300)):
         embedding = engine.encode(scene(*size))
-        assert embedding.nbytes == embedding.features.nbytes
+        assert embedding.features.shape == (1, 32, 64, 64)
+        assert embedding.nbytes >= embedding.features.nbytes
         every = prompts(*size)
         every["a mask"] = (np.zeros((0, 2), np.float32), np.zeros(0, np.float32), None, None)
         for prompt in every.values():
@@ -193,24 +194,6 @@ def test_pickled_weights_are_not_read(folder: Path, tmp_path: Path) -> None:
     torch.save({}, tmp_path / "pytorch_model.bin")
     with pytest.raises(SettingsError, match="cannot be loaded"):
         open_engine(EnginePlan("Transformers", "transformers", (), "cpu", str(tmp_path)))
-
-
-@pytest.mark.parametrize("size", [(300, 500), (500, 300), (40, 1000)])
-def test_frames_are_changed_there_and_back(size: tuple[int, int]) -> None:
-    need("torch")
-    from sam_backend.engines import transformers_engine  # noqa: PLC0415
-
-    height, width = size
-    rows, columns = np.mgrid[:256, :256].astype(np.float32)
-    stretched: Floats = columns / 256 * width - rows / 256 * height  # a plane over the image
-    padded = transformers_engine._from_stretched(stretched, *size)
-    y, x = np.mgrid[:height, :width].astype(np.float32) + 0.5
-    inner = (slice(height // 4, height * 3 // 4), slice(width // 4, width * 3 // 4))
-    pixel = max(size) / 256
-    error = np.abs(Frame(*size).upsample(padded) - (x - y) + 0)[inner]
-    assert error.max() < 1.5 * pixel
-    again = transformers_engine._to_stretched(padded, *size)
-    assert np.abs(again - stretched)[64:192, 64:192].max() < 1.5 * pixel
 
 
 def export_for_transformers_js(model: Any, target: Path) -> tuple[Path, Path]:

@@ -27,7 +27,7 @@ from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.embeddings.content_index import ContentIndex
 from sam_backend.embeddings.store import EmbeddingStore
 from sam_backend.engines.frame import Floats
-from sam_backend.engines.protocol import Embedding
+from sam_backend.engines.protocol import SAM, Embedding
 from sam_backend.formats.pictures import Pixels
 from sam_backend.images.sources import Picture
 from sam_backend.services import Services
@@ -276,6 +276,7 @@ class LargeEngine:
     """Embeddings as large as MobileSAM's."""
 
     name = fingerprint = "large"
+    facts = SAM
 
     def encode(self, image: Pixels) -> Embedding:
         features = np.ones((1, 256, 64, 64), np.float32)
