@@ -17,6 +17,7 @@ import torch
 
 from sam_backend.engines.frame import Floats
 from sam_backend.engines.protocol import SAM, Embedding, model_input, prompt_points
+from sam_backend.engines.recognise import convertible, recognise, shapes
 from sam_backend.engines.weights import published, sha256
 from sam_backend.errors import SettingsError
 from sam_backend.formats.pictures import Pixels
@@ -31,8 +32,6 @@ ARCHITECTURES = {
 PYPI = {"mobile_sam": "mobilesam-mirror", "segment_anything": "segment-anything"}
 
 _BOX_CODES = (2, 3)  # labels of a box's corners among an engine's prompt points
-_PATCHES = "image_encoder.patch_embed.proj.weight"
-_WIDTHS = {768: "SAM-B", 1024: "SAM-L", 1280: "SAM-H"}
 
 _encoding: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -128,25 +127,10 @@ def load(checkpoint: Path, model: str) -> Any:
     return sam.eval().requires_grad_(requires_grad=False)
 
 
-def identify(weights: dict[str, Any]) -> str:
-    """The name of the model that a checkpoint's tensors belong to. "" if it is not a SAM."""
-    if "mask_decoder.hf_token.weight" in weights:
-        return "SAM-HQ"
-    if "image_encoder.patch_embed.seq.0.c.weight" in weights:
-        return "MobileSAM"
-    if _PATCHES in weights:
-        return _WIDTHS.get(weights[_PATCHES].shape[0], "a SAM of unknown size")
-    if any(name.startswith(("image_encoder.trunk", "sam_mask_decoder")) for name in weights):
-        return "SAM 2"
-    return ""
-
-
 def _expect(model: str, checkpoint: Path, weights: dict[str, Any]) -> None:
-    found = identify(weights)
-    if not found:
-        raise SettingsError(f"{checkpoint} is not a checkpoint of SAM")
-    if found != model:
-        raise SettingsError(f"{checkpoint} is a checkpoint of {found}, not of {model}")
+    found = recognise(shapes(weights)) or convertible(weights, checkpoint)
+    if found.name != model:
+        raise SettingsError(f"{checkpoint} is a checkpoint of {found.name}, not of {model}")
 
 
 def read(checkpoint: Path, device: str) -> dict[str, Any]:
@@ -159,7 +143,9 @@ def read(checkpoint: Path, device: str) -> dict[str, Any]:
         raise SettingsError(f"{checkpoint} is not a readable PyTorch checkpoint") from None
     if isinstance(weights, dict) and isinstance(weights.get("model"), dict):
         weights = weights["model"]  # training scripts save the optimizer beside the model
-    return weights if isinstance(weights, dict) else {}
+    if not isinstance(weights, dict):
+        return {}
+    return {name: value for name, value in weights.items() if isinstance(name, str)}
 
 
 def _package(model: str) -> ModuleType:
