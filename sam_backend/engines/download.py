@@ -13,7 +13,10 @@ from sam_backend.settings import Settings
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--model", default="mobile_sam", metavar="NAME", help="mobile_sam, sam_vit_b, sam_vit_l, …"
+        "--model",
+        default="mobile_sam",
+        metavar="NAME",
+        help="mobile_sam, sam2.1_hiera_tiny, sam_vit_b, …",
     )
 
 
