@@ -14,6 +14,7 @@ from sam_backend.errors import Refusal, SettingsError
 COMMANDS = {
     "serve": "sam_backend.server.serve",
     "download": "sam_backend.engines.download",
+    "convert": "sam_backend.engines.convert",
     "doctor": "sam_backend.doctor.command",
     "segment": "sam_backend.programs.command",
     "segment_with_prompts": "sam_backend.bulk.segment_with_prompts",

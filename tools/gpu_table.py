@@ -196,10 +196,10 @@ def _opened(model: str, checkpoint: Path, device: str) -> Any:
         warnings.simplefilter("ignore")
         if model == "SAM2":
             from sam_backend.engines.transformers_engine import (  # noqa: PLC0415
-                TransformersSam,
+                open_transformers,
             )
 
-            return TransformersSam(str(checkpoint), device)
+            return open_transformers(str(checkpoint), device)
         from sam_backend.engines.torch_engine import TorchSam  # noqa: PLC0415
 
         return TorchSam(checkpoint, model, device)

@@ -166,9 +166,9 @@ def open_engine(chosen: EnginePlan, threads: int = 0) -> Engine:
         return TorchSam(chosen.files[0], chosen.name, chosen.device)
     if chosen.runtime == "transformers":
         _need_transformers()
-        from sam_backend.engines.transformers_engine import TransformersSam  # noqa: PLC0415
+        from sam_backend.engines.transformers_engine import open_transformers  # noqa: PLC0415
 
-        return TransformersSam(chosen.source, chosen.device)
+        return open_transformers(chosen.source, chosen.device)
     from sam_backend.engines.onnx_engine import OnnxSam  # noqa: PLC0415
 
     encoder, decoder = chosen.files

@@ -1,21 +1,18 @@
-"""Converts a PyTorch checkpoint of SAM or MobileSAM to encoder.onnx and decoder.onnx.
-
-    python onnx_converter.py models/sam_vit_b_01ec64.pth
+"""Converts a PyTorch checkpoint, or a folder of transformers, to encoder.onnx and decoder.onnx.
 
 The pair is first compared with PyTorch on an image. It is then written to a folder with the name of
-the checkpoint, where the back end looks for it.
+the checkpoint, where the back end looks for it. `engines.convert` is its command.
 """
 
 from __future__ import annotations
 
-import argparse
+import importlib.util
 import shutil
-import sys
 import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,91 +20,42 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-from PIL import Image, ImageOps
+import torch
 
+from sam_backend.engines import sam_export, torch_engine
 from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Frame
+from sam_backend.engines.graph.reader import KIND
 from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.parity import compare, iou, prompts, scene
-from sam_backend.engines.protocol import prompt_points
+from sam_backend.engines.protocol import Engine, prompt_points
+from sam_backend.engines.recognise import convertible, recognise_folder
+from sam_backend.engines.sam_export import Exportable
 from sam_backend.engines.weights import sha256
 from sam_backend.errors import SettingsError
 from sam_backend.formats.pictures import Pixels
-
-try:
-    import torch
-except ImportError:
-    sys.exit("converting needs PyTorch: pip install -r requirements-torch.txt")
-
-from sam_backend.engines import torch_engine
+from sam_backend.installation import pip_install
 
 OPSET = 17
 LEAST_IOU = 0.99
+SAME_PARTS = {"MobileSAM": ", or TinySAM, which has the same parts"}
 HEARTBEAT = 15.0  # seconds; a large encoder takes minutes
 
 
-class FourMasks(torch.nn.Module):
-    """SAM's decoder with the official script's inputs; returns the masks of all four tokens."""
-
-    def __init__(self, sam: Any, fixed_size: tuple[int, int] | None = None) -> None:
-        super().__init__()
-        self.prompts = sam.prompt_encoder
-        self.decoder = sam.mask_decoder
-        self.fixed_size = fixed_size
-
-    def forward(
-        self,
-        image_embeddings: Any,
-        point_coords: Any,
-        point_labels: Any,
-        mask_input: Any,
-        has_mask_input: Any,
-    ) -> tuple[Any, Any]:
-        no_mask = self.prompts.no_mask_embed.weight.reshape(1, -1, 1, 1)
-        dense = has_mask_input * self.prompts.mask_downscaling(mask_input)
-        masks, scores = self.decoder.predict_masks(
-            image_embeddings=image_embeddings,
-            image_pe=self.prompts.get_dense_pe(),
-            sparse_prompt_embeddings=self._sparse(point_coords, point_labels.unsqueeze(-1)),
-            dense_prompt_embeddings=dense + (1 - has_mask_input) * no_mask,
-        )
-        if self.fixed_size:
-            height, width = Frame(*self.fixed_size).scaled
-            square = (MODEL_SIDE, MODEL_SIDE)
-            masks = torch.nn.functional.interpolate(masks, square, mode="bilinear")
-            masks = masks[..., :height, :width]
-            masks = torch.nn.functional.interpolate(masks, self.fixed_size, mode="bilinear")
-        return masks, scores
-
-    def _sparse(self, points: Any, labels: Any) -> Any:
-        # A trace keeps no `if`, so the embedding of every label is multiplied by 0 or 1.
-        codes = self.prompts.pe_layer._pe_encoding((points + 0.5) / MODEL_SIDE)  # noqa: SLF001
-        codes = codes * (labels != -1)
-        kinds = [self.prompts.not_a_point_embed, *self.prompts.point_embeddings]
-        for label, kind in enumerate(kinds, start=-1):
-            codes = codes + kind.weight * (labels == label)
-        return codes
-
-
 def convert(
-    checkpoint: Path,
+    source: Path,
     folder: Path,
     *,
     fixed_size: tuple[int, int] | None = None,
     picture: Pixels | None = None,
 ) -> float:
     """Writes the pair into the folder. Returns the lowest IoU with PyTorch over all prompts."""
-    with step(f"reading {checkpoint}"):
-        model = torch_engine.identify(torch_engine.read(checkpoint, "meta"))
-        if model not in torch_engine.ARCHITECTURES:
-            raise SettingsError(f"{checkpoint} is not a checkpoint of SAM or MobileSAM")
-        engine = torch_engine.TorchSam(checkpoint, model, "cpu")
-    print(f"  it is {model}")
+    engine, parts, model = _read(source, fixed_size)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as name:
         draft = Path(name)
-        facts = {"model": model, "checkpoint_sha256": sha256(checkpoint)}
-        _export_encoder(engine.sam, draft / "encoder.onnx", facts)
-        _export_decoder(engine.sam, draft / "decoder.onnx", facts, fixed_size)
+        facts = {"model": model, "checkpoint_sha256": _digest(source), KIND: parts.kind}
+        _export_encoder(parts, draft / "encoder.onnx", facts)
+        _export_decoder(parts, draft / "decoder.onnx", facts)
         # A square, because engines may treat padding differently.
         image = scene(MODEL_SIDE, MODEL_SIDE) if picture is None else picture
         with step("comparing PyTorch with ONNX Runtime"):
@@ -125,30 +73,70 @@ def convert(
     return worst
 
 
-def _export_encoder(sam: Any, path: Path, facts: dict[str, str]) -> None:
+def _read(source: Path, fixed_size: tuple[int, int] | None) -> tuple[Engine, Exportable, str]:
+    """The engine in PyTorch, its parts, and the name of the model."""
+    with step(f"reading {source}"):
+        if source.is_dir():
+            model = recognise_folder(source)
+        else:
+            model = convertible(torch_engine.read(source, "meta"), source)
+        print(f"  it is {model.name}{SAME_PARTS.get(model.name, '')}")
+        if model.family == "sam":
+            engine = torch_engine.TorchSam(source, model.name, "cpu")
+            return engine, sam_export.exportable(engine.sam, fixed_size), model.name
+        if fixed_size:
+            raise SettingsError(f"--fixed-size is for SAM and MobileSAM, not for {model.name}")
+        _need_transformers(model.name)
+        from sam_backend.engines import (  # noqa: PLC0415 (transformers is optional)
+            sam2_checkpoint,
+            transformers_engine,
+            transformers_export,
+        )
+
+        torch_engine.import_torchvision()
+        if source.is_dir():
+            module = transformers_engine.load(str(source))
+        else:
+            module = sam2_checkpoint.load(torch_engine.read(source, "cpu"), model.size)
+        name = f"{model.name} in PyTorch"
+        engine_of_it = transformers_engine.TransformersSam(module, name, "cpu")
+        return engine_of_it, transformers_export.exportable(module), model.name
+
+
+def _need_transformers(model: str) -> None:
+    if not importlib.util.find_spec("transformers"):
+        raise SettingsError(f"converting {model} needs transformers: {pip_install('transformers')}")
+
+
+def _digest(source: Path) -> str:
+    """The SHA-256 of a checkpoint, or of a folder's weights."""
+    files = sorted(source.glob("*.safetensors")) if source.is_dir() else [source]
+    return " ".join(map(sha256, files))
+
+
+def _export_encoder(parts: Exportable, path: Path, facts: dict[str, str]) -> None:
     with step("exporting the encoder"):
         blank = torch.zeros(1, 3, MODEL_SIDE, MODEL_SIDE)
-        _export(sam.image_encoder, {"image": blank}, ["image_embeddings"], {}, path)
-        side = MODEL_SIDE // 16
-        _finish(path, facts, {"image_embeddings": (1, sam.prompt_encoder.embed_dim, side, side)})
+        outputs = {"image_embeddings": parts.features, **parts.details}
+        _export(parts.encoder, {"image": blank}, list(outputs), {}, path)
+        _finish(path, facts, outputs)
 
 
-def _export_decoder(
-    sam: Any, path: Path, facts: dict[str, str], fixed_size: tuple[int, int] | None
-) -> None:
-    side = MODEL_SIDE // 16
+def _export_decoder(parts: Exportable, path: Path, facts: dict[str, str]) -> None:
     inputs = {
-        "image_embeddings": torch.zeros(1, sam.prompt_encoder.embed_dim, side, side),
+        "image_embeddings": torch.zeros(parts.features),
         "point_coords": torch.full((1, 3, 2), 100.0),
         "point_labels": torch.tensor([[1.0, 0.0, -1.0]]),
         "mask_input": torch.zeros(1, 1, LOW_RES_SIDE, LOW_RES_SIDE),
         "has_mask_input": torch.zeros(1),
+        **{name: torch.zeros(shape) for name, shape in parts.details.items()},
     }
-    name, size = ("masks", fixed_size) if fixed_size else ("low_res_masks", (LOW_RES_SIDE,) * 2)
-    outputs = {name: (1, 4, *size), "iou_predictions": (1, 4)}
+    outputs = {parts.masks: (1, 4, *parts.size), "iou_predictions": (1, 4)}
+    if parts.object_score:
+        outputs["object_score_logits"] = (1, 1)
     axes = {"point_coords": {1: "points"}, "point_labels": {1: "points"}}
     with step("exporting the decoder"):
-        _export(FourMasks(sam, fixed_size), inputs, list(outputs), axes, path)
+        _export(parts.decoder, inputs, list(outputs), axes, path)
         _finish(path, facts, outputs)
 
 
@@ -186,7 +174,7 @@ def _finish(path: Path, facts: dict[str, str], outputs: dict[str, tuple[int, ...
         onnx.save_model(model, path)
 
 
-def _compare_finished(engine: torch_engine.TorchSam, folder: Path, image: Pixels) -> float:
+def _compare_finished(engine: Engine, folder: Path, image: Pixels) -> float:
     """The lowest IoU of the masks that the decoder itself scaled up. OnnxSam does not use them."""
     embedding = engine.encode(image)
     points, labels, _, _ = prompts(*image.shape[:2])["two points"]
@@ -211,10 +199,6 @@ def _compare_finished(engine: torch_engine.TorchSam, folder: Path, image: Pixels
     return lowest
 
 
-def _square(image: Image.Image) -> Pixels:
-    return np.asarray(ImageOps.fit(image, (min(image.size),) * 2))
-
-
 def _pair(folder: Path) -> OnnxSam:
     return OnnxSam(folder / "encoder.onnx", folder / "decoder.onnx", "ONNX", "cpu")
 
@@ -237,36 +221,3 @@ def step(what: str) -> Iterator[None]:
         done.set()
         thread.join()
     print(f"  {time.monotonic() - start:.1f} s", flush=True)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="SAM or MobileSAM from PyTorch to ONNX.")
-    parser.add_argument("checkpoint", type=Path, help="mobile_sam.pt, sam_vit_b_01ec64.pth, ...")
-    parser.add_argument("--output", type=Path, help="folder (default: the checkpoint's name)")
-    parser.add_argument(
-        "--fixed-size",
-        type=int,
-        nargs=2,
-        metavar=("H", "W"),
-        help="masks at the size of the image, for programs that cannot scale masks up",
-    )
-    parser.add_argument("--image", type=Path, help="compare on this image, not a synthetic one")
-    parser.add_argument("--force", action="store_true", help="replace an existing pair")
-    given = parser.parse_args(arguments)
-    picture = given.image and _square(Image.open(given.image).convert("RGB"))
-    folder = given.output or given.checkpoint.with_suffix("")
-    if (folder / "encoder.onnx").exists() and not given.force:
-        parser.error(f"{folder} holds a pair already: --force replaces it")
-    try:
-        convert(
-            given.checkpoint,
-            folder,
-            fixed_size=tuple(given.fixed_size) if given.fixed_size else None,
-            picture=picture,
-        )
-    except (SettingsError, OSError) as error:
-        sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    main()

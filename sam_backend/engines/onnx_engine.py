@@ -6,6 +6,7 @@ import threading
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,9 @@ from sam_backend.engines.graph import reader
 from sam_backend.engines.protocol import (
     PIXEL_MEAN,
     SAM,
+    SAM_2,
     Embedding,
+    halved,
     model_input,
     prompt_points,
     to_model_frame,
@@ -32,7 +35,11 @@ from sam_backend.formats.pictures import Pixels
 
 _NOWHERE = -100.0  # logits outside the image, if a decoder gives none
 _OTHER_MODEL = "choose another model (SAM_CHOICE), or make one with onnx_converter.py"
-_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64}
+_DTYPES: dict[int, Any] = {
+    onnx.TensorProto.FLOAT: np.float32,
+    onnx.TensorProto.FLOAT16: np.float16,
+    onnx.TensorProto.INT64: np.int64,
+}
 
 # The version of the way in which images are encoded. Increase it when embeddings change.
 _ENCODING = 2
@@ -56,9 +63,10 @@ class OnnxSam:
         decode_in: Arithmetic = ONNX_F32,
     ) -> None:
         self.name = name
-        self.facts = SAM
         self._takes = reader.read_encoder(encoder)
         self._gives = reader.read_decoder(decoder)
+        self._stretches = self._gives.kind == "sam2"
+        self.facts = SAM_2 if self._stretches else SAM
         on_gpu = device != "cpu" and "CUDAExecutionProvider" in ort.get_available_providers()
         if device.startswith(("cuda", "mps")) and not on_gpu:
             raise SettingsError(
@@ -76,25 +84,38 @@ class OnnxSam:
         self.fingerprint = f"{arithmetic}:{sha256(encoder)}"
         self._constants = self._positions(encoder)
         self._click = self._open_click(is_known=published(decoder) is not None)
+        self._refuse_other_details(encoder)
         if self._click is None:
             _ = self._decoder  # so that an error in it appears now
         # One encode uses the whole GPU, and a second one might not fit into its memory.
         self._one_at_a_time = threading.Lock() if on_gpu else nullcontext()
 
     @cached_property
-    def _decoder(self) -> ort.InferenceSession:
-        """The decoder as it was exported. It is not opened if the rebuilt one replaces it."""
-        return open_onnx(self._gives.model, self._device, self._threads)
+    def _decoder(self) -> tuple[Session, dict[str, Any]]:
+        """The decoder as it was exported, and the type of each of its inputs.
+
+        It is not opened if the rebuilt one replaces it.
+        """
+        model = reader.with_half_inputs(self._gives.model, self._gives.details)
+        inputs = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
+        dtypes = {name: _DTYPES.get(kind, np.float32) for name, kind in inputs.items()}
+        # With details, no other decoder serves. Without, it is what a rebuilt one is compared with.
+        arithmetic = self._decode_in if self._gives.details else ONNX_F32
+        session = open_session(model, arithmetic, self._device, self._threads, CORES_A_DECODE)
+        return session, dtypes
 
     def encode(self, image: Pixels) -> Embedding:
         height, width = image.shape[:2]
+        details: list[npt.NDArray[Any]] = []
         with self._one_at_a_time:
             if self._trimmed is not None:
                 features = self._trimmed.encode(image)
             else:
                 inputs = {self._takes.image_input: self._pixels(image)}
-                features = self._encoder.run([_image_output(self._encoder)], inputs)[0]
-        return Embedding(features.astype(np.float32, copy=False), height=height, width=width)
+                wanted = [_image_output(self._encoder), *self._gives.details]
+                features, *details = self._encoder.run(wanted, inputs)
+        features = features.astype(np.float32, copy=False)
+        return Embedding(features, height, width, tuple(map(halved, details)))
 
     def decode(
         self,
@@ -106,7 +127,14 @@ class OnnxSam:
     ) -> tuple[Floats, Floats]:
         size = embedding.height, embedding.width
         self._refuse_size(*size)
-        coordinates, codes = prompt_points(embedding.frame, points, labels, box)
+        frame = embedding.frame
+        if self._stretches:
+            square = Frame(*size, stretched=True)
+            coordinates, codes = prompt_points(square, points, labels, box, pads_boxes=True)
+            mask = None if mask_input is None else frame.to_stretched(mask_input)
+            logits, scores = self._exported(embedding, _prompt(coordinates, codes, mask), size)
+            return frame.from_stretched(logits), scores
+        coordinates, codes = prompt_points(frame, points, labels, box)
         if self._click is not None:
             used = embedding.frame.tokens
             return self._click.decode(embedding.features, used, coordinates, codes, mask_input)
@@ -115,18 +143,20 @@ class OnnxSam:
         else:
             inputs = _prompt(coordinates, codes, mask_input)
             inputs["orig_im_size"] = np.array(size, np.float32)
-        return self._exported(embedding.features, inputs, size)
+        return self._exported(embedding, inputs, size)
 
     def _exported(
-        self, features: Floats, prompt: dict[str, npt.NDArray[np.generic]], size: tuple[int, int]
+        self,
+        embedding: Embedding,
+        prompt: dict[str, npt.NDArray[np.generic]],
+        size: tuple[int, int],
     ) -> tuple[Floats, Floats]:
         """Decodes with the decoder as it was exported."""
-        inputs = prompt | {"image_embeddings": features} | self._constants
-        wanted = {
-            given.name: inputs[given.name].astype(_DTYPES.get(given.type, np.float32), copy=False)
-            for given in self._decoder.get_inputs()
-        }
-        masks, scores = self._decoder.run([self._gives.masks, self._gives.scores], wanted)
+        details = dict(zip(self._gives.details, embedding.details, strict=True))
+        inputs = prompt | {"image_embeddings": embedding.features} | details | self._constants
+        session, dtypes = self._decoder
+        wanted = {name: inputs[name].astype(dtype, copy=False) for name, dtype in dtypes.items()}
+        masks, scores = session.run([self._gives.masks, self._gives.scores], wanted)
         if self._gives.full_size:
             masks = _low_res(masks, *size)
         return _four(
@@ -136,7 +166,8 @@ class OnnxSam:
 
     def _open_trimmed(self, encoder: Path) -> TrimmedEncoder | None:
         """An encoder that leaves the padding out, where the graph is a known one."""
-        if self._takes.raw or encoder.stat().st_size > SMALL_BYTES:
+        has_details = bool(self._gives.details)
+        if self._takes.raw or has_details or encoder.stat().st_size > SMALL_BYTES:
             return None
         return open_trimmed(onnx.load(encoder), self._open_encoder)
 
@@ -153,14 +184,16 @@ class OnnxSam:
         The tests prove that the rebuilt decoder of published weights gives the same masks. Any
         other decoder is compared with its rebuilt form when it is opened.
         """
-        if self._gives.by_transformers or self._gives.full_size or self._gives.size:
+        gives = self._gives
+        if gives.by_transformers or gives.full_size or gives.size or gives.details:
             return None
 
         def exported(
             features: Floats, coordinates: Floats, codes: Floats, mask: Floats | None
         ) -> tuple[Floats, Floats]:
             size = MODEL_SIDE, MODEL_SIDE
-            return self._exported(features, _prompt(coordinates, codes, mask), size)
+            embedding = Embedding(features, *size)
+            return self._exported(embedding, _prompt(coordinates, codes, mask), size)
 
         decoder = None
         if not is_known:
@@ -186,7 +219,8 @@ class OnnxSam:
         self._refuse_size(*image.shape[:2])
         takes = self._takes
         if not takes.raw:
-            return model_input(image).astype(takes.dtype, copy=False)
+            pixels = model_input(image, stretched=self._stretches)
+            return pixels.astype(takes.dtype, copy=False)
         scaled = to_model_frame(image)
         if takes.size is None:
             return scaled.astype(takes.dtype, copy=False)
@@ -210,6 +244,12 @@ class OnnxSam:
                 f"this ONNX model was made for images of {made_for[1]} x {made_for[0]} only, and "
                 f"this one has {width} x {height}: {_OTHER_MODEL}",
             )
+
+    def _refuse_other_details(self, encoder: Path) -> None:
+        made = {output.name for output in self._encoder.get_outputs()}
+        lacking = [name for name in self._gives.details if name not in made]
+        if lacking:
+            raise SettingsError(f"{encoder} has no output {lacking[0]}, which the decoder needs")
 
     def _prompt_of_transformers(
         self, coordinates: Floats, codes: Floats, box: Floats | None

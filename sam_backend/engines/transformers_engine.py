@@ -28,19 +28,22 @@ CLASSES = {
     "sam_hq": "SamHQModel",
     "sam2": "Sam2Model",
     "sam2_video": "Sam2Model",
+    "edgetam": "EdgeTamModel",
+    "edgetam_video": "EdgeTamModel",
 }
+STRETCHING = ("Sam2Model", "EdgeTamModel")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class TransformersSam:
     """A model of transformers as an engine. It keeps no image."""
 
-    def __init__(self, source: str, device: str = "auto") -> None:
-        self.name = source
+    def __init__(self, model: Any, name: str, device: str = "auto") -> None:
+        self.name = name
         self.device = torch.device(choose_device(device))
-        self.model, self._stretches = _load(source)
+        self.model = model.to(self.device)
+        self._stretches = type(model).__name__ in STRETCHING
         self.facts = SAM_2 if self._stretches else SAM
-        self.model.to(self.device)
         self._one_at_a_time = encoding_lock(self.device)
 
     def encode(self, image: Pixels) -> Embedding:
@@ -118,19 +121,27 @@ def _class_name(source: str, kind: str) -> str:
     return CLASSES[kind]
 
 
-def _load(source: str) -> tuple[Any, bool]:
+def open_transformers(source: str, device: str = "auto") -> TransformersSam:
+    """The engine of a folder or of a name on a hub. SettingsError if it cannot be loaded."""
+    return TransformersSam(load(source), source, device)
+
+
+def load(source: str) -> Any:
+    """The model for images of a folder or of a name on a hub, on the CPU."""
     import_torchvision()
     transformers = importlib.import_module("transformers")
+    from safetensors import SafetensorError  # noqa: PLC0415 (a part of transformers)
+
     place = str(Path(source).expanduser()) if Path(source).expanduser().is_dir() else source
     try:
         config = transformers.AutoConfig.from_pretrained(place)
         name = _class_name(source, config.model_type)
         # Only safetensors, because pickles can run code.
         model = getattr(transformers, name).from_pretrained(place, use_safetensors=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         problem = " ".join(str(error).split())[:200]
         raise SettingsError(f"TRANSFORMERS_MODEL={source!r} cannot be loaded: {problem}") from None
-    return model.eval().requires_grad_(requires_grad=False), name == "Sam2Model"
+    return model.eval().requires_grad_(requires_grad=False)
 
 
 def _flat(made: Any) -> list[Any]:

@@ -27,6 +27,7 @@ from sam_backend.settings import Settings
 from tests.fakes import inline, keypoint, request_body
 from tests.torch_or_skip import CHECKPOINT, PAIR, need, need_files
 
+ATTENTION = "mask_decoder.transformer.layers.0.self_attn"
 # Name in the package, width and heads, as published; how many blocks, and which see everything.
 SMALL: dict[str, tuple[str, int, int, int, list[int]]] = {
     "SAM-B": ("vit_b", 768, 12, 2, [1]),
@@ -74,7 +75,7 @@ def random_checkpoint(path: Path, model: str) -> Path:
 def test_sam_of_every_size_converts_and_agrees(
     tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from sam_backend.engines.converter import main  # noqa: PLC0415
+    from sam_backend.engines.convert import main  # noqa: PLC0415
 
     checkpoint = random_checkpoint(tmp_path / "sam.pth", model)
     main([str(checkpoint)])
@@ -100,7 +101,10 @@ def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path: Path) -> Non
     ("content", "words"),
     [
         ({"weights": 1}, "is not a checkpoint of SAM"),
-        ({"mask_decoder.hf_token.weight": 1}, "is a checkpoint of SAM-HQ, not of MobileSAM"),
+        (
+            {"mask_decoder.hf_token.weight": 1, f"{ATTENTION}.q_proj.weight": 1},
+            "is a checkpoint of SAM-HQ, not of MobileSAM",
+        ),
         ({"sam_mask_decoder.x": 1}, "is a checkpoint of SAM 2, not of MobileSAM"),
         (Path("/a/pickle/that/would/run/code"), "is not a readable PyTorch checkpoint"),
         (None, "is not a readable PyTorch checkpoint"),
@@ -122,7 +126,7 @@ def test_an_invalid_checkpoint_is_refused(tmp_path: Path, content: object, words
 def test_the_real_checkpoint_converts_to_a_fixed_size_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from sam_backend.engines.converter import main  # noqa: PLC0415
+    from sam_backend.engines.convert import main  # noqa: PLC0415
 
     shutil.copy(CHECKPOINT, tmp_path / "mobile_sam.pt")
     main([str(tmp_path / "mobile_sam.pt"), "--fixed-size", "300", "500"])
@@ -133,9 +137,24 @@ def test_the_real_checkpoint_converts_to_a_fixed_size_too(
     outputs = {o.name: o for o in onnx.load(files[1]).graph.output}
     dims = [d.dim_value for d in outputs["masks"].type.tensor_type.shape.dim]
     assert dims[-2:] == [300, 500]
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match="--force"):
         main([str(tmp_path / "mobile_sam.pt")])
-    assert "--force" in capsys.readouterr().err
+
+
+def test_a_tiny_sam_is_converted_by_its_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """TinySAM has the parts of MobileSAM, so MobileSAM's weights under its name stand for it."""
+    from sam_backend.engines.convert import main  # noqa: PLC0415
+
+    need_files(CHECKPOINT, *PAIR)
+    shutil.copy(CHECKPOINT, tmp_path / "tinysam_42.3.pth")
+    main([str(tmp_path / "tinysam_42.3.pth")])
+    assert "it is MobileSAM, or TinySAM, which has the same parts" in capsys.readouterr().out
+    made = tmp_path / "tinysam_42.3"
+    pairs = PAIR, (made / "encoder.onnx", made / "decoder.onnx")
+    published, converted = (open_engine(EnginePlan("ONNX", "onnx", pair, "cpu")) for pair in pairs)
+    assert compare(published, converted, scene(600, 900)) > 0.99
 
 
 def clicked(folder: Path, size: tuple[int, int]) -> Any:
@@ -157,7 +176,7 @@ def clicked(folder: Path, size: tuple[int, int]) -> Any:
 def test_a_pair_of_a_fixed_size_serves_clicks_on_images_of_any_size(
     tmp_path_factory: pytest.TempPathFactory, size: tuple[int, int]
 ) -> None:
-    from sam_backend.engines.converter import main  # noqa: PLC0415
+    from sam_backend.engines.convert import main  # noqa: PLC0415
 
     need_files(CHECKPOINT)
     folder = tmp_path_factory.getbasetemp() / "fixed"

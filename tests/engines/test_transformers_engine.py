@@ -57,6 +57,18 @@ def small_model(kind: str) -> Any:
         "num_attention_heads": 2,
         "iou_head_hidden_dim": 32,
     }
+    if kind == "edgetam":
+        backbone = t.TimmWrapperConfig(
+            architecture="repvit_m1",
+            model_args={"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]},
+        )
+        return t.EdgeTamModel(
+            t.EdgeTamConfig(
+                vision_config=t.EdgeTamVisionConfig(backbone_config=backbone, fpn_hidden_size=32),
+                prompt_encoder_config=t.EdgeTamPromptEncoderConfig(hidden_size=32),
+                mask_decoder_config=t.EdgeTamMaskDecoderConfig(**decoder),
+            )
+        ).eval()
     if kind == "sam2":
         vision = t.Sam2VisionConfig(
             backbone_config=t.Sam2HieraDetConfig(**HIERA),

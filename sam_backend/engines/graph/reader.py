@@ -7,7 +7,7 @@ transformers.js, from MobileSAM's browser demos and from onnx_converter.py.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -17,7 +17,10 @@ from sam_backend.engines.frame import MODEL_SIDE
 from sam_backend.errors import SettingsError
 
 OFFICIAL_INPUTS = ("image_embeddings", "point_coords", "point_labels", "mask_input")
+_FURTHER_INPUTS = ("has_mask_input", "orig_im_size")
 TRANSFORMERS_INPUTS = ("image_embeddings", "input_points", "input_labels")
+# A fact in files of `engines.converter`: how images and prompts are prepared, as SAM or as SAM 2.
+KIND = "prepared_as"
 POSITIONS = "image_positional_embeddings"
 
 # The operations of exported decoders between the four masks and the one that they return.
@@ -54,6 +57,8 @@ class Decoder:
     full_size: bool  # it only gives masks at the size of the image
     size: tuple[int, int] | None  # height and width, if it was made for images of one size
     inputs: frozenset[str]
+    details: tuple[str, ...] = ()  # inputs that take the encoder's further outputs
+    kind: str = "sam"  # how images and prompts are prepared: sam or sam2
 
     @property
     def by_transformers(self) -> bool:
@@ -108,6 +113,12 @@ def open_decoder(model: onnx.ModelProto) -> Decoder:
         return _all_masks(model, makers, "pred_masks", "iou_scores", choice="Slice")
     _demand(OFFICIAL_INPUTS, inputs, "input")
     _demand(("iou_predictions",), outputs, "output")
+    details = tuple(name for name in inputs if name not in (*OFFICIAL_INPUTS, *_FURTHER_INPUTS))
+    if details:
+        _demand(("low_res_masks",), outputs, "output")
+        facts = {fact.key: fact.value for fact in model.metadata_props}
+        whole = _cut(model, makers, "low_res_masks", "iou_predictions")
+        return replace(whole, details=details, kind=facts.get(KIND, "sam"))
     if "low_res_masks" in outputs:
         return _all_masks(model, makers, "low_res_masks", "iou_predictions", choice="Gather")
     _demand(("masks",), outputs, "output")
@@ -117,6 +128,29 @@ def open_decoder(model: onnx.ModelProto) -> Decoder:
     height, width = _shape(outputs["masks"])[-2:]
     size = (height, width) if height and width else None
     return _cut(model, makers, "masks", "iou_predictions", full_size=True, size=size)
+
+
+def with_half_inputs(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
+    """The model with these inputs in half precision: the runtime converts them on all cores."""
+    if not names:
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for node in copy.graph.node:
+        for index, name in enumerate(node.input):
+            if name in names:
+                node.input[index] = f"{name}_whole"
+    for value in copy.graph.input:
+        if value.name in names:
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    casts = [
+        onnx.helper.make_node("Cast", [name], [f"{name}_whole"], to=onnx.TensorProto.FLOAT)
+        for name in names
+    ]
+    nodes = [*casts, *copy.graph.node]
+    del copy.graph.node[:]
+    copy.graph.node.extend(nodes)
+    return copy
 
 
 def part_for(path: Path, name: str) -> onnx.ModelProto:

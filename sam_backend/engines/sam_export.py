@@ -1,0 +1,84 @@
+"""The encoder and the decoder of SAM and MobileSAM, as modules that can be exported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, TOKEN_SIDE, Frame
+
+_SIDE = MODEL_SIDE // TOKEN_SIDE
+
+
+@dataclass(frozen=True)
+class Exportable:
+    """Two modules with the inputs of SAM's official script, and what else they take and give."""
+
+    encoder: Any
+    decoder: Any
+    channels: int  # of the features
+    masks: str = "low_res_masks"  # the decoder's output
+    size: tuple[int, int] = (LOW_RES_SIDE, LOW_RES_SIDE)  # of the masks
+    # The encoder's outputs after the features: their names and shapes. The decoder takes them.
+    details: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    object_score: bool = False  # whether it is the decoder's third output
+    kind: str = "sam"  # how images and prompts are prepared: sam or sam2
+
+    @property
+    def features(self) -> tuple[int, ...]:
+        return (1, self.channels, _SIDE, _SIDE)
+
+
+def exportable(sam: Any, fixed_size: tuple[int, int] | None = None) -> Exportable:
+    """The parts of a `Sam`. With a fixed size, its decoder scales masks to it."""
+    channels = sam.prompt_encoder.embed_dim
+    decoder = FourMasks(sam, fixed_size)
+    if fixed_size is None:
+        return Exportable(sam.image_encoder, decoder, channels)
+    return Exportable(sam.image_encoder, decoder, channels, "masks", fixed_size)
+
+
+class FourMasks(torch.nn.Module):
+    """SAM's decoder with the official script's inputs; returns the masks of all four tokens."""
+
+    def __init__(self, sam: Any, fixed_size: tuple[int, int] | None = None) -> None:
+        super().__init__()
+        self.prompts = sam.prompt_encoder
+        self.decoder = sam.mask_decoder
+        self.fixed_size = fixed_size
+
+    def forward(
+        self,
+        image_embeddings: Any,
+        point_coords: Any,
+        point_labels: Any,
+        mask_input: Any,
+        has_mask_input: Any,
+    ) -> tuple[Any, Any]:
+        no_mask = self.prompts.no_mask_embed.weight.reshape(1, -1, 1, 1)
+        dense = has_mask_input * self.prompts.mask_downscaling(mask_input)
+        masks, scores = self.decoder.predict_masks(
+            image_embeddings=image_embeddings,
+            image_pe=self.prompts.get_dense_pe(),
+            sparse_prompt_embeddings=self._sparse(point_coords, point_labels.unsqueeze(-1)),
+            dense_prompt_embeddings=dense + (1 - has_mask_input) * no_mask,
+        )
+        if self.fixed_size:
+            height, width = Frame(*self.fixed_size).scaled
+            square = (MODEL_SIDE, MODEL_SIDE)
+            masks = torch.nn.functional.interpolate(masks, square, mode="bilinear")
+            masks = masks[..., :height, :width]
+            masks = torch.nn.functional.interpolate(masks, self.fixed_size, mode="bilinear")
+        return masks, scores
+
+    def _sparse(self, points: Any, labels: Any) -> Any:
+        # A trace keeps no `if`, so the embedding of every label is multiplied by 0 or 1.
+        codes = self.prompts.pe_layer._pe_encoding((points + 0.5) / MODEL_SIDE)  # noqa: SLF001
+        codes = codes * (labels != -1)
+        kinds = [self.prompts.not_a_point_embed, *self.prompts.point_embeddings]
+        for label, kind in enumerate(kinds, start=-1):
+            codes = codes + kind.weight * (labels == label)
+        return codes
