@@ -19,10 +19,10 @@ PIXEL_STD = np.array([58.395, 57.12, 57.375], np.float32)
 
 @dataclass(frozen=True)
 class Facts:
-    """How a model's answers are meant. The defaults are those of SAM, and fit MobileSAM.
+    """The meaning of a model's answers. The defaults are SAM's, and fit MobileSAM.
 
-    The limits are MobileSAM's, found by `make quality`. A model that was not measured states the
-    limits of its own predictor.
+    The limits are MobileSAM's, found by `make quality`. Other models state the limits of their own
+    predictors.
     """
 
     single: int = 0  # the index of the mask for a prompt that is not ambiguous
@@ -91,7 +91,7 @@ class Engine(Protocol):
 
         points (N, 2) x, y in image pixels; labels (N,) 1 positive, 0 negative; box (4,) x0, y0,
         x1, y1 in image pixels; mask_input (256, 256) logits of an earlier answer. `facts`
-        says which of the four is which.
+        names two of the four.
         """
         ...
 

@@ -1,7 +1,7 @@
 """Loads a checkpoint of SAM 2 in its makers' names as the model for images of transformers.
 
 Both have the same parts. The makers number the layers of their small networks, and transformers
-calls the first and the last one by name. What serves videos only is left out.
+calls the first and the last one by name. Parts for videos only are left out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from sam_backend.errors import SettingsError
 
-# Of videos: memory, pointers to objects, and what stands in for them.
+# For videos: memory, pointers to objects, and their substitutes.
 _VIDEO = re.compile(r"memory_|maskmem_|mask_downsample\.|obj_ptr_|no_obj_|no_mem_pos_enc$")
 # In this order. Each rule sees what the ones before it made.
 _RULES = tuple(
@@ -51,7 +51,7 @@ _RULES = tuple(
 _POINTS = "sam_prompt_encoder.point_embeddings.{}.weight"  # one for each kind of point
 _PLACES = "prompt_encoder.shared_embedding.positional_embedding"
 
-# What tells the four sizes of Hiera apart, by our name of each.
+# The four sizes of Hiera, by our name of each.
 _SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"width": 96, "heads": 1, "blocks": (1, 2, 7, 2), "see_all": (5, 7, 9)},
     "small": {"width": 96, "heads": 1, "blocks": (1, 2, 11, 2), "see_all": (7, 10, 13)},
