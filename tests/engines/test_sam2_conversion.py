@@ -14,7 +14,8 @@ import numpy.typing as npt
 import onnxruntime as ort
 import pytest
 
-from sam_backend.embeddings.store import EmbeddingStore, rounded
+from sam_backend.embeddings.packed import rounded
+from sam_backend.embeddings.store import EmbeddingStore
 from sam_backend.engines.arithmetic import OPENVINO_F32
 from sam_backend.engines.choice import EnginePlan, check, open_engine, plan
 from sam_backend.engines.frame import Frame
