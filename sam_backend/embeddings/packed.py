@@ -1,6 +1,6 @@
 """An embedding as bytes, for files and for other machines.
 
-A header, then the features and the details in half precision. Nothing in the bytes is ever executed.
+A header, then the features and the details in half precision. Nothing in the bytes is executed.
 """
 
 from __future__ import annotations
