@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import math
 import os
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from sam_backend.bulk import overlay
 from sam_backend.bulk.answers import TaskAnswer, Work, planned
+from sam_backend.bulk.job import Job, Pool
 from sam_backend.bulk.progress import progress
 from sam_backend.bulk.task_stores import (
     FileTasks,
@@ -23,9 +25,10 @@ from sam_backend.bulk.task_stores import (
     ToFile,
     ToLabelStudio,
 )
-from sam_backend.bulk.workers import Job, Workers
+from sam_backend.bulk.workers import Workers
 from sam_backend.engines import choice
-from sam_backend.errors import Refusal
+from sam_backend.errors import Refusal, SettingsError
+from sam_backend.installation import pip_install
 from sam_backend.label_studio.api import StudioApi
 from sam_backend.settings import Settings
 
@@ -49,7 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --tasks: write predictions for existing tasks, not whole tasks",
     )
     parser.add_argument("--dry-run", action="store_true", help="print what would be done")
-    parser.add_argument("--workers", type=count, default=1, metavar="N", help="processes")
+    parser.add_argument(
+        "--workers",
+        type=count,
+        metavar="N",
+        help="processes (default: 1; with --ray, one for each core, or for each GPU)",
+    )
     parser.add_argument(
         "--devices",
         nargs="+",
@@ -57,6 +65,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="devices that the workers use in turn, e.g. cuda:0 cuda:1",
     )
     parser.add_argument("--preview", type=Path, metavar="DIR", help="write pictures of the masks")
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="auto",
+        metavar="ADDRESS",
+        help="compute on a Ray cluster: its address, or nothing on a machine that belongs to it",
+    )
 
 
 @dataclass
@@ -99,28 +114,46 @@ class _Tally:
 
 def run(options: argparse.Namespace, work: Work) -> int:
     """Does the run and prints its summary. Returns the exit status. Refusal if it cannot start."""
+    if options.ray is not None:
+        _check_ray(options)
     settings = Settings.from_environment()
     devices = options.devices or [settings.device]
     for device in devices:
-        checked = Settings.from_environment({**os.environ, "DEVICE": device})
-        choice.check(choice.plan(checked))
+        checked = choice.plan(Settings.from_environment({**os.environ, "DEVICE": device}))
+        if options.ray is None:  # the machines of a cluster check what they have
+            choice.check(checked)
     chosen = choice.plan(settings)
     tasks = _tasks(options, settings)
     if options.dry_run:
         return _dry_run(tasks, work, chosen.model_version)
     if options.preview is not None:
         _make_folder(options.preview)
-    output = _output(options, settings, tasks, work, chosen.model_version)
     job = Job(settings, tasks.project, tasks.config_xml, work, options.preview)
-    workers = Workers(job, options.workers, devices)
-    tally = _work(tasks, output, workers, chosen.model_version)
+    pool = _pool(options, job, chosen.model_version, devices)
+    output = _output(options, settings, tasks, work, chosen.model_version)
+    tally = _work(tasks, output, pool, chosen.model_version)
     if options.preview is not None:
         overlay.contact_sheet(options.preview)
     print(tally.report("with masks"))
     return FAILED if tally.failed else DONE
 
 
-def _work(tasks: Tasks, output: PredictionStore, workers: Workers, model_version: str) -> _Tally:
+def _check_ray(options: argparse.Namespace) -> None:
+    if importlib.util.find_spec("ray") is None:
+        raise SettingsError(f"--ray needs Ray: {pip_install('ray')}")
+    if options.preview is not None:
+        raise SettingsError("--preview needs workers on this machine: leave out --ray")
+
+
+def _pool(options: argparse.Namespace, job: Job, model_version: str, devices: list[str]) -> Pool:
+    if options.ray is None:
+        return Workers(job, options.workers or 1, devices)
+    from sam_backend.bulk.ray_workers import RayWorkers  # noqa: PLC0415 (Ray is optional)
+
+    return RayWorkers(job, model_version, options.workers, devices, options.ray)
+
+
+def _work(tasks: Tasks, output: PredictionStore, pool: Pool, model_version: str) -> _Tally:
     tally, refused = _Tally(), 0
     bar = progress(len(tasks))
 
@@ -133,7 +166,7 @@ def _work(tasks: Tasks, output: PredictionStore, workers: Workers, model_version
             else:
                 yield key, task
 
-    answers = workers.answers(waiting())
+    answers = pool.answers(waiting())
     try:
         for key, task, answer in answers:
             prediction = answer.prediction(model_version)

@@ -11,34 +11,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
-from sam_backend.bulk import preview
-from sam_backend.bulk.answers import TaskAnswer, Work, answer_tasks
+from sam_backend.bulk.answers import TaskAnswer
+from sam_backend.bulk.job import Job, Tasker
 from sam_backend.bulk.task_stores import Task
 from sam_backend.cores import cores
-from sam_backend.engines import choice
-from sam_backend.services import Services
-from sam_backend.settings import Settings
 
 _END_S = 10.0
-
-
-@dataclass(frozen=True)
-class Job:
-    """The work that all workers of a run share."""
-
-    settings: Settings
-    project: str
-    config_xml: str
-    work: Work
-    preview: Path | None
 
 
 @dataclass
@@ -92,9 +76,8 @@ class Workers:
         # Spawned, because no runtime survives a fork, and a fork would keep other pipes open.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        settings = dataclasses.replace(self._job.settings, device=device)
-        job = dataclasses.replace(self._job, settings=settings)
-        process = context.Process(target=_work, args=(theirs, job, self._threads), daemon=True)
+        arguments = theirs, self._job.on(device), self._threads
+        process = context.Process(target=_work, args=arguments, daemon=True)
         process.start()
         theirs.close()
         return _Worker(device, process, ours)
@@ -122,24 +105,9 @@ def _death(process: BaseProcess) -> str:
 def _work(pipe: Connection, job: Job, threads: int) -> None:
     """Answers tasks until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run handles Ctrl-C and closes the pipe
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # PyTorch reads it at import
-    chosen = choice.plan(job.settings)
-    services = Services(
-        job.settings, chosen.model_version, lambda: choice.open_engine(chosen, threads)
-    )
+    tasker = Tasker(job, threads)
     try:
         while True:
-            key, task = pipe.recv()
-            [answer] = answer_tasks(services, job.project, job.config_xml, [(task, job.work)])
-            if job.preview is not None and answer is not None and answer.regions:
-                answer = preview.added(
-                    services,
-                    job.project,
-                    job.config_xml,
-                    task,
-                    answer,
-                    job.preview / f"{task.get('id', key)}.jpg",
-                )
-            pipe.send(answer)
+            pipe.send(tasker.answer(*pipe.recv()))
     except (EOFError, ConnectionError):
         pass
