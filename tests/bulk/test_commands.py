@@ -71,10 +71,11 @@ class Desk:
         environ |= {"MODEL_DIR": str(self.folder / "models"), "MOBILESAM_CHECKPOINT": str(WEIGHTS)}
         environ |= self.environ
         files = ["--tasks", "tasks.json", "--config", "config.xml", "--output", self.output.name]
+        files = [] if "--project" in options else files
         return subprocess.Popen(
             [sys.executable, "-m", "sam_backend", command, *files, *options],
             cwd=self.folder,
-            env={**environ, "PYTHONPATH": str(REPOSITORY)},
+            env={**environ, **self._environ, "PYTHONPATH": str(REPOSITORY)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
