@@ -23,7 +23,8 @@ studio: .venv/ready .venv-studio/ready  ## the back end and a Label Studio with 
 	@.venv/bin/python -m tools.studio
 
 # TORCH=1 adds the tests of the optional engines: gigabytes, where PyTorch comes with CUDA.
-test: check .venv-studio/ready $(if $(TORCH),.venv-test/torch)  ## every check and every test; set up on first use
+# RAY=1 adds the tests on a Ray cluster: 80 MB.
+test: check .venv-studio/ready $(if $(TORCH),.venv-test/torch) $(if $(RAY),.venv-test/ray)  ## every check and every test; set up on first use
 	@./download_models.sh --model mobile_sam
 	.venv-test/bin/python -m pytest --ignore tests/e2e $(COVERAGE)
 	.venv-test/bin/python -m pytest tests/e2e
@@ -88,6 +89,7 @@ lock: .venv-test/ready  ## pin and hash the packages in pyproject.toml and requi
 	$(LOCK) pyproject.toml --extra sdk --extra redis -o requirements.txt
 	$(LOCK) requirements/test.in -o requirements/test.txt
 	$(LOCK) requirements/studio.in -o requirements/studio.txt
+	$(LOCK) requirements/ray.in -o requirements-ray.txt
 
 clean:  ## remove environments and caches; weights and Label Studio's data stay
 	rm -rf .venv .venv-test .venv-compat .venv-studio .venv-studio-* .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -106,6 +108,10 @@ clean:  ## remove environments and caches; weights and Label Studio's data stay
 
 .venv-test/torch: .venv-test/ready requirements-torch.txt requirements-transformers.txt
 	.venv-test/bin/python $(PIP_INSTALL) -r requirements-torch.txt -r requirements-transformers.txt
+	@touch $@
+
+.venv-test/ray: .venv-test/ready requirements-ray.txt
+	.venv-test/bin/python $(PIP_INSTALL) -r requirements-ray.txt
 	@touch $@
 
 .venv-studio/ready: requirements/studio.txt

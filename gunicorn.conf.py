@@ -28,7 +28,7 @@ from prometheus_client.multiprocess import mark_process_dead  # noqa: E402 (the 
 from sam_backend import lines  # noqa: E402
 from sam_backend.server.admission import threads_for  # noqa: E402
 from sam_backend.server.startup import checked_settings, welcome  # noqa: E402
-from sam_backend.server.worker import MOST_WAITING  # noqa: E402
+from sam_backend.server.worker import MOST_WAITING, Worker  # noqa: E402
 
 _settings = checked_settings()
 
@@ -41,7 +41,9 @@ forwarder_headers = ""  # no client may say which part of its path is a prefix
 keepalive = 0  # a connection carries one request
 loglevel = _settings.log_level.lower()
 timeout = 120  # above Label Studio's own 100 s
-graceful_timeout = 8  # then running requests are cut off. Docker kills after 10 s
+Worker.drain_s = _settings.drain_seconds
+# Then running requests are cut off. Docker kills after 10 s.
+graceful_timeout = _settings.drain_seconds + 8
 control_socket_disable = True
 
 

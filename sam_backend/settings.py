@@ -56,6 +56,7 @@ class Settings:
     port: int
     workers: int
     threads: int
+    drain_seconds: int
     max_body_mb: int
     cache_dir: Path
     cache_mb: int
@@ -112,6 +113,7 @@ class Settings:
             port=env.integer("PORT", 9090, 1, 65535),
             workers=env.integer("WORKERS", 1, 1, 64),
             threads=env.integer("THREADS", 8, 1, 256),
+            drain_seconds=env.integer("DRAIN_SECONDS", 0, 0, 300),
             max_body_mb=env.integer("MAX_BODY_MB", 512, 1, 16_384),
             cache_dir=env.path("CACHE_DIR", model_dir / "cache"),
             cache_mb=env.integer("CACHE_MB", 512, 16, 1_000_000),

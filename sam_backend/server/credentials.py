@@ -6,8 +6,8 @@ import hmac
 
 from werkzeug.datastructures import Authorization
 
-# Label Studio's webhooks carry no credentials, and probes ask for /health.
-OPEN_ROUTES = ("/health", "/webhook")
+# Label Studio's webhooks carry no credentials, and probes ask for /health and /ready.
+OPEN_ROUTES = ("/health", "/ready", "/webhook")
 
 
 def are_enough(path: str, header: str | None, expected: tuple[str, str] | None) -> bool:

@@ -36,6 +36,7 @@ class Protocol:
             "/check": (["POST"], self.check),
             f"{way_back.PATH}/health": (["GET"], self.no_model),
             "/health": (["GET"], self.health),
+            "/ready": (["GET"], self.ready),
             "/metrics": (["GET"], self.metrics),
             "/openapi.json": (["GET"], self.openapi),
             "/setup": (["POST"], self.setup),
@@ -72,6 +73,11 @@ class Protocol:
 
     def health(self) -> Response:
         return answer({"status": "UP", "model_class": SamMLBackend.__name__})
+
+    def ready(self) -> Response:
+        """Whether a load balancer should send clicks here. A worker that stops says no itself."""
+        state, _, _ = self._services.engine.state.partition(":")  # a cause may name files
+        return answer({"engine": state}, 200 if state == "ready" else 503)
 
     def metrics(self) -> Response:
         registry = REGISTRY

@@ -28,6 +28,7 @@ from sam_backend.server.admission import RETRY_AFTER_S, body_limit, share_of_mem
 from sam_backend.server.programs import problems
 from sam_backend.server.receiving import Incoming, Unusable
 
+READY = "/ready"
 # The limit of clients that a worker waits for. A new client displaces the oldest one.
 MOST_WAITING = 512
 _AT_ONCE = 1 << 18  # bytes
@@ -87,6 +88,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     answer_s = 60.0  # to read the whole answer
     silence_s = 10.0  # since the last byte
     silence_at_stop_s = 1.0
+    drain_s = 0.0  # after SIGTERM, for a load balancer to notice that this server is not ready
     linger_s = 2.0  # for the client to close first, because unread bytes would cut off the answer
 
     @classmethod
@@ -100,6 +102,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._waiting: dict[Connection, tuple[_Step, _IsLate]] = {}  # oldest first
         self._held = Counter[str]()  # bytes of bodies, by share of memory
         self._scratch = bytearray(_AT_ONCE)
+        self._drained: float | None = None  # the time to stop at, after SIGTERM
+
+    def handle_exit(self, sig: Any, frame: Any) -> None:
+        """SIGTERM. For `drain_s`, all is answered as before, and /ready says no."""
+        if self._drained is None and self.drain_s:
+            self._drained = time.monotonic() + self.drain_s
+        else:
+            super().handle_exit(sig, frame)
 
     def _limit_of(self, request: Any) -> int:
         """How many bytes of a request's body are read: none, if its credentials are wrong."""
@@ -130,6 +140,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def murder_pending(self) -> None:
         """Called once a second: drops clients that take too long."""
         now = time.monotonic()
+        if self._drained is not None and now > self._drained:
+            self.alive = False
         for conn, (_, is_late) in list(self._waiting.items()):
             if is_late(conn, now):
                 self._give_up(conn)
@@ -180,6 +192,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             conn.sock.is_sent()
         self._charge(conn, conn.incoming.held)
         if self._has_room_for(conn) and conn.incoming.is_complete:
+            if self._drained is not None and conn.incoming.request.path == READY:
+                self._refuse(conn, HTTPStatus.SERVICE_UNAVAILABLE, "the server stops", "stopping")
+                return
             self._wait_no_more(conn)
             self.enqueue_req(conn)
 

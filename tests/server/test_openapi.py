@@ -80,7 +80,7 @@ def test_a_password_is_asked_for_where_one_is_set(
         for call in calls.values()
         if "security" not in call
     }
-    assert unguarded == {"/health", "/webhook"}
+    assert unguarded == {"/health", "/ready", "/webhook"}
     for path, calls in guarded["paths"].items():
         for method in calls:
             status = client.open(

@@ -45,9 +45,11 @@ def test_health_and_setup_answer_while_the_model_is_loading(services: ServicesOf
     setup = {"project": "1.2", "schema": BRUSH_LABELS, "hostname": "http://studio.example"}
     assert post(client, "/setup", setup) == {"model_version": "test-model"}
     assert client.get("/").get_json()["engine"] == "loading"
+    assert client.get("/ready").status_code == 503
     opened.set()
     assert click(client, keypoint("a", 50, 50))["result"]
     assert client.get("/").get_json()["engine"] == "ready"
+    assert client.get("/ready").status_code == 200
 
 
 def test_a_refusal_is_one_log_line_an_empty_answer_and_a_line_to_read_later(
@@ -170,10 +172,11 @@ def test_metrics_count_requests_stages_and_refusals(client: FlaskClient) -> None
     assert 'sam_refusals_total{cause="config"}' in text
 
 
-def test_basic_authentication_guards_all_but_health_and_webhook(services: ServicesOf) -> None:
+def test_basic_authentication_guards_all_but_probes_and_webhook(services: ServicesOf) -> None:
     made = services(BASIC_AUTH_USER="ann", BASIC_AUTH_PASS="s3cret")
     client = create_app(made.settings, made).test_client()
     assert client.get("/health").status_code == 200
+    assert client.get("/ready").status_code in (200, 503)
     assert post(client, "/webhook", {"action": "TASKS_CREATED"}) == {"status": "ok"}
     for route in ("/", "/metrics", "/versions"):
         assert client.get(route).status_code == 401

@@ -55,3 +55,23 @@ def test_an_image_that_is_encoded_ahead_keeps_nobody(tmp_path: Path) -> None:
         stop(held)
         assert held.process.wait(30) == 0
         assert time.monotonic() - started < 5
+
+
+def test_a_load_balancer_hears_that_the_server_stops_while_clicks_go_on(tmp_path: Path) -> None:
+    with running(tmp_path, DRAIN_SECONDS="3") as held, ThreadPoolExecutor(2) as pool:
+        wait_until(lambda: requests.get(f"{held.url}/ready", timeout=5).ok)
+        runs = pool.submit(held.click, 1, 10)
+        wait_until(lambda: held.queue("clicks") == 1)
+        stop(held)
+        wait_until(lambda: not requests.get(f"{held.url}/ready", timeout=5).ok)
+        refused = requests.get(f"{held.url}/ready", timeout=5)
+        assert (refused.status_code, refused.json()) == (503, {"error": "the server stops"})
+        assert requests.get(f"{held.url}/health", timeout=5).ok
+        comes_late = pool.submit(held.click, 2, 20)
+        wait_until(lambda: held.queue("clicks") == 2)
+        held.go()
+        for click in (runs, comes_late):
+            assert click.result().json()["results"][0]["result"]
+        assert held.process.wait(30) == 0
+        with pytest.raises(requests.ConnectionError):
+            requests.get(f"{held.url}/ready", timeout=5)
