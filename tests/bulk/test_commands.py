@@ -75,7 +75,7 @@ class Desk:
         return subprocess.Popen(
             [sys.executable, "-m", "sam_backend", command, *files, *options],
             cwd=self.folder,
-            env={**environ, **self._environ, "PYTHONPATH": str(REPOSITORY)},
+            env={**environ, "PYTHONPATH": str(REPOSITORY)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
