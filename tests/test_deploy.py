@@ -209,6 +209,11 @@ def test_the_autoscaler_follows_a_metric_that_exists() -> None:
     assert asked["selector"]["matchLabels"] == {"queue": "clicks"}  # Admission("clicks", …)
 
 
+def is_open(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
+
+
 @contextmanager
 def proxy(folder: Path, machines: list[Held]) -> Iterator[str]:
     """The committed configuration of haproxy, with other addresses."""
@@ -224,6 +229,7 @@ def proxy(folder: Path, machines: list[Held]) -> Iterator[str]:
     path.write_text("\n".join(lines) + "\n")
     process = subprocess.Popen(["haproxy", "-db", "-f", str(path)], stderr=subprocess.DEVNULL)
     try:
+        held.wait_until(lambda: is_open(port))
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
