@@ -14,6 +14,7 @@ from sam_backend.machines import opening
 from sam_backend.settings import Settings
 from sam_backend.shared.click_log import ClickLog
 from sam_backend.shared.click_memory import ClickMemory
+from sam_backend.shared.kept_answers import KeptAnswers
 from sam_backend.shared.kept_shapes import KeptShapes
 from sam_backend.shared.learning import Learning
 from sam_backend.shared.projects import Project
@@ -40,7 +41,9 @@ class Services:
         own = KeptShapes.in_folder(settings.model_dir)
         kept = MachinesShapes(own, self.common_store) if self.common_store else own
         self.learning = Learning(kept, self.state, is_on=settings.learn)
-        self.objects = Objects()
+        on_disk = settings.cache_disk_mb > 0
+        answers = KeptAnswers(settings.cache_dir) if on_disk else None
+        self.objects = Objects(answers)
         self.text = TextSearch(text_choice.opener(settings.text_model, settings.device))
         self.engine = LoadingEngine(open_engine)
         self.access = LabelStudioAccess(settings, self.state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Container, Hashable, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -62,6 +62,14 @@ class Recent(Generic[Value]):
             self._values[key] = value
 
 
+class KeptStates(Protocol):
+    """Where workers find the answers of each other."""
+
+    def get(self, key: Iterable[Hashable]) -> DecodeState | None: ...
+
+    def put(self, key: Iterable[Hashable], state: DecodeState) -> None: ...
+
+
 class Objects:
     """Recent answers, so that the next click need not compute them again.
 
@@ -70,7 +78,9 @@ class Objects:
     no keys, because they may mean something else in another project, or a moment later.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kept: KeptStates | None = None) -> None:
+        """`kept` has the answers of all workers, and of the time before a restart."""
+        self._kept = kept
         self._states: Recent[DecodeState] = Recent(KEPT_STATES)
         self._masks: Recent[existing_masks.Packed] = Recent(KEPT_MASKS)
 
@@ -185,16 +195,25 @@ class Objects:
         engine: Engine,
         embedding: Embedding,
         prompt: ObjectPrompt,
-        key: Hashable,
+        key: tuple[Hashable, ...],
         learnt: Learnt | None,
         start: DecodeState | None = None,
     ) -> Segmentation:
         """The prompt's mask. Each decode is kept, also if a later one is refused."""
-        key = key, learnt and learnt.digest
+        key = *key, learnt and learnt.digest
         known = self._states.get(key) or start
+        # Without the name of its weights, an engine could continue the answer of another model.
+        fingerprint = getattr(engine, "fingerprint", None)
+        kept = self._kept if fingerprint else None
+        if kept is not None and _decodes(prompt, known) > 1:
+            elsewhere = kept.get((fingerprint, *key))
+            if elsewhere is not None and _decodes(prompt, elsewhere) < _decodes(prompt, known):
+                known = elsewhere
 
         def keep(state: DecodeState) -> None:
             self._states.put(key, state)
+            if kept is not None:
+                kept.put((fingerprint, *key), state)
 
         return segment(engine, embedding, prompt, known, keep, learnt)
 
@@ -225,3 +244,10 @@ class Objects:
         if region is None:
             return (alone[0] if alone else None), None
         return resume(region.logits), region
+
+
+def _decodes(prompt: ObjectPrompt, state: DecodeState | None) -> int:
+    """How many decodes a prompt takes after a state."""
+    if state is None or not prompt.extends(state.prompt):
+        return len(prompt.points) + (prompt.box is not None)
+    return len(prompt.points) - len(state.prompt.points)

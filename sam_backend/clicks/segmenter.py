@@ -139,7 +139,12 @@ def segment(
 
 def resume(logits: Floats) -> DecodeState:
     """An existing mask (256, 256) as a state, to which the first click adds."""
-    return DecodeState(no_prompt(), logits, 1.0, *_NO_CANDIDATES)
+    return restored(no_prompt(), logits, 1.0)
+
+
+def restored(prompt: ObjectPrompt, logits: Floats, score: float) -> DecodeState:
+    """An answer whose candidates are not known any more. Further clicks do not need them."""
+    return DecodeState(prompt, logits, score, *_NO_CANDIDATES)
 
 
 def alternatives(answer: Segmentation, embedding: Embedding, most: int) -> list[Segmentation]:

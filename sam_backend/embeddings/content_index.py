@@ -14,6 +14,7 @@ from pathlib import Path
 from cachetools import LRUCache
 
 from sam_backend import private_files
+from sam_backend.shared import kept_answers
 from sam_backend.shared.database import Database
 
 logger = logging.getLogger("sam_backend")
@@ -98,8 +99,8 @@ class ContentIndex:
 
 
 def _is_ours(stem: str, name: str) -> bool:
-    """The files of the table, and the folder of the embeddings beside it."""
-    return name == "embeddings" or name.startswith(f"{stem}.")
+    """The files of the table, and the embeddings and the last answers beside it."""
+    return name in ("embeddings", kept_answers.FILE) or name.startswith(f"{stem}.")
 
 
 def _hash(source_key: str) -> str:
