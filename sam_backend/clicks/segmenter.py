@@ -8,10 +8,10 @@ differs from the masks of this label that annotators kept.
 Rectangle: it bounds the object, so the whole-object mask has an equal vote, doubtful pixels belong
 to the object, and nothing outside remains.
 
-Second click: it is decoded on top of the first answer, which may be a mask of another object. A
-positive click gets the single mask. A negative click gets the average of the four masks and the
-last answer, so that pixels far from the clicks keep their side. A mask counts by its overlap with
-the single mask, because an average of different objects has ragged edges.
+Second click: it is decoded on top of the first answer, which may be a mask of another object. The
+click says what was wrong there, see `second_click`. So one of three answers is the likeliest: the
+single mask, the average of the four masks, or their average with the last answer. In the last one,
+a mask counts by its overlap with the single mask.
 
 Each later click: it is decoded on top of the last answer, and the four masks are averaged with that
 answer. So pixels far from the clicks change only if the model is certain.
@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from sam_backend.clicks import second_click
 from sam_backend.clicks.learnt_shapes import Learnt
 from sam_backend.engines.frame import LOW_RES_SIDE, Floats, Frame, Indices
 from sam_backend.engines.protocol import Embedding, Engine
@@ -37,6 +38,7 @@ WEIGHTS = np.array([6, 3, 3, 3, 5], np.float32) / 20
 # A decode gets the newest clicks only. The mask that it starts from contains the older ones, which
 # keep their spots. Time and memory would grow with each click, and SAM was trained on eleven.
 CLICKS_AT_ONCE = 24
+MIXED = 0.7  # the score of an average of masks
 SPECK = 0.01  # of the mask's area: smaller components and holes without a click are removed
 SAME_MASK = 0.85  # the IoU above which an alternative is a duplicate
 SETTLED = 1.0  # the logit of an edited pixel
@@ -197,16 +199,28 @@ def _continue(
     points, labels = prompt.points[-CLICKS_AT_ONCE:], prompt.labels[-CLICKS_AT_ONCE:]
     decoded = engine.decode(embedding, points, labels, prompt.box, feedback)
     frame = embedding.frame
-    is_second = prompt.box is None and len(prompt.points) == 2
-    if is_second and labels[-1] > 0:
-        logits = decoded[0][single]
+    every = np.concatenate((decoded[0], state.logits[None]))
+    if prompt.box is None and len(prompt.points) == 2:
+        logits = _second(frame, prompt, every, decoded[1], single)
     else:
-        every = np.concatenate((decoded[0], state.logits[None]))
-        same = np.ones(len(every), np.float32)
-        weights = _agreement(frame.cut(every) > 0, single) if is_second else same
-        weights *= WEIGHTS
-        logits = np.tensordot(weights / weights.sum(), every, axes=1)
+        logits = np.tensordot(WEIGHTS / WEIGHTS.sum(), every, axes=1)
     return _settle(frame, prompt, logits, decoded, single)
+
+
+def _second(
+    frame: Frame, prompt: ObjectPrompt, every: Floats, scores: Floats, single: int
+) -> Floats:
+    """The likeliest of three answers to the second click, from new masks and the last answer."""
+    weights = _agreement(frame.cut(every) > 0, single) * WEIGHTS
+    vote = np.tensordot(weights / weights.sum(), every, axes=1)
+    answers = np.stack((every[single], every[:-1].mean(axis=0), vote))
+    masks = frame.cut(np.concatenate((every[:-1], answers[1:]))) > 0
+    likely = np.clip(np.append(scores, [MIXED, MIXED]), 0.01, 1) ** 2
+    likely *= [(1 - _edge_share(mask)) ** 2 for mask in masks]
+    seen, spots = frame.cut(every[-1]) > 0, frame.spots(prompt.points)
+    chances = second_click.chances(masks, likely, seen, spots, prompt.labels > 0)
+    chosen: Floats = answers[second_click.best(frame.cut(answers) > 0, masks, chances)]
+    return chosen
 
 
 def _agreement(masks: Mask, which: int) -> Floats:

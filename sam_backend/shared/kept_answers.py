@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from sam_backend import private_files
-from sam_backend.clicks.segmenter import ObjectPrompt, DecodeState, restored
+from sam_backend.clicks.segmenter import DecodeState, ObjectPrompt, restored
 from sam_backend.engines.frame import LOW_RES_SIDE, Floats
 
 logger = logging.getLogger("sam_backend")

@@ -109,8 +109,8 @@ def test_kept_masks_decide_between_masks_that_the_model_likes_alike() -> None:
     assert not learnt.mask[256, 380]
 
 
-def test_a_positive_second_click_gets_the_single_mask() -> None:
-    first, single, others = disc(200, 256, 60), disc(256, 256, 120), disc(256, 256, 200)
+def test_a_positive_second_click_gets_the_mask_that_explains_it() -> None:
+    first, single, others = disc(200, 256, 60), disc(256, 256, 120), disc(120, 256, 100)
     fake = engine([first] * 4, [single, others, others, others])
     answer = segment(fake, IMAGE, prompt((200, 256, True), (340, 256, True)))
     assert iou(answer.mask, disc_mask(256, 256, 120)) > 0.95

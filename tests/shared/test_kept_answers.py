@@ -9,7 +9,7 @@ import pytest
 
 from sam_backend.clicks.objects import Objects
 from sam_backend.clicks.prompts import Prompt, Target
-from sam_backend.clicks.segmenter import ObjectPrompt, Segmentation, DecodeState, restored
+from sam_backend.clicks.segmenter import DecodeState, ObjectPrompt, Segmentation, restored
 from sam_backend.engines.frame import LOW_RES_SIDE, Floats
 from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.shared.kept_answers import FILE, MOST_BYTES, MOST_POINTS, KeptAnswers
@@ -30,7 +30,7 @@ class Counted:
     def __init__(self, engine: Engine, fingerprint: str | None = "weights") -> None:
         self._engine, self.decodes = engine, 0
         self.name, self.fingerprint = engine.name, fingerprint
-        self.encode = engine.encode
+        self.encode, self.facts = engine.encode, engine.facts
 
     def decode(
         self,
