@@ -13,10 +13,10 @@ from sam_backend.engines.frame import Floats, Indices
 from sam_backend.formats.mask import Mask
 
 _DEPTH = 1.3  # people hit a pixel of the wrong region with a probability of its depth to this power
-_BESIDE = 0.1  # so many of them miss the region by a little
+_BESIDE = 0.1  # the share of clicks that miss the region by a little
 _NEAR = 2  # low-res pixels
 _OTHER_REGION = 0.2  # the weight of a click that leaves a larger error of the other kind
-_ELSEWHERE = 0.02  # so many clicks follow no rule
+_ELSEWHERE = 0.02  # the share of clicks that follow no rule
 _TRUST = 0.6  # below 1, because people see more than two masks
 
 
