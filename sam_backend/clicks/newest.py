@@ -35,7 +35,8 @@ def asked_about(
     rectangles = [(target, p) for target, group in found.items() for p in group if p.is_rectangle]
     if len(rectangles) < 2:
         return found
-    before = {target: {p.id: _rectangle(p) for p in answered(target)} for target, _ in rectangles}
+    targets = dict.fromkeys(target for target, _ in rectangles)  # each is asked about once
+    before = {target: {p.id: _rectangle(p) for p in answered(target)} for target in targets}
     known = saved()
     changed = [
         (target, prompt)

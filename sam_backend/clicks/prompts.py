@@ -125,15 +125,11 @@ def objects(prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
     if len(rectangles) <= 1:
         return [tuple(prompts)] if prompts else []
     array = rectangle_array(rectangles)
-    owner = {
-        prompt.id: rectangles[nearest_rectangle(prompt, array)[0]].id
-        for prompt in prompts
-        if not prompt.is_rectangle
-    }
-    return [
-        tuple(p for p in prompts if owner.get(p.id, p.id) == rectangle.id)
-        for rectangle in rectangles
-    ]
+    groups: dict[str, list[Prompt]] = {rectangle.id: [] for rectangle in rectangles}
+    for prompt in prompts:
+        owner = prompt if prompt.is_rectangle else rectangles[nearest_rectangle(prompt, array)[0]]
+        groups[owner.id].append(prompt)
+    return [tuple(group) for group in groups.values()]
 
 
 def rectangle_array(rectangles: Sequence[Prompt]) -> RectangleArray:

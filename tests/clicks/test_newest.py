@@ -158,3 +158,18 @@ def test_what_is_saved_may_be_anything() -> None:
     ]
     task = {"annotations": broken, "predictions": broken, "drafts": broken}
     assert newest.saved_rectangles(task) == {}
+
+
+def test_what_was_answered_is_asked_once_for_each_label() -> None:
+    """It is read from a file, and a click may have 200 rectangles."""
+    boxes = [
+        rectangle(f"{label}{n}", n, 5, 5, 5, label) for n in range(50) for label in ("Car", "Bike")
+    ]
+    asked: list[Target] = []
+
+    def answered(target: Target) -> tuple[Prompt, ...]:
+        asked.append(target)
+        return ()
+
+    newest.asked_about(prompts.read(boxes), answered, dict)
+    assert len(asked) == 2

@@ -161,6 +161,17 @@ def test_a_request_has_the_budget_of_a_click(counting: tuple[Counting, FlaskClie
     assert not any("error" in each for each in again)
 
 
+def test_an_answer_has_room_for_so_many_pixels_of_masks(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sam_backend.server.programs.mask_room.MOST_PIXELS", 10 * 400 * 300)
+    image, objects = embed(client), [{"points": [[100, 5 * n]]} for n in range(11)]
+    for form, room in (("coco_rle", 10), ("png", 10), ("bitmask", 2)):  # it has four channels
+        found = ask(client, image_id=image, objects=objects, format=form)["objects"]
+        assert ["error" in each for each in found] == [n >= room for n in range(11)]
+    assert f"room for {room} masks" in found[-1]["error"]
+
+
 def test_everything_is_found(client: FlaskClient) -> None:
     image = embed(client)
     answer = ask(client, "/v1/everything", image_id=image, grid=4, most=3, format="coco_rle")

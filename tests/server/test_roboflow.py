@@ -96,6 +96,20 @@ def test_what_cannot_be_answered_says_why(
     assert response.get_json()["detail"]
 
 
+def test_masks_in_number_of_a_large_image_are_refused(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All prompts may be the same, which costs no decode: each mask fills as much memory."""
+    monkeypatch.setattr("sam_backend.server.programs.mask_room.MOST_PIXELS", 10 * 400 * 300)
+    point = {"points": [{"x": 200, "y": 150}]}
+    body = {"image": IMAGE, "prompts": prompts(*[point] * 10)}
+    assert len(ask(client, "segment_image", **body)["predictions"]) == 10
+    body["prompts"] = prompts(*[point] * 11)
+    response = client.post("/sam2/segment_image", json=body)
+    assert response.status_code == 422
+    assert "room for 10 masks" in response.get_json()["detail"]
+
+
 @pytest.fixture
 def serve() -> Iterator[Callable[[Flask], str]]:
     servers = []

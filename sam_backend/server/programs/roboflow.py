@@ -17,7 +17,7 @@ from werkzeug.exceptions import BadRequest
 
 from sam_backend.programs.mask import ObjectMask
 from sam_backend.server.json_http import json_object
-from sam_backend.server.programs import fields
+from sam_backend.server.programs import fields, mask_room
 from sam_backend.server.programs.fields import ImageAsked, ObjectAsked
 from sam_backend.server.programs.kept_images import KeptImage
 from sam_backend.server.programs.routes import Fields, Handler, Programs, answered
@@ -60,14 +60,20 @@ class Roboflow:
         asked = _objects(body)
         kept = self._kept(body)
         asked = asked or [_all_of(kept)]
-        masks = [self._programs.mask(kept, each)[1] for each in asked]
-        found = [mask.rle("coco") if as_rle else _polygons(mask) for mask in masks]
+        room = mask_room.masks(kept.image)
+        if len(asked) > room:  # these answers have no place for the line of one object
+            raise mask_room.no_room(room)
+        found, scores = [], []
+        for each in asked:  # one mask at a time, for those of a large image fill the memory
+            mask = self._programs.mask(kept, each)[1]
+            found.append(mask.rle("coco") if as_rle else _polygons(mask))
+            scores.append(mask.score)
         form = "rle" if as_rle else "polygon"
         return {
             "image_id": _name(body) or kept.id,
             "predictions": [
-                {"masks": each, "confidence": mask.score, "format": form}
-                for each, mask in zip(found, masks, strict=True)
+                {"masks": each, "confidence": score, "format": form}
+                for each, score in zip(found, scores, strict=True)
             ],
             # Of Roboflow's older route for SAM, whose answers the examples read.
             "masks": found if as_rle else [line for lines in found for line in lines],

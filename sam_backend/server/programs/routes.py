@@ -24,7 +24,7 @@ from sam_backend.programs.image import EmbeddedImage, low_res
 from sam_backend.programs.mask import MOST_ALTERNATIVES, ObjectMask
 from sam_backend.server.admission import EVERYTHING_AT_ONCE, Admission
 from sam_backend.server.json_http import answer, content, json_object
-from sam_backend.server.programs import fields, problems
+from sam_backend.server.programs import fields, mask_room, problems
 from sam_backend.server.programs.fields import Format, ImageAsked, ObjectAsked
 from sam_backend.server.programs.kept_images import KeptImage, KeptImages
 from sam_backend.services import Services
@@ -45,13 +45,6 @@ S = TypeVar("S", bound=Admits)
 Fields = dict[str, Any]
 Handler = Callable[..., Response]
 
-# Pixels of all masks in an answer: each one costs some time, however simple the mask.
-MOST_MASK_PIXELS = 250_000_000
-MOST_PROPOSAL_PIXELS = 1_000_000_000
-_NO_ROOM = (
-    f"the masks of this request have over {MOST_MASK_PIXELS // 1_000_000} million pixels: ask for "
-    "the other objects in another request"
-)
 _IMAGE = ("image", "image_id")
 _FORM = ("format", "tolerance")
 _OBJECT = ("points", "labels", "box", "mask_input")
@@ -126,11 +119,11 @@ class Programs:
         count = fields.integer(body, "alternatives", 0, 0, MOST_ALTERNATIVES)
         asked = fields.objects(body)
         kept = self.images.find(fields.image(body))
-        room = max(1, MOST_MASK_PIXELS // (kept.image.width * kept.image.height))
+        most = room = mask_room.masks(kept.image, fields.form(body))
         found: list[Fields] = []
         for each in asked:
             if not room:
-                found.append({"error": _NO_ROOM})
+                found.append({"error": str(mask_room.no_room(most))})
                 continue
             found.append(self._object(kept, each, write, min(count, room - 1)))
             room -= 1 + len(found[-1].get("alternatives", ()))
@@ -152,7 +145,7 @@ class Programs:
         grid = fields.integer(body, "grid", everything.GRID, 1, everything.GRID)
         level: Any = fields.choice(body, "level", "all", LEVELS)
         kept = self.images.find(fields.image(body))
-        most = min(most, max(1, MOST_PROPOSAL_PIXELS // (kept.image.width * kept.image.height)))
+        most = min(most, mask_room.proposals(kept.image, fields.form(body)))
         with click_budget.unlimited():
             found = kept.image.everything(most=most, min_score=min_score, grid=grid, level=level)
             return {**_facts(kept), "objects": [write(mask) for mask in found]}
@@ -221,7 +214,7 @@ class Programs:
         """One object's mask, or the line that says why there is none. `count`: alternatives."""
         try:
             which, mask = self.mask(kept, asked)
-            others = mask.alternatives[:count]
+            others = mask.alternatives[:count] if count else ()
             values = [which, *(Answered(which.prompt, n) for n in range(len(others)))]
             ids = self.ids.add_answers(kept.id, [value.to_json() for value in values])
             with metrics.STAGE.labels("rle").time():
