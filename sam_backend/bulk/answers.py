@@ -98,9 +98,12 @@ def batch_predictions(
         work.append((task, todo))
     found: list[list[dict[str, Any]]] = []
     answers = answer_tasks(services, project, config_xml, work, deadline)
-    for task, answer in zip(tasks, answers, strict=True):
-        for failure in answer.failures if answer else ():
-            services.refusals.report(f"task {task.get('id')}", Refusal("batch", failure))
+    services.refusals.report_all(
+        (f"task {task.get('id')}", Refusal("batch", failure))
+        for task, answer in zip(tasks, answers, strict=True)
+        for failure in (answer.failures if answer else ())
+    )
+    for answer in answers:
         prediction = answer.prediction(services.model_version) if answer else None
         found.append([prediction] if prediction else [])
     return found

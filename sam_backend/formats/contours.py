@@ -64,7 +64,7 @@ def _in_quarters(contours: list[Contour]) -> list[Contour]:
 
 
 def _tables() -> tuple[npt.NDArray[np.intp], ...]:
-    """By the steps to a pixel and from it: the quarters passed, their number, the upper left one."""
+    """By the steps to a pixel and from it: its quarters, their number, the upper left one."""
     passed = np.zeros((9, 9, _MOST_QUARTERS, 2), np.intp)
     counts, first = np.zeros((2, 9, 9), np.intp)
     for comes in range(9):

@@ -32,7 +32,8 @@ class Fetcher:
         self._access = access
         self._most_mb = settings.max_image_mb
         self._seconds = settings.fetch_seconds
-        self._outside = guarded_http.session(settings.allowed_image_hosts.permits)
+        self._permits = settings.allowed_image_hosts.permits
+        self._outside = guarded_http.session(self._permits)
         # At DEBUG it logs whole addresses, with the signatures of private images.
         logging.getLogger("urllib3").setLevel(logging.INFO)
 
@@ -57,6 +58,7 @@ class Fetcher:
     @contextmanager
     def _answer(self, source: Source, validator: str | None) -> Iterator[requests.Response]:
         """The response with the image. The time limit covers everything until the body is read."""
+        self._judge(source)
         try:
             with (
                 guarded_http.Deadline(self._seconds),
@@ -69,6 +71,16 @@ class Fetcher:
                 f"the image {quoted(source.url or '')} takes over {self._seconds} s "
                 "(FETCH_SECONDS)",
             ) from None
+
+    def _judge(self, source: Source) -> None:
+        """Refuses a forbidden address at once: a batch may name one in thousands of tasks."""
+        url = urls.parse(source.url or "")
+        if url is None or _is_inside(source, url.text):
+            return
+        try:
+            guarded_http.judge_number(url, self._permits)
+        except guarded_http.AddressRefused as refused:
+            raise Refusal("image", _refused(source, url.text, refused)) from None
 
     def _get_allowed(self, source: Source, validator: str | None) -> requests.Response:
         response = self._get(source, validator)

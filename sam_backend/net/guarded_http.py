@@ -125,6 +125,17 @@ class Deadline:
 _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 
+def judge_number(url: urls.Url, rule: Rule) -> None:
+    """AddressRefused if the host is written as an address that the rule does not permit.
+
+    A session refuses it as well, but preparing a request takes ten times as long.
+    """
+    with contextlib.suppress(ValueError):  # a name
+        address = ip_address(url.origin[1])
+        if not rule(url.origin[1], address):
+            raise AddressRefused(url.origin[1], address)
+
+
 def session(rule: Rule) -> requests.Session:
     """A session that connects only to addresses that the rule permits, and keeps no cookies.
 

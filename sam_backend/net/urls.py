@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import requests
@@ -46,7 +47,12 @@ class Url:
 
 def parse(text: str) -> Url | None:
     """The address in a text. None if it is not an address, or could be read in two ways."""
-    if len(text) > MOST_CHARACTERS or _CONTROL.search(text) or not _ADDRESS.fullmatch(text):
+    return None if len(text) > MOST_CHARACTERS else _parse(text)
+
+
+@lru_cache(maxsize=64)  # each address is parsed in several places
+def _parse(text: str) -> Url | None:
+    if _CONTROL.search(text) or not _ADDRESS.fullmatch(text):
         return None
     try:
         text.encode()  # fails for half of a surrogate pair

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sam_backend.shared.database import keep_last
@@ -27,15 +28,16 @@ class RefusalRecord:
     message: str
 
 
-def add(db: sqlite3.Connection, refusal: RefusalRecord) -> None:
-    """A repeated refusal is one row, with its last time."""
-    db.execute(
-        "delete from refusals where place = ? and message = ?", (refusal.where, refusal.message)
-    )
-    db.execute(
-        "insert into refusals values (?, ?, ?, ?)",
-        (refusal.time, refusal.where, refusal.cause, refusal.message),
-    )
+def add(db: sqlite3.Connection, refusals: Sequence[RefusalRecord]) -> None:
+    """Keeps the last ones. A repeated refusal is one row, with its last time."""
+    for refusal in refusals[-LAST_REFUSALS:]:
+        db.execute(
+            "delete from refusals where place = ? and message = ?", (refusal.where, refusal.message)
+        )
+        db.execute(
+            "insert into refusals values (?, ?, ?, ?)",
+            (refusal.time, refusal.where, refusal.cause, refusal.message),
+        )
     keep_last(db, "refusals", LAST_REFUSALS)
 
 

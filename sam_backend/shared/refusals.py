@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 
 from sam_backend import metrics
 from sam_backend.errors import Refusal
@@ -22,7 +23,15 @@ class Refusals:
 
     def report(self, where: str, refusal: Refusal) -> None:
         """`where` is, for example, `task 7` or `project 3`."""
-        where = one_line(where, LONGEST_ID)
-        logger.warning("%s: %s", where, refusal)
-        metrics.REFUSALS.labels(refusal.cause).inc()
-        self._state.add_refusal(RefusalRecord(time.time(), where, refusal.cause, str(refusal)))
+        self.report_all([(where, refusal)])
+
+    def report_all(self, refused: Iterable[tuple[str, Refusal]]) -> None:
+        """The refusals of one request, which may have thousands: the state is written once."""
+        records = []
+        for given, refusal in refused:
+            where = one_line(given, LONGEST_ID)
+            logger.warning("%s: %s", where, refusal)
+            metrics.REFUSALS.labels(refusal.cause).inc()
+            records.append(RefusalRecord(time.time(), where, refusal.cause, str(refusal)))
+        if records:
+            self._state.add_refusals(records)

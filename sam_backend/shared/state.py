@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -183,9 +183,10 @@ class State:
         return str(row[0]) if row else None
 
     @_if_possible
-    def add_refusal(self, refusal: RefusalRecord) -> None:
+    def add_refusals(self, refusals: Sequence[RefusalRecord]) -> None:
+        """Keeps the last ones. A repeated refusal is one line, with its last time."""
         with self._database.transaction() as db:
-            refusal_records.add(db, refusal)
+            refusal_records.add(db, refusals)
 
     @_if_possible
     def refusals(self) -> list[RefusalRecord]:

@@ -54,6 +54,20 @@ def test_loopback_is_refused_however_it_is_written(
     assert bucket.requests == []
 
 
+def test_a_number_is_refused_before_a_request_is_made(
+    settings: SettingsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch may name one in thousands of tasks, and a request takes a millisecond to prepare."""
+
+    def prepared(*_: object, **__: object) -> None:
+        raise AssertionError("a request was prepared")
+
+    monkeypatch.setattr("requests.Session.get", prepared)
+    for host in ("10.0.0.1", "127.0.0.1:80", "[::1]", "169.254.169.254"):
+        with pytest.raises(Refusal, match="is on a private address"):
+            fetch(settings(), f"http://{host}/a.jpg")
+
+
 def test_an_allowed_address_is_fetched(bucket: Site, settings: SettingsOf) -> None:
     assert (
         fetch(settings(ALLOWED_IMAGE_HOSTS="127.0.0.0/8"), bucket.url + "/data/upload/1/a.jpg")

@@ -135,10 +135,18 @@ def test_the_tasks_that_were_clicked_last_are_remembered(shared: State) -> None:
 
 def test_a_refusal_that_comes_again_and_again_displaces_no_other(shared: State) -> None:
     for number in range(10):
-        shared.add_refusal(RefusalRecord(1.0, f"task {number}", "image", "gone"))
+        shared.add_refusals([RefusalRecord(1.0, f"task {number}", "image", "gone")])
     for _ in range(100):
-        shared.add_refusal(RefusalRecord(2.0, "clicks", "busy", "too busy"))
+        shared.add_refusals([RefusalRecord(2.0, "clicks", "busy", "too busy")])
     assert rows(shared, "refusals") == 11
+
+
+def test_the_last_refusals_of_a_batch_are_kept(shared: State) -> None:
+    many = [RefusalRecord(float(n), f"task {n}", "batch", "gone") for n in range(1000)]
+    shared.add_refusals([*many, many[-1]])
+    kept = shared.refusals()
+    assert [refusal.where for refusal in kept[:2]] == ["task 999", "task 998"]
+    assert len(kept) == 19  # the last one came twice
 
 
 def memory_of(*prompt_ids: str) -> EarlierClick:
@@ -176,7 +184,7 @@ def test_long_values_are_left_out_and_the_file_stays_in_use(
     change_memory(shared, "p" * MB, "1", TARGET, lambda _: memory_of("a"))
     change_memory(shared, "p", "1", Target("i", None, ("L" * MB,), 4, 3, 0.0), lambda m: m)
     shared.believe("http://studio.example/" + "x" * MB)
-    shared.add_refusal(RefusalRecord(1.0, "x", "image", "x" * MB))
+    shared.add_refusals([RefusalRecord(1.0, "x", "image", "x" * MB)])
     assert caplog.text == ""
     assert shared.project("1").from_setup == STUDIO
     assert shared.path.stat().st_size < 200_000

@@ -49,7 +49,7 @@ def fill(state: State, number: int = 0) -> None:
     state.remember_setup(f"p{number}", STUDIO, {"candidates": 3})
     change_memory(state, "p", str(number), TARGET, lambda memory: replace(memory, time=time.time()))
     state.change_earlier_clicks(str(number), lambda memory: memory)
-    state.add_refusal(RefusalRecord(time.time(), f"task {number}", "image", "gone"))
+    state.add_refusals([RefusalRecord(time.time(), f"task {number}", "image", "gone")])
     state.believe(STUDIO.url)
     state.believed()
     state.project(f"p{number}")

@@ -1,4 +1,4 @@
-"""How many masks fit into an answer: each one costs time by its pixels, however simple it is. Pure."""
+"""How many masks fit into an answer: each one costs time by its pixels. Pure."""
 
 from __future__ import annotations
 
