@@ -7,13 +7,15 @@ twenty times as long for a large picture. These are the same outlines, from the 
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from sam_backend.formats.mask import Mask
 
-Contour = npt.NDArray[np.int32]  # (N, 2) x, y, in half pixels
+Contour = npt.NDArray[Any]  # int32 (N, 2) x, y, in half pixels
 
 # Steps between neighbours, and a pixel's quarters, counter-clockwise from the right.
 _STEPS = ((1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1))

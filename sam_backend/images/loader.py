@@ -6,8 +6,11 @@ import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
 
+from cachetools import TTLCache
+
 from sam_backend import metrics, watched_click
 from sam_backend.embeddings.cache import Embeddings
+from sam_backend.embeddings.content_index import Known
 from sam_backend.embeddings.of_machines import MachinesEmbeddings
 from sam_backend.embeddings.prefetch import Prefetcher
 from sam_backend.engines.protocol import Embedding
@@ -25,7 +28,7 @@ from sam_backend.shared.scheduling import LoadingEngine
 # Opened tasks that are not encoded yet. An annotator who opens more is only skipping through.
 MOST_PREFETCHES = 16
 # A click assumes that the image at an address is unchanged. Opening a task checks it, unless the
-# last check was a moment ago.
+# last check was a moment ago. Clicks have it checked for the next ones.
 RECHECK_S = 60.0
 # Larger images are decoded one at a time: decoding 200 megapixels takes over a gigabyte.
 LARGE_PIXELS = 50_000_000
@@ -51,19 +54,23 @@ class Images:
         self._slots = DownloadSlots(settings.threads)
         self._most_pixels = settings.max_image_megapixels * 1_000_000
         self._large_image = threading.Lock()
+        self._lock = threading.Lock()
+        self._checked: TTLCache[str, None] = TTLCache(maxsize=1000, ttl=RECHECK_S)
         self.fetcher = Fetcher(settings, access)
         self._schedule = engine.schedule
         self._engine = engine
 
     def embedding(self, source: Source) -> Embedding:
         """The embedding for a click: from the cache, or encoded before any other image."""
-        return self.embeddings.get(
+        found = self.embeddings.get(
             source.key,
             self._engine.ready().fingerprint,
             lambda: self._download(source),
             lambda content: self._encode(content, self._schedule.encode()),
             self._slots.take(source.host) if source.host else nullcontext(),
         )
+        self._check_later(source)
+        return found
 
     def pixels(self, source: Source) -> Pixels:
         """The pixels, RGB (H, W, 3). They are not cached."""
@@ -86,6 +93,20 @@ class Images:
             lambda content: self._encode(content, self._schedule.encode()),
         )
 
+    def _check_later(self, source: Source) -> None:
+        """Asks in the background whether the image is unchanged, for the next click on it.
+
+        Only where a few bytes can answer that, and no more often than when tasks are opened.
+        """
+        known = self.embeddings.known(source.key)
+        if known is None or known.validator is None or _is_recent(known):
+            return
+        with self._lock:
+            if source.key in self._checked:
+                return
+            self._checked[source.key] = None
+        self.prefetch(source, behind=True)
+
     def _make_ready(self, source: Source) -> None:
         model = self._engine.ready().fingerprint
         self._schedule.wait_for_a_gap()
@@ -102,8 +123,7 @@ class Images:
     def _changed(self, source: Source) -> Download | None:
         """A new download, if a known address has other content now."""
         known = self.embeddings.known(source.key)
-        # A time in the future means that the clock was put back.
-        if known is None or 0 <= time.time() - known.checked <= RECHECK_S:
+        if known is None or _is_recent(known):
             return None
         changed = self.fetcher.fetch_if_changed(source, known.validator)
         if changed is None:
@@ -121,3 +141,8 @@ class Images:
                 pixels = pictures.decode(content, self._most_pixels)
             with slot, metrics.STAGE.labels("encode").time(), watched_click.stage("encode"):
                 return self._engine.ready().encode(pixels)
+
+
+def _is_recent(known: Known) -> bool:
+    """Whether the last check was a moment ago. A time in the future is a clock that was put back."""
+    return 0 <= time.time() - known.checked <= RECHECK_S
