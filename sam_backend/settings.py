@@ -25,6 +25,7 @@ TRY_PAGES = ("local", "on", "off")  # local: for browsers on this machine
 PRECISIONS = ("auto", "f32", "bf16")
 # Of redis-py, behind the `?` of an address.
 TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_password", "ssl_cert_reqs")
+_HOST_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -54,6 +55,7 @@ class Settings:
     basic_auth: tuple[str, str] | None
     host: str
     port: int
+    server_names: frozenset[str]
     workers: int
     threads: int
     drain_seconds: int
@@ -111,6 +113,7 @@ class Settings:
             basic_auth=env.credentials("BASIC_AUTH_USER", "BASIC_AUTH_PASS"),
             host=env.text("HOST") or "0.0.0.0",  # noqa: S104 (Label Studio may run in a container)
             port=env.integer("PORT", 9090, 1, 65535),
+            server_names=env.names("SERVER_NAMES"),
             workers=env.integer("WORKERS", 1, 1, 64),
             threads=env.integer("THREADS", 8, 1, 256),
             drain_seconds=env.integer("DRAIN_SECONDS", 0, 0, 300),
@@ -139,6 +142,17 @@ class _Environment:
     def text(self, *keys: str) -> str | None:
         # `docker compose` passes an empty value for a variable that is not set.
         return next((value for key in keys if (value := self._environ.get(key, "").strip())), None)
+
+    def names(self, key: str) -> frozenset[str]:
+        """A list of host names with commas, in lower case."""
+        parts = (part.strip().lower().rstrip(".") for part in (self.text(key) or "").split(","))
+        found = frozenset(filter(None, parts))
+        for name in found:
+            if not _HOST_NAME.fullmatch(name):
+                raise SettingsError(
+                    f"{key}: {name!r} is not the name of a host (without a scheme or port)"
+                )
+        return found
 
     def integer(self, key: str, default: int, least: int, most: int) -> int:
         value = self.text(key)

@@ -56,7 +56,8 @@ def create_app(settings: Settings, services: Services) -> Flask:
         header = request.headers.get("Authorization")
         if not credentials.are_enough(request.path, header, settings.basic_auth):
             return _unauthorized()
-        browsers.refuse_pages(request, is_guarded=settings.basic_auth is not None)
+        is_guarded = settings.basic_auth is not None
+        browsers.refuse_pages(request, is_guarded=is_guarded, names=settings.server_names)
         return None
 
     @app.after_request
