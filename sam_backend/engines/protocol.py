@@ -16,6 +16,8 @@ from sam_backend.formats.pictures import Pixels
 PIXEL_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 PIXEL_STD = np.array([58.395, 57.12, 57.375], np.float32)
 
+_LARGE_PIXELS = 1 << 24
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -105,8 +107,15 @@ def halved(detail: Floats) -> Halves:
 def to_model_frame(image: Pixels, *, stretched: bool = False) -> Pixels:
     """The image scaled to the model's square, without padding, as SAM was trained: antialiased."""
     height, width = Frame(image.shape[0], image.shape[1], stretched).scaled
-    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(resized)
+    if image.shape[0] * image.shape[1] <= _LARGE_PIXELS:
+        return _resized(image, (width, height))
+    # Pillow's copy has four bytes a pixel. One channel at a time gives the same result.
+    channels = (np.ascontiguousarray(image[..., n]) for n in range(image.shape[2]))
+    return np.dstack([_resized(channel, (width, height)) for channel in channels])
+
+
+def _resized(image: Pixels, size: tuple[int, int]) -> Pixels:
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
 
 
 def model_input(

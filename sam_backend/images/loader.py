@@ -144,5 +144,5 @@ class Images:
 
 
 def _is_recent(known: Known) -> bool:
-    """Whether the last check was a moment ago. A time in the future is a clock that was put back."""
+    """Whether the last check was a moment ago. In the future: the clock was put back."""
     return 0 <= time.time() - known.checked <= RECHECK_S

@@ -7,6 +7,7 @@ one of them by number. No second look-up can give another address. A redirect is
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import socket
 import threading
@@ -54,7 +55,10 @@ class Overdue(OSError):
 
 def body(response: requests.Response, most: int) -> bytes:
     """The decompressed body of an answer. TooLarge as soon as it exceeds `most` bytes."""
-    return b"".join(chunks(response, most))
+    read = io.BytesIO()  # it gives its bytes away, where joining pieces would hold them twice
+    for chunk in chunks(response, most):
+        read.write(chunk)
+    return read.getvalue()
 
 
 def chunks(response: requests.Response, most: int) -> Iterator[bytes]:

@@ -104,6 +104,21 @@ def test_an_answer_that_unpacks_to_much_more_takes_no_memory(
     assert len(str(refused.value)) < 400
 
 
+def test_a_large_answer_is_in_memory_once(studio: Site, settings: SettingsOf) -> None:
+    ours = settings(ALLOWED_IMAGE_HOSTS="127.0.0.1")
+    studio.routes["/a.jpg"] = always(200, bytes(40 * MB))
+    fetcher = Fetcher(ours, LabelStudioAccess(ours))
+    fetcher.fetch(resolve(studio.url + "/a.jpg", "1", None, None))  # imports have their memory too
+    tracemalloc.start()
+    try:
+        read = fetcher.fetch(resolve(studio.url + "/a.jpg", "1", None, None))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(read.content) == 40 * MB
+    assert peak < 60 * MB
+
+
 @asked
 @pytest.mark.parametrize(
     "before",
