@@ -10,6 +10,7 @@ eight slow clients would stop all clicks.
 from __future__ import annotations
 
 import errno
+import gc
 import selectors
 import socket
 import time
@@ -22,7 +23,7 @@ from typing import Any
 import orjson
 from gunicorn.workers.gthread import ThreadWorker
 
-from sam_backend import metrics
+from sam_backend import memory, metrics
 from sam_backend.server import credentials
 from sam_backend.server.admission import RETRY_AFTER_S, body_limit, share_of_memory
 from sam_backend.server.programs import problems
@@ -32,6 +33,7 @@ READY = "/ready"
 # The limit of clients that a worker waits for. A new client displaces the oldest one.
 MOST_WAITING = 512
 _AT_ONCE = 1 << 18  # bytes
+LARGE_BODY = 4 << 20
 _LISTENING_ERRORS = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED)
 
 
@@ -89,6 +91,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     silence_s = 10.0  # since the last byte
     silence_at_stop_s = 1.0
     drain_s = 0.0  # after SIGTERM, for a load balancer to notice that this server is not ready
+    give_back_s = 5.0
     linger_s = 2.0  # for the client to close first, because unread bytes would cut off the answer
 
     @classmethod
@@ -103,6 +106,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._held = Counter[str]()  # bytes of bodies, by share of memory
         self._scratch = bytearray(_AT_ONCE)
         self._drained: float | None = None  # the time to stop at, after SIGTERM
+        self._has_read_much = False
+        self._gave_back = 0.0
 
     def handle_exit(self, sig: Any, frame: Any) -> None:
         """SIGTERM. For `drain_s`, all is answered as before, and /ready says no."""
@@ -110,6 +115,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._drained = time.monotonic() + self.drain_s
         else:
             super().handle_exit(sig, frame)
+
+    def run(self) -> None:
+        # What is there now stays. Without this, each large body has Python look through all of it.
+        gc.collect()
+        gc.freeze()
+        super().run()
 
     def _limit_of(self, request: Any) -> int:
         """How many bytes of a request's body are read: none, if its credentials are wrong."""
@@ -138,13 +149,23 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._wait(conn, selectors.EVENT_READ, self._receive, self._is_request_late)
 
     def murder_pending(self) -> None:
-        """Called once a second: drops clients that take too long."""
+        """Called once a second: drops clients that take too long, and memory that nobody uses."""
         now = time.monotonic()
         if self._drained is not None and now > self._drained:
             self.alive = False
+        self._give_memory_back(now)
         for conn, (_, is_late) in list(self._waiting.items()):
             if is_late(conn, now):
                 self._give_up(conn)
+
+    def _give_memory_back(self, now: float) -> None:
+        """C's allocator keeps hundreds of megabytes of what large bodies took while they were read.
+
+        Not after each one: looking for it takes some milliseconds, and the next body needs it too.
+        """
+        if self._has_read_much and now - self._gave_back > self.give_back_s:
+            self._has_read_much, self._gave_back = False, now
+            self.tpool.submit(memory.give_back)
 
     def _wait(self, conn: Connection, event: int, step: _Step, is_late: _IsLate) -> None:
         self._waiting[conn] = step, is_late
@@ -268,6 +289,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             conn.sock.is_sent()
         except OSError:
             conn.sock.put(b"")
+        self._has_read_much |= conn.charged > LARGE_BODY
 
     def finish_request(self, conn: Connection, _done: Future[None]) -> None:
         """Runs in the reading thread, after the app's thread is done."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ class Annotator:
 
     def clicks(self, width: int, height: int) -> bool:
         """Whether a mask of a picture of this size comes."""
-        size = {"original_width": width, "original_height": height}
+        size: dict[str, Any] = {"original_width": width, "original_height": height}
         body = request_body([keypoint("p", 50, 50, **size)], image=self._url)
         answer = self._client.post("/predict", json=body).get_json()
         return bool(answer["results"][0]["result"])

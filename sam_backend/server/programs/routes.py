@@ -164,7 +164,7 @@ class Programs:
             low_res([self._example(kept, each) for each in some])
             for some in (asked.examples, asked.negatives, asked.taken)
         )
-        room = max(1, MOST_MASK_PIXELS // (kept.image.width * kept.image.height))
+        room = mask_room.masks(kept.image, fields.form(body))
         with click_budget.search():
             found = kept.image.like(examples, negatives, taken, min(most, room))
             return {**_facts(kept), "objects": [write(mask) for mask in found]}
