@@ -254,3 +254,20 @@ def test_a_request_without_a_body_needs_no_room(served: Callable[..., Served]) -
     server = served()
     server.worker._held["others"] = 1 << 40
     assert server.health().endswith(b" 200")
+
+
+def test_the_memory_of_large_bodies_is_given_back(
+    served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = threading.Event()
+    monkeypatch.setattr("sam_backend.server.worker.memory.give_back", given.set)
+    monkeypatch.setattr("sam_backend.server.worker.LARGE_BODY", 1000)
+    here = served(give_back_s=0.0)
+    small, large = (
+        b"POST /predict HTTP/1.1\r\nHost: s\r\nContent-Length: %d\r\n\r\n%b" % (size, bytes(size))
+        for size in (1000, 1001)
+    )
+    assert here.ask(small).endswith(b"1000")
+    assert not given.wait(2.5), "it is looked for once a second"
+    assert here.ask(large).endswith(b"1001")
+    assert given.wait(20)
