@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sam_backend.clicks import specks
 from sam_backend.engines.frame import LOW_RES_SIDE, Floats
 from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.mask import Mask, tight_box
@@ -214,14 +215,8 @@ def _full_size(candidate: _Candidate, embedding: Embedding) -> Mask:
 
 
 def without_specks(logits: Floats) -> Floats:
-    """The mask without parts and holes that are a small share of it."""
-    tiny = SPECK_SHARE * np.count_nonzero(logits > 0)
-    for inside in (True, False):
-        side = (logits > 0) == inside
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(side.astype(np.uint8))
-        small = stats[:, cv2.CC_STAT_AREA] < tiny
-        small[0] = False  # all that is not on this side
-        logits[small[labels]] = -STEP if inside else STEP
+    """The mask without parts and holes that are a small share of it. Changes the logits."""
+    specks.remove(logits, SPECK_SHARE, STEP)
     return logits
 
 

@@ -43,8 +43,10 @@ class Finish:
 
     def tolerance(self, mask: Mask, default: float) -> float:
         """How many pixels an outline may leave the edge of a mask."""
+        if self.detail is None:
+            return default
         box = tight_box(mask)
-        if self.detail is None or box is None:
+        if box is None:
             return default
         longer = max(box[2] - box[0], box[3] - box[1])
         return max(_FINEST, _COARSEST * longer * (1 - self.detail / 100) ** 2)
@@ -95,8 +97,9 @@ def _shown(text: str) -> str:
 
 def finished(mask: Mask, finish: Finish) -> Mask:
     """A mask (H, W) with its holes, edge and parts as wanted. It never becomes empty."""
-    box = tight_box(mask)
-    if box is None or not (finish.fill_holes or finish.smooth or finish.min_area):
+    is_wanted = finish.fill_holes or finish.smooth or finish.min_area
+    box = tight_box(mask) if is_wanted else None
+    if box is None:
         return mask
     radius = finish.smooth / 100 * _SMOOTHEST * math.sqrt(np.count_nonzero(mask))
     margin = 1 + 3 * round(radius)  # the edge moves outwards too

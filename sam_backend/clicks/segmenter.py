@@ -27,11 +27,11 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from sam_backend.clicks import second_click
+from sam_backend.clicks import second_click, specks
 from sam_backend.clicks.learnt_shapes import Learnt
 from sam_backend.engines.frame import LOW_RES_SIDE, Floats, Frame, Indices
 from sam_backend.engines.protocol import Embedding, Engine
-from sam_backend.formats.mask import Mask
+from sam_backend.formats.mask import Mask, tight_box
 
 # Of the four new masks and the last answer. The single-mask token was trained on several clicks.
 WEIGHTS = np.array([6, 3, 3, 3, 5], np.float32) / 20
@@ -245,10 +245,13 @@ def _likeliest(masks: Mask, scores: Floats, spots: Indices, learnt: Learnt | Non
 
 def _centrality(mask: Mask, spots: Indices) -> float:
     """1 where the mask is thickest, 0 at its edge and outside."""
-    depth = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1), cv2.DIST_L2, cv2.DIST_MASK_5)
-    if not len(spots) or depth.max() <= 0:
+    box = tight_box(mask)
+    if box is None or not len(spots) or not mask[spots[:, 1], spots[:, 0]].all():
         return 0.0
-    return float(depth[spots[:, 1] + 1, spots[:, 0] + 1].min() / depth.max())
+    left, top, right, bottom = box
+    near = np.pad(mask[top:bottom, left:right].view(np.uint8), 1)
+    depth = cv2.distanceTransform(near, cv2.DIST_L2, cv2.DIST_MASK_5)
+    return float(depth[spots[:, 1] - top + 1, spots[:, 0] - left + 1].min() / depth.max())
 
 
 def _edge_share(mask: Mask) -> float:
@@ -265,7 +268,7 @@ def _settle(
     edited = logits.copy()
     used = frame.cut(edited)
     _claim(used, spots, prompt.labels > 0)
-    _clean(used, spots)
+    specks.remove(used, SPECK, SETTLED, spots)
     is_ambiguous = prompt.box is None and len(prompt.points) == 1
     offered = (candidates, scores) if is_ambiguous else _NO_CANDIDATES
     return DecodeState(prompt, edited, float(np.clip(scores[chosen], 0, 1)), *offered)
@@ -294,18 +297,6 @@ def _claim(logits: Floats, spots: Indices, positive: Mask) -> None:
         spot = (distance <= limit) & alike | (distance <= min(half_way, 1.5))
         _, labels = cv2.connectedComponents((spot & ((near > 0) != inside)).astype(np.uint8))
         near[labels == labels[y - top, x - left]] = SETTLED if inside else -SETTLED
-
-
-def _clean(logits: Floats, spots: Indices) -> None:
-    """Remove specks and fill pinholes without a click, in place. Attached parts stay."""
-    tiny = SPECK * np.count_nonzero(logits > 0)
-    for inside in (True, False):
-        side = (logits > 0) == inside
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(side.astype(np.uint8))
-        kept = stats[:, cv2.CC_STAT_AREA] >= tiny
-        kept[labels[spots[:, 1], spots[:, 0]]] = True
-        kept[0] = True  # the label of all that is not on this side
-        logits[~kept[labels]] = -SETTLED if inside else SETTLED
 
 
 def _keep_to_box(mask: Mask, prompt: ObjectPrompt) -> None:
