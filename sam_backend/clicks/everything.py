@@ -208,7 +208,7 @@ def _full_size(candidate: _Candidate, embedding: Embedding) -> Mask:
     view = candidate.view
     logits = np.full((LOW_RES_SIDE, LOW_RES_SIDE), -10, np.float32)
     view.embedding.frame.cut(logits)[:] = without_specks(candidate.logits.astype(np.float32))
-    in_view = view.embedding.frame.upsample(logits) > 0
+    in_view = view.embedding.frame.mask(logits)
     mask = np.zeros((embedding.height, embedding.width), bool)
     mask[view.top : view.top + in_view.shape[0], view.left : view.left + in_view.shape[1]] = in_view
     return mask

@@ -130,10 +130,12 @@ def segment(
     for count in range(len(state.prompt.points) + 1, len(prompt.points) + 1):
         state = _continue(engine, embedding, prompt.first(count), state)
         keep(state)
-    logits = embedding.frame.upsample(state.logits)
-    # Again, as two clicks can share a low-res pixel.
-    _claim(logits, _pixels(embedding, prompt.points), prompt.labels > 0)
-    mask = logits > 0
+    mask = embedding.frame.mask(state.logits)
+    pixels, positive = _pixels(embedding, prompt.points), prompt.labels > 0
+    if (mask[pixels[:, 1], pixels[:, 0]] != positive).any():  # two clicks share a low-res pixel
+        logits = embedding.frame.upsample(state.logits)
+        _claim(logits, pixels, positive)
+        mask = logits > 0
     if prompt.box is not None:
         _keep_to_box(mask, prompt)
     return Segmentation(mask, state.score, state)
@@ -160,7 +162,7 @@ def alternatives(answer: Segmentation, embedding: Embedding, most: int) -> list[
     for index in np.argsort(-state.candidate_scores):
         mask = frame.cut(state.candidates[index]) > 0
         if len(found) < most and mask[y, x] and not any(_is_same(mask, other) for other in masks):
-            big = frame.upsample(state.candidates[index]) > 0
+            big = frame.mask(state.candidates[index])
             score = float(np.clip(state.candidate_scores[index], 0, 1))
             own = replace(state, logits=state.candidates[index], score=score)
             found.append(Segmentation(big, score, own))
@@ -256,7 +258,8 @@ def _centrality(mask: Mask, spots: Indices) -> float:
 
 def _edge_share(mask: Mask) -> float:
     """The share of the picture's four edges under the mask. It is large for the background."""
-    return float(np.mean([side.mean() for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1])]))
+    sides = mask[0], mask[-1], mask[:, 0], mask[:, -1]
+    return sum(np.count_nonzero(side) / side.size for side in sides) / len(sides)
 
 
 def _settle(

@@ -76,7 +76,7 @@ def rest(
         candidates(engine, embedding, kind, left_out, most), key=lambda each: -each.likeness
     )
     for candidate in _offered(found):
-        mask = embedding.frame.upsample(without_specks(candidate.logits.astype(np.float32))) > 0
+        mask = embedding.frame.mask(without_specks(candidate.logits.astype(np.float32)))
         if mask.any():
             yield Proposal(mask, candidate.likeness)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,6 +29,8 @@ MODEL_SIDE = 1024
 LOW_RES_SIDE = 256
 TOKEN_SIDE = 16  # pixels of the model's square for each row or column of the embedding
 _STEP = LOW_RES_SIDE / MODEL_SIDE
+# Logits as whole numbers: in steps of 1/256, up to 127.
+_FINENESS, _LARGEST = 256, 32_767
 
 
 @dataclass(frozen=True)
@@ -101,16 +104,30 @@ class Frame:
 
     def upsample(self, logits: Floats) -> Floats:
         """Low-res logits (256, 256) at the size of the image (height, width)."""
+        return np.ascontiguousarray(self._scaled_up(self.cut(logits)), dtype=np.float32)
+
+    def mask(self, logits: Floats) -> Mask:
+        """Where low-res logits (256, 256) are positive, at the size of the image (height, width).
+
+        Scaling up whole numbers takes half the memory of logits, and less time. They are so fine
+        that an edge moves by a small fraction of a pixel.
+        """
+        fine = np.clip(self.cut(logits) * _FINENESS, -_LARGEST, _LARGEST).astype(np.int16)
+        positive: Mask = self._scaled_up(fine) > 0
+        return positive
+
+    def _scaled_up(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The used part of the low-res square at the size of the image."""
         height, width = self.scaled
         # Given as factors: the used part ends between two low-res pixels, which sizes cannot say.
-        big = cv2.resize(
-            self.cut(logits),
+        big: npt.NDArray[Any] = cv2.resize(
+            values,
             None,
             fx=self.width / (width * _STEP),
             fy=self.height / (height * _STEP),
             interpolation=cv2.INTER_LINEAR,
         )
-        return np.ascontiguousarray(big[: self.height, : self.width], dtype=np.float32)
+        return big[: self.height, : self.width]
 
     def from_stretched(self, logits: Floats) -> Floats:
         """Logits (..., 256, 256) of SAM 2's stretched square, in the padded low-res square."""

@@ -45,6 +45,7 @@ class Url:
         return name if port == _DEFAULT_PORTS[scheme] else f"{name}:{port}"
 
 
+@lru_cache(maxsize=256)  # each click asks for the address of its image
 def parse(text: str) -> Url | None:
     """The address in a text. None if it is not an address, or could be read in two ways."""
     return None if len(text) > MOST_CHARACTERS else _parse(text)

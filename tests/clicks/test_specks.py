@@ -29,7 +29,8 @@ def searched_everywhere(logits: Floats, spots: Indices) -> Floats:
 def blobs(dice: np.random.Generator, height: int, width: int) -> Floats:
     """Smooth blobs of any size, some of them cut off at the edges, with some noise."""
     coarse = dice.normal(0, 1, tuple(dice.integers(3, 30, 2))).astype(np.float32)
-    logits: Floats = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    scaled = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    logits = np.asarray(scaled, np.float32)
     logits -= np.float32(dice.uniform(-1.5, 2))
     if dice.random() < 0.5:
         logits[: height // 3] = logits[:, : width // 4] = -3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -83,3 +84,14 @@ def test_a_stretched_image_fills_the_square() -> None:
     assert frame.in_square(corner).tolist() == [[1024, 1024]]
     several = np.zeros((4, 256, 256), np.float32)
     assert Frame(300, 600).from_stretched(several).shape == several.shape
+
+
+@pytest.mark.parametrize("size", [(1500, 2241), (1024, 1024), (40, 3000), (333, 77)])
+def test_whole_numbers_give_the_same_mask(size: tuple[int, int]) -> None:
+    frame = Frame(*size)
+    coarse = np.random.default_rng(0).normal(0, 15, (20, 20)).astype(np.float32)
+    logits = np.asarray(cv2.resize(coarse, (LOW_RES_SIDE, LOW_RES_SIDE)), np.float32)
+    logits[:9, :9] = 1e6  # a decoder of any scale
+    found, wanted = frame.mask(logits), frame.upsample(logits) > 0
+    assert found.shape == size
+    assert np.mean(found == wanted) > 0.999
