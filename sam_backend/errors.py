@@ -1,4 +1,4 @@
-"""The two errors that people read: a bad setting, and a request without a mask."""
+"""The errors that people read: a bad setting, and a request without a mask."""
 
 from sam_backend.lines import one_line
 
@@ -17,3 +17,11 @@ class Refusal(Exception):
     def __init__(self, cause: str, message: str) -> None:
         super().__init__(one_line(message))
         self.cause = cause
+
+
+class Busy(Refusal):
+    """A request that would be answered too late. The same request works in some seconds."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__("busy", message)
+        self.retry_after_s = retry_after_s

@@ -14,6 +14,7 @@ from sam_backend.embeddings.content_index import Known
 from sam_backend.embeddings.of_machines import MachinesEmbeddings
 from sam_backend.embeddings.prefetch import Prefetcher
 from sam_backend.engines.protocol import Embedding
+from sam_backend.errors import Busy
 from sam_backend.formats import pictures
 from sam_backend.formats.pictures import Pixels
 from sam_backend.images.download_slots import DownloadSlots
@@ -62,13 +63,17 @@ class Images:
 
     def embedding(self, source: Source) -> Embedding:
         """The embedding for a click: from the cache, or encoded before any other image."""
-        found = self.embeddings.get(
-            source.key,
-            self._engine.ready().fingerprint,
-            lambda: self._download(source),
-            lambda content: self._encode(content, self._schedule.encode()),
-            self._slots.take(source.host) if source.host else nullcontext(),
-        )
+        try:
+            found = self.embeddings.get(
+                source.key,
+                self._engine.ready().fingerprint,
+                lambda: self._download(source),
+                lambda content: self._encode(content, self._schedule.encode()),
+                self._slots.take(source.host) if source.host else nullcontext(),
+            )
+        except Busy:
+            self.prefetch(source)  # for the next click
+            raise
         self._check_later(source)
         return found
 

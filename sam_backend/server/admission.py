@@ -1,21 +1,28 @@
-"""Limits the requests that are answered at once and that wait. Further requests get a 503."""
+"""Limits the requests that are answered at once and that wait. Further requests get a 503.
+
+A click is also refused if it would be answered too late, as `shared/waiting.py` finds.
+"""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from werkzeug.exceptions import ServiceUnavailable
 
 from sam_backend import metrics
-from sam_backend.errors import Refusal
+from sam_backend.errors import Busy, Refusal
+from sam_backend.shared import waiting
+from sam_backend.shared.waiting import Pace
 
-# Waiting clicks for each click that is served. When eight annotators click at once, a click on a
-# cached image takes 0.2 s, so the last one in the queue waits for a second. A 503 would not help
-# sooner, because Label Studio does not display it.
+# The most waiting requests for each one that is served. It bounds threads and memory.
 WAITING_FOR_EACH = 4
+# Batches work in the gaps between clicks, for up to a minute each.
+BATCHES_AT_ONCE = 2
 # Label Studio's webhooks carry no credentials. Few are read at once, to limit their memory.
 WEBHOOKS_AT_ONCE = 2
 # Threads that clicks and webhooks never use, so that /health, /setup and refusals are always
@@ -56,53 +63,88 @@ def share_of_memory(path: str) -> str:
 
 def threads_for(clicks: int) -> int:
     """The number of threads of a worker, so that requests only ever wait for an admission."""
-    return SPARE_THREADS + (clicks + WEBHOOKS_AT_ONCE + EVERYTHING_AT_ONCE) * (1 + WAITING_FOR_EACH)
+    return (
+        SPARE_THREADS
+        + (clicks + WEBHOOKS_AT_ONCE + EVERYTHING_AT_ONCE) * (1 + WAITING_FOR_EACH)
+        + BATCHES_AT_ONCE
+    )
 
 
 class Admission:
-    """Admits `slots` requests at once and lets four times as many wait. It refuses further ones.
+    """Admits `slots` requests at once and lets some others wait. It refuses further ones.
 
+    With `patience_s`, it also refuses a request that would not be answered within these seconds.
     `on_refusal` is called at most once a second.
     """
 
-    def __init__(self, name: str, slots: int, on_refusal: Callable[[str, Refusal], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        slots: int,
+        on_refusal: Callable[[str, Refusal], None],
+        *,
+        waiting_for_each: int = WAITING_FOR_EACH,
+        patience_s: float = math.inf,
+    ) -> None:
         self._name = name
         self.slots = slots
-        self.waiting = slots * WAITING_FOR_EACH
+        self.waiting = slots * waiting_for_each
         self._on_refusal = on_refusal
+        self._patience_s = patience_s
+        self._pace = Pace()
         self._free = threading.Semaphore(slots)
         self._lock = threading.Lock()
         self._inside = 0
         self._said = 0.0
 
+    @property
+    def has_queue(self) -> bool:
+        """Whether a request that came now would wait."""
+        return self._inside >= self.slots
+
     @contextmanager
     def admitted(self) -> Iterator[None]:
-        """Waits for a slot and holds it. ServiceUnavailable (503) if too many wait already."""
+        """Waits for a slot and holds it. ServiceUnavailable (503) if that would take too long."""
         self._enter()
         try:
-            with self._free:
-                yield
+            with waiting.at_most(self._patience_s), self._free:
+                started = time.monotonic()
+                try:
+                    yield
+                finally:
+                    self._pace.took(time.monotonic() - started)
+        except Busy as late:
+            self.refuse(str(late), max(RETRY_AFTER_S, late.retry_after_s))
         finally:
             with self._lock:
                 self._count(-1)
 
-    def _enter(self) -> None:
+    def refuse(self, message: str, retry_after: int = RETRY_AFTER_S) -> NoReturn:
+        """Refuses a request with ServiceUnavailable (503)."""
         with self._lock:
-            if self._inside < self.slots + self.waiting:
-                self._count(1)
-                return
             now = time.monotonic()
             is_news = now - self._said > _SAY_AGAIN_AFTER_S
             self._said = now if is_news else self._said
-        message = (
-            f"too busy: {self.slots} requests are being answered and {self.waiting} wait. "
-            "Retry in a moment, or raise WORKERS if the machine has more cores"
-        )
         if is_news:
             self._on_refusal(self._name, Refusal("busy", message))
         else:
             metrics.REFUSALS.labels("busy").inc()
-        raise ServiceUnavailable(message, retry_after=RETRY_AFTER_S)
+        raise ServiceUnavailable(message, retry_after=retry_after)
+
+    def _enter(self) -> None:
+        with self._lock:
+            ahead = self._inside
+            is_room = ahead < self.slots + self.waiting
+            if is_room and waiting.is_in_time(ahead, self.slots, self._pace, self._patience_s):
+                self._count(1)
+                return
+        waits = waiting.wait(ahead, self.slots, self._pace)
+        self.refuse(
+            f"too busy: {min(ahead, self.slots)} requests are being answered and "
+            f"{max(0, ahead - self.slots)} wait. "
+            "Retry in a moment, or raise WORKERS if the machine has more cores",
+            max(RETRY_AFTER_S, math.ceil(waits)),
+        )
 
     def _count(self, change: int) -> None:
         self._inside += change

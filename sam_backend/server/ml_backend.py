@@ -9,7 +9,7 @@ from typing import Any
 
 from sam_backend import metrics, watched_click
 from sam_backend.clicks import label_config
-from sam_backend.errors import Refusal
+from sam_backend.errors import Busy, Refusal
 from sam_backend.server import click_answer, events
 from sam_backend.services import Services
 from sam_backend.shared import click_budget, stale
@@ -100,6 +100,8 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         except Stale:
             click.outcome = "overtaken"
             metrics.STALE.inc()
+        except Busy:  # it has an HTTP status of its own
+            raise
         except Refusal as refusal:
             click.outcome = "refused"
             self._services.refusals.report(f"task {task_id}", refusal)

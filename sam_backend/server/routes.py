@@ -16,6 +16,7 @@ from sam_backend.server.json_http import answer, json_object
 from sam_backend.server.ml_backend import SamMLBackend
 from sam_backend.server.predictions import Predictions
 from sam_backend.services import Services
+from sam_backend.shared.waiting import PATIENCE_S
 
 Handler = Callable[[], Response]
 
@@ -25,7 +26,12 @@ class Protocol:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self.clicks = Admission("clicks", services.settings.threads, services.refusals.report)
+        self.clicks = Admission(
+            "clicks",
+            services.settings.threads,
+            services.refusals.report,
+            patience_s=PATIENCE_S,
+        )
         self._predictions = Predictions(services, self.clicks)
         self._webhooks = Admission("webhooks", WEBHOOKS_AT_ONCE, services.refusals.report)
         self._checks = check_page.Checks(services)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sam_backend import metrics, watched_click
 from sam_backend.cores import cores
 from sam_backend.engines.frame import Floats
 from sam_backend.engines.protocol import Embedding, Engine
+from sam_backend.errors import Busy
 from sam_backend.formats.pictures import Pixels
-from sam_backend.shared import click_budget, stale
+from sam_backend.shared import click_budget, stale, waiting
+from sam_backend.shared.waiting import Pace
 
 OpenEngine = Callable[[], Engine]
 
@@ -32,7 +36,7 @@ class Schedule:
         self._decodes = _Queue("decode", decodes, deque())
 
     def encode(self) -> AbstractContextManager[None]:
-        """A click's slot to encode, first come, first served."""
+        """A click's slot to encode, first come, first served. Busy if it would end too late."""
         return self._slot(self._encodes)
 
     def decode(self) -> AbstractContextManager[None]:
@@ -54,6 +58,7 @@ class Schedule:
     def _slot(self, queue: _Queue) -> Iterator[None]:
         ticket = object()
         with self._changed:
+            queue.refuse_if_late()
             queue.waiting.append(ticket)
             queue.report()
             with watched_click.stage("queue"):
@@ -63,10 +68,12 @@ class Schedule:
             queue.waiting.popleft()
             queue.busy += 1
             self._changed.notify_all()  # the next click may have a slot too
+        started = time.monotonic()
         try:
             yield
         finally:
             with self._changed:
+                queue.pace.took(time.monotonic() - started)
                 queue.busy -= 1
                 queue.report()
                 self._changed.notify_all()
@@ -78,6 +85,19 @@ class _Queue:
     slots: int
     waiting: deque[object]
     busy: int = 0
+    pace: Pace = field(default_factory=Pace)
+
+    def refuse_if_late(self) -> None:
+        """Busy if a click that comes now would end too late."""
+        ahead = len(self.waiting) + self.busy
+        if waiting.is_in_time(ahead, self.slots, self.pace, waiting.left()):
+            return
+        waits = waiting.wait(ahead, self.slots, self.pace)
+        message = (
+            f"too busy: {ahead} other clicks have to {self.name} first, which takes {waits:.1f} s. "
+            "Click again in a moment"
+        )
+        raise Busy(message, math.ceil(waits))
 
     @property
     def is_idle(self) -> bool:

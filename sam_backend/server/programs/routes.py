@@ -14,7 +14,7 @@ from werkzeug.exceptions import RequestTimeout
 from sam_backend import metrics
 from sam_backend.clicks import everything, similar
 from sam_backend.clicks.everything import LEVELS
-from sam_backend.errors import Refusal
+from sam_backend.errors import Busy, Refusal
 from sam_backend.exports import coco_rle
 from sam_backend.formats import mask_writer
 from sam_backend.formats.mask import Mask
@@ -61,6 +61,8 @@ def answered(
             with self.admitted():
                 started = perf_counter()
                 found = method(self, *args, **kwargs)
+        except Busy:  # it has an HTTP status of its own
+            raise
         except Refusal as refusal:
             raise problems.of_refusal(refusal) from None
         except Stale:
