@@ -112,7 +112,8 @@ class Admission:
                 try:
                     yield
                 finally:
-                    self._pace.took(time.monotonic() - started)
+                    # One that took longer than anybody waits says little about the others.
+                    self._pace.took(min(time.monotonic() - started, self._patience_s))
         except Busy as late:
             self.refuse(str(late), max(RETRY_AFTER_S, late.retry_after_s))
         finally:
