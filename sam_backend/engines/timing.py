@@ -125,7 +125,10 @@ class _CannotError(Exception):
 def _opened(
     model: onnx.ModelProto, arithmetic: Arithmetic, threads: int, cores_a_run: int | None = None
 ) -> Session:
-    session = open_session(model, arithmetic, threads=threads, cores_a_run=cores_a_run)
+    try:
+        session = open_session(model, arithmetic, threads=threads, cores_a_run=cores_a_run)
+    except RuntimeError as error:  # OpenVINO compiles no bf16 for AVX2 alone
+        raise _CannotError from error
     if getattr(session, "precision", "f32") != arithmetic.precision:
         raise _CannotError
     return session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Callable
@@ -210,3 +211,17 @@ def test_the_choice_is_one_of_those_that_were_measured(tmp_path: Path) -> None:
     assert found.encode in ALL
     assert found.decode in ALL
     assert choose(PAIR, ALL, tmp_path) == found
+
+
+def test_a_cpu_without_bf16_is_measured_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    need("openvino")
+    need_files(*PAIR)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")  # OpenVINO then compiles no bf16
+    found = choose(PAIR, ALL, tmp_path)
+    assert OPENVINO_BF16 not in (found.encode, found.decode)
+    (record,) = json.loads((tmp_path / fastest.RECORDS).read_bytes()).values()
+    for part in ("encode", "decode"):
+        assert set(record["milliseconds"][part]) == {"openvino f32", "onnx f32"}
+    assert not [line for line in caplog.records if line.levelno >= logging.WARNING]
