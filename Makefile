@@ -59,9 +59,11 @@ soak: .venv/ready  ## many clicks beside slow clients: make soak SOAK="clicks --
 audit: .venv-test/ready  ## known vulnerabilities of the installed packages; asks pypi.org
 	@.venv-test/bin/python -m tools.audit
 
-bench: .venv/ready .venv-bench/ready  ## compare speed with the usual back end, as ratios
+bench: .venv/ready .venv-bench/ready  ## compare speed with the usual back end, as ratios; PLOTS=folder: growth
 	@./download_models.sh --model mobile_sam
 	@.venv/bin/python -m tools.bench $(BENCH)
+	@if [ -n "$(PLOTS)" ]; then .venv/bin/python -m tools.growth "$(PLOTS)" \
+	    && .venv-bench/bin/python -m tools.growth_plots "$(PLOTS)"; fi
 
 load: .venv/ready  ## many annotators at once: make load LOAD="--annotators 64 --workers 1 2"
 	@./download_models.sh --model mobile_sam

@@ -83,14 +83,14 @@ class Backend:
         name: str = "",
     ) -> float:
         """Milliseconds for the whole request. Prompts with the same name belong to one object."""
-        body = self._body(image, points, box, masks, name)
+        body = self.body(image, points, box, masks, name)
         started = time.perf_counter()
         self._post(body)
         return 1000 * (time.perf_counter() - started)
 
     def mask(self, image: str, points: Sequence[tuple[float, float]]) -> object:
         """The RLE of the answer, None for an error."""
-        response = self._post(self._body(image, points, None, 0))
+        response = self._post(self.body(image, points, None, 0))
         try:
             return orjson.loads(response.content)["results"][0]["result"][0]["value"]["rle"]
         except (ValueError, LookupError, TypeError):
@@ -100,7 +100,7 @@ class Backend:
         self, image: str, points: Sequence[tuple[float, float]], name: str, task: int
     ) -> tuple[float, str]:
         """Milliseconds for a click in a task, and what came of it: "mask", or what else."""
-        body = self._body(image, points, None, 0, name, task)
+        body = self.body(image, points, None, 0, name, task)
         started = time.perf_counter()
         response = self._post(body)
         took = 1000 * (time.perf_counter() - started)
@@ -114,7 +114,7 @@ class Backend:
         self._task += 1
 
     def open(self, image: str, task: int | None = None) -> None:
-        body = orjson.loads(self._body(image, [], None, 0, "", task))
+        body = orjson.loads(self.body(image, [], None, 0, "", task))
         body["params"]["context"] = None
         self._post(orjson.dumps(body))
 
@@ -130,7 +130,7 @@ class Backend:
     def busy(self) -> float:
         """Seconds that processors worked for the server so far."""
         ticks = 0
-        for process in self._processes():
+        for process in self.processes():
             fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
             ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
@@ -138,13 +138,13 @@ class Backend:
     def usage(self) -> tuple[float, float]:
         """Resident memory of the worker and bytes in the cache folder, in MB."""
         resident = 0
-        for process in self._processes():
+        for process in self.processes():
             status = Path(f"/proc/{process}/status").read_text()
             resident = max(resident, int(re.findall(r"VmRSS:\s+(\d+)", status)[0]))
         disk = sum(p.stat().st_size for p in self.cache.rglob("*")) if self.cache else 0
         return resident / 1024, disk / 2**20
 
-    def _processes(self) -> list[int]:
+    def processes(self) -> list[int]:
         """The server and its workers."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         return [self.pid, *map(int, children.split())]
@@ -153,17 +153,19 @@ class Backend:
         headers = {"Content-Type": "application/json"}
         return requests.post(self.url + "/predict", body, headers=headers, timeout=300)
 
-    def _body(
+    def body(
         self,
         image: str,
         points: Sequence[tuple[float, float]],
-        box: tuple[float, float, float, float] | None,
-        masks: int,
+        box: tuple[float, float, float, float] | None = None,
+        masks: int = 0,
         name: str = "",
         task: int | None = None,
+        pixels: tuple[int, int] = (2241, 1500),
     ) -> bytes:
+        """The content of a request. `masks` are for pictures of the usual size."""
         click = name or next(self._clicks)
-        size = {"original_width": 2241, "original_height": 1500, "to_name": "image"}
+        size = {"original_width": pixels[0], "original_height": pixels[1], "to_name": "image"}
         prompts = [
             size
             | {

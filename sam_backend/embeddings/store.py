@@ -29,6 +29,9 @@ _SUFFIX = ".embedding"
 # A temporary file that is older than this was left by a writer that was killed.
 _ABANDONED_S = 600.0
 _SPARE = 0.9  # an eviction makes room for several files, so that it is not needed for each write
+# What a worker writes before it looks again at all files: a part of the room that was left, because
+# other workers fill it too, or at least this part of the limit.
+_UNSEEN, _LEAST_UNSEEN = 0.25, 0.005
 
 
 class EmbeddingStore:
@@ -39,6 +42,8 @@ class EmbeddingStore:
         self._locks = folder / "locks"
         self._limit = limit_bytes
         self._warned = False
+        # Bytes that may still be written, and that were written, since the folder was looked at.
+        self._room, self._written = 0.0, 0
         try:
             private_files.folder(folder, _is_ours)
             private_files.folder(self._locks, lambda _: True)
@@ -73,7 +78,9 @@ class EmbeddingStore:
             except OSError:
                 temporary.unlink(missing_ok=True)
                 raise
-            self._evict()
+            self._written += len(content)
+            if self._written > self._room:  # looking takes longer the more files there are
+                self._evict()
         except OSError as error:
             self._warn(error)
 
@@ -118,6 +125,8 @@ class EmbeddingStore:
             if goes:
                 Path(path).unlink(missing_ok=True)
                 total -= size
+        room = (self._limit - total) * _UNSEEN
+        self._room, self._written = max(room, self._limit * _LEAST_UNSEEN), 0
 
     def _entries(self) -> list[tuple[float, int, str]]:
         """Time of last use, bytes and path of each file."""
