@@ -41,7 +41,7 @@ MASKS = (0, 1, 10, 100, 300, 1000)
 CACHED = (10, 100, 1000, 10_000)
 ROUNDS = 7
 
-Points = dict[str, list[tuple[float, float]]]  # by name of a line: what grows, milliseconds
+Points = dict[str, list[tuple[float, float]]]  # by line: size, milliseconds
 
 
 def main() -> None:
@@ -80,8 +80,8 @@ def by_size(client: _Client, pictures: Pictures) -> Points:
 
 
 def by_prompts(client: _Client, address: str) -> Points:
-    """The last of so many keypoints on one object."""
-    found: Points = {"the last keypoint of so many": []}
+    """The last one of some keypoints on one object."""
+    found: Points = {"the last keypoint": []}
     took: dict[int, list[float]] = {}
     for object_ in range(3):
         dice = np.random.default_rng(object_)
@@ -90,7 +90,7 @@ def by_prompts(client: _Client, address: str) -> Points:
             ms = client.click(address, points[:number], name=f"object-{object_}")
             took.setdefault(number, []).append(ms)
     for number in PROMPTS:
-        _note(found, number, {"the last keypoint of so many": took[number]})
+        _note(found, number, {"the last keypoint": took[number]})
     return found
 
 
@@ -107,7 +107,7 @@ def by_masks(client: _Client, address: str) -> Points:
 
 
 def cached(folder: Path) -> Points:
-    """One look-up and one write, beside so many files. They are small: only their number counts."""
+    """One look-up and one write, beside other files. These are small, because only their number counts."""
     found: Points = {"look-up": [], "write, evicting in time": []}
     features = np.zeros((1, 4, 4, 4), np.float32)
     embedding, made = Embedding(features, 10, 10), count()

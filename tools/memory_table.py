@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _click(backend: Backend, pictures: Pictures, workers: int) -> None:
-    """Clicks on new pictures, so many at once that each worker gets some."""
+    """Clicks on new pictures, several at once, for all workers."""
     images = [picture(pictures, 500 + n) for n in range(CLICKS_A_WORKER * workers)]
     with ThreadPoolExecutor(2 * workers) as pool:
         list(pool.map(lambda image: backend.click(image, [(45.0, 60.0)]), images))
