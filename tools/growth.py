@@ -107,7 +107,7 @@ def by_masks(client: _Client, address: str) -> Points:
 
 
 def cached(folder: Path) -> Points:
-    """One look-up and one write, beside other files. These are small, because only their number counts."""
+    """One look-up and one write, beside other files. They are small: their number counts."""
     found: Points = {"look-up": [], "write, evicting in time": []}
     features = np.zeros((1, 4, 4, 4), np.float32)
     embedding, made = Embedding(features, 10, 10), count()

@@ -42,7 +42,7 @@ class EmbeddingStore:
         self._locks = folder / "locks"
         self._limit = limit_bytes
         self._warned = False
-        # Bytes that this worker may write until it looks at the folder again, and bytes that it wrote.
+        # Bytes that this worker may write until it looks at the folder again, and that it wrote.
         self._room, self._written = 0.0, 0
         try:
             private_files.folder(folder, _is_ours)
