@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import orjson
 
@@ -64,7 +64,7 @@ class EarlierClicks:
         return max(reversed(known), key=lambda click: click.time)
 
     def _key(self, target: Target, image: str) -> tuple[str, str, str]:
-        return self.project, self.task, orjson.dumps([asdict(target), image]).decode()
+        return self.project, self.task, orjson.dumps([target, image]).decode()
 
     def change(
         self, target: Target, image: str, change: Callable[[EarlierClick], EarlierClick]
@@ -98,7 +98,7 @@ def _keep(db: sqlite3.Connection, key: tuple[str, str, str], when: float, value:
 
 def written(click: EarlierClick) -> bytes:
     """A click as bytes, for `read`."""
-    return orjson.dumps(asdict(click))
+    return orjson.dumps(click)
 
 
 def read(value: bytes) -> EarlierClick:
