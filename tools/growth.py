@@ -97,10 +97,11 @@ def by_prompts(client: _Client, address: str) -> Points:
 def by_masks(client: _Client, address: str) -> Points:
     """A click beside masks of 20 kB: in a task that was opened, where the masks are read."""
     found: Points = {"later click": []}
+    places = count()  # each click is at another place, because the app remembers its answers
     for masks in MASKS:
         took = [
-            client.click(address, [(20 + n / 20, 90)], masks=masks, task=masks + 1)
-            for n in range(ROUNDS + 1)
+            client.click(address, [(20 + next(places) / 20, 90)], masks=masks, task=masks + 1)
+            for _ in range(ROUNDS + 1)
         ]
         _note(found, masks, {"later click": took[1:]})
     return found

@@ -41,11 +41,11 @@ def main() -> None:
             axes.plot(*zip(*points, strict=True), marker="o", markersize=4, label=line)
         axes.set_xlabel(plot.grows)
         axes.set_ylabel("ms of the processor")
-        axes.set_ylim(bottom=0)
         if plot.is_logarithmic:
             axes.set_xscale("log")
             axes.set_yscale("log")
-            axes.set_ylim(bottom=None, auto=True)
+        else:
+            axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
         figure.savefig(folder / f"growth_{name}.png", dpi=100)
