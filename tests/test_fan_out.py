@@ -15,7 +15,7 @@ ROOTS = {"services", "server.app", "server.programs.routes", "doctor.examination
 ABOVE = {
     "bulk.answers": 10,
     "bulk.named": 10,
-    "bulk.prediction_run": 9,
+    "bulk.prediction_run": 12,
     "bulk.prompted": 10,
     "bulk.proposals": 9,
     "bulk.similar_objects": 12,
@@ -25,17 +25,19 @@ ABOVE = {
     "clicks.words": 12,
     "doctor.trial": 10,
     "engines.choice": 11,
+    "engines.converter": 15,
     "engines.onnx_engine": 10,
     "exports.coco_import": 9,
-    "images.loader": 15,
+    "images.loader": 17,
     "images.task_images": 12,
     "named_objects": 10,
     "programs.segmenter": 12,
     "server.click_answer": 11,
     "server.ml_backend": 11,
     "server.predictions": 11,
-    "server.routes": 10,
+    "server.routes": 11,
     "server.word_answer": 9,
+    "shared.scheduling": 10,
 }
 
 

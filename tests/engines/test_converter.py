@@ -154,7 +154,8 @@ def test_a_tiny_sam_is_converted_by_its_weights(
     made = tmp_path / "tinysam_42.3"
     pairs = PAIR, (made / "encoder.onnx", made / "decoder.onnx")
     published, converted = (open_engine(EnginePlan("ONNX", "onnx", pair, "cpu")) for pair in pairs)
-    assert compare(published, converted, scene(600, 900)) > 0.99
+    # A square picture, because the encoder of the published pair leaves out the padding of others.
+    assert compare(published, converted, scene(700, 700)) > 0.999
 
 
 def clicked(folder: Path, size: tuple[int, int]) -> Any:
