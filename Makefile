@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 LOCK = .venv-test/bin/uv pip compile --quiet --universal --upgrade --python-version 3.10 \
-    --generate-hashes --no-annotate --custom-compile-command "make lock"
+    --generate-hashes --no-strip-extras --no-annotate --custom-compile-command "make lock"
 COVERAGE = --cov --cov-report=term:skip-covered
 NO_DEPS = requirements-sdk.txt requirements-openvino.txt
 # The Label Studio of the end-to-end tests: the pinned one, or LABEL_STUDIO=1.22.0 say.
