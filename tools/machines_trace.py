@@ -79,15 +79,24 @@ def open_task(url: str, step: Step, who: str, task: int) -> None:
 def right(url: str, pictures: Sequence[Sequence[Step]]) -> dict[tuple[int, str], Right]:
     """The answers of one machine that nobody else uses."""
 
+    def answer(step: Step, task: int) -> Answer:
+        """The answer to a click, which is sent again if the machine has too much to do."""
+        for _ in range(20):
+            found = ask(url, body(step, "right", task))
+            if found.status == 200 and found.masks:
+                return found
+            time.sleep(0.2)
+        raise SystemExit(f"picture {step.picture} has no right mask: the answer is {found.status}")
+
     def of_picture(number: int) -> Iterator[tuple[tuple[int, str], Right]]:
         # The picture is encoded before, because a rectangle is remembered for 12 s only.
-        ask(url, body(pictures[number][-1], "right", 2 * number + 1))
+        answer(pictures[number][-1], 2 * number + 1)
         began = time.monotonic()
         for step in pictures[number]:
-            joined = ask(url, body(step, "right", 2 * number))
+            joined = answer(step, 2 * number)
             alone = joined
             if step.name == "inside":  # in another task, where there is no rectangle
-                alone = ask(url, body(step, "right", 2 * number + 1))
+                alone = answer(step, 2 * number + 1)
                 if time.monotonic() - began > _REMEMBERED_S:
                     raise SystemExit("this machine is too busy: three clicks took over 10 s")
             yield (number, step.name), Right(joined, alone)

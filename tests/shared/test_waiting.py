@@ -35,9 +35,10 @@ def test_the_wait_is_the_work_ahead(
     assert wait(ahead, at_once, paced(seconds)) == pytest.approx(expected)
 
 
-def test_a_request_that_need_not_wait_is_always_in_time() -> None:
+def test_a_request_with_at_most_one_turn_ahead_is_always_in_time() -> None:
     assert is_in_time(0, 1, paced(60), left=0.1)
-    assert not is_in_time(1, 1, paced(60), left=0.1)
+    assert is_in_time(1, 1, paced(60), left=0.1)
+    assert not is_in_time(2, 1, paced(60), left=0.1)
 
 
 def test_before_the_first_answer_nobody_is_refused() -> None:
@@ -53,17 +54,18 @@ def test_the_pace_follows_the_last_requests() -> None:
 
 def test_a_click_without_time_for_its_encode_is_refused_and_a_command_is_not() -> None:
     schedule = Schedule(encodes=1, decodes=1)
+    encodes = schedule._encodes
+    encodes.pace.seconds = 5.0  # instead of five seconds of work
     with schedule.encode():
-        pass
-    with schedule.encode():
-        schedule._encodes.pace.seconds = 5.0  # instead of five seconds of work
+        encodes.waiting.append(object())
         assert waiting.left() == math.inf
         with (
             waiting.at_most(1),
-            pytest.raises(Busy, match=r"1 other clicks have to encode first, which takes 5\.0 s"),
+            pytest.raises(Busy, match=r"2 other clicks have to encode first, which takes 10\.0 s"),
             schedule.encode(),
         ):
             pass
+        encodes.waiting.clear()
     with waiting.at_most(1), schedule.encode():  # nobody is ahead
         pass
 
@@ -198,10 +200,10 @@ def test_few_annotators_are_never_refused() -> None:
 
 @pytest.mark.parametrize("annotators", [64, 128, 256])
 @pytest.mark.parametrize("slowness", [1, 3])
-def test_answers_take_less_than_a_second_however_many_ask(annotators: int, slowness: float) -> None:
+def test_answers_take_a_second_or_two_turns_however_many_ask(annotators: int, slowness: float) -> None:
     outcome = simulated(annotators, PATIENCE_S, slowness)
     own = slowness * 1.5 * 0.38  # of a first click that waits for nobody
-    assert outcome.p99 < max(1, 1.3 * own)
+    assert outcome.p99 < max(1.3, 2 * own)
 
 
 @pytest.mark.parametrize("annotators", [128, 256])
