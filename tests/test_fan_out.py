@@ -35,6 +35,7 @@ ABOVE = {
     "server.click_answer": 11,
     "server.ml_backend": 11,
     "server.predictions": 11,
+    "server.programs.kept_images": 9,
     "server.routes": 11,
     "server.word_answer": 9,
     "shared.scheduling": 10,

@@ -41,6 +41,7 @@ LARGE_BODIES = (
     "/v1/segment",
     "/v1/everything",
     "/v1/find-similar",
+    "/v1/segment-text",
     "/sam2/embed_image",
     "/sam2/segment_image",
 )

@@ -162,6 +162,7 @@ def test_setups_and_webhooks(
         "/v1/segment",
         "/v1/everything",
         "/v1/find-similar",
+        "/v1/segment-text",
         "/sam2/embed_image",
         "/sam2/segment_image",
     ],

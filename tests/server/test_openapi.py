@@ -148,6 +148,9 @@ def test_answers_to_programs_are_as_described(
     body = {"image_id": id_, "grid": 2, "most": 5, "level": "whole", "min_score": 0.5}
     asked(described, "/v1/everything", body)
     answered(described, "/v1/everything", "post", client.post("/v1/everything", json=body))
+    body = {"image": {"url": inline(picture())}, "phrases": ["car", "boat"], "format": "png"}
+    asked(described, "/v1/segment-text", body)
+    answered(described, "/v1/segment-text", "post", client.post("/v1/segment-text", json=body))
     body = {"image": {"type": "base64", "value": inline(picture())}, "image_id": "mine"}
     for route in ("/sam2/embed_image", "/sam2/segment_image"):
         asked(described, route, body)

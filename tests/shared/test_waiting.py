@@ -200,7 +200,9 @@ def test_few_annotators_are_never_refused() -> None:
 
 @pytest.mark.parametrize("annotators", [64, 128, 256])
 @pytest.mark.parametrize("slowness", [1, 3])
-def test_answers_take_a_second_or_two_turns_however_many_ask(annotators: int, slowness: float) -> None:
+def test_answers_take_a_second_or_two_turns_however_many_ask(
+    annotators: int, slowness: float
+) -> None:
     outcome = simulated(annotators, PATIENCE_S, slowness)
     own = slowness * 1.5 * 0.38  # of a first click that waits for nobody
     assert outcome.p99 < max(1.3, 2 * own)

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from werkzeug.exceptions import BadRequest
 
+from sam_backend.clicks.words import MOST_CHARACTERS, MOST_PHRASES
 from sam_backend.lines import one_line
 
 MOST_OBJECTS = 100
@@ -111,6 +112,17 @@ def examples(body: Mapping[str, Any]) -> ExamplesAsked:
             f"there are over {MOST_EXAMPLES} objects in 'objects', 'negatives' and 'taken'"
         )
     return found
+
+
+def phrases(body: Mapping[str, Any]) -> list[str]:
+    """`phrases`: what to look for in the image."""
+    given = body.get("phrases")
+    if not isinstance(given, list) or not 0 < len(given) <= MOST_PHRASES:
+        raise BadRequest(f"'phrases' is not a list of 1 to {MOST_PHRASES} texts")
+    for each in given:
+        if not isinstance(each, str) or not 0 < len(each.strip()) <= MOST_CHARACTERS:
+            raise BadRequest(f"one of 'phrases' is not a text of 1 to {MOST_CHARACTERS} characters")
+    return [each.strip() for each in given]
 
 
 def known(body: Mapping[str, Any], *names: str) -> None:

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from sam_backend.errors import Refusal
+from sam_backend.formats.pictures import Pixels
 from sam_backend.images import sources
 from sam_backend.images.sources import Source
 from sam_backend.programs.image import EmbeddedImage
@@ -38,19 +39,17 @@ class KeptImages:
         """
         if asked.id is not None:
             return self._by_id(asked.id)
-        if asked.content is not None:
-            digest = hashlib.sha256(asked.content).hexdigest()
-            self._check_size(asked.content)
-            source = Source(key=f"sha256:{digest}", content=asked.content)
-        else:
-            # Without a Label Studio: no token of its goes anywhere, and no local file is read.
-            source = sources.resolve(asked.url or "", "", None, None)
+        source = self._source(asked)
         embedding = self._services.images.fresh_embedding(source)
         known = self._services.images.embeddings.known(source.key)
         if known is None:  # the index is full of others, for a moment
             raise Refusal("image", "the image could not be kept: send the request again")
         id_ = self._ids.add_image(known.content, name)
         return KeptImage(id_, EmbeddedImage(self._services.engine.ready(), embedding))
+
+    def pixels(self, asked: ImageAsked) -> Pixels:
+        """The pixels of an image that a request brings, or the address of: they are not kept."""
+        return self._services.images.pixels(self._source(asked))
 
     def forget(self, image_id: str) -> None:
         """Removes an image and its answers; its embedding, if no other id stands for it."""
@@ -61,6 +60,14 @@ class KeptImages:
             self._services.images.embeddings.forget(
                 content, self._services.engine.ready().fingerprint
             )
+
+    def _source(self, asked: ImageAsked) -> Source:
+        if asked.content is None:
+            # Without a Label Studio: no token of its goes anywhere, and no local file is read.
+            return sources.resolve(asked.url or "", "", None, None)
+        self._check_size(asked.content)
+        digest = hashlib.sha256(asked.content).hexdigest()
+        return Source(key=f"sha256:{digest}", content=asked.content)
 
     def _by_id(self, image_id: str) -> KeptImage:
         engine = self._services.engine.ready()

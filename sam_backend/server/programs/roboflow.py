@@ -64,7 +64,7 @@ class Roboflow:
         if len(asked) > room:  # these answers have no place for the line of one object
             raise mask_room.no_room(room)
         found, scores = [], []
-        for each in asked:  # one mask at a time, for those of a large image fill the memory
+        for each in asked:  # one mask at a time, because all masks of a large image fill the memory
             mask = self._programs.mask(kept, each)[1]
             found.append(mask.rle("coco") if as_rle else _polygons(mask))
             scores.append(mask.score)

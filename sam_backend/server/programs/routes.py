@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
+from itertools import islice
 from time import perf_counter
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -12,8 +13,10 @@ from flask import Response, request
 from werkzeug.exceptions import RequestTimeout
 
 from sam_backend import metrics
-from sam_backend.clicks import everything, similar
+from sam_backend.clicks import everything, similar, words
 from sam_backend.clicks.everything import LEVELS
+from sam_backend.clicks.words import Phrase
+from sam_backend.engines.findings import Finding
 from sam_backend.errors import Busy, Refusal
 from sam_backend.exports import coco_rle
 from sam_backend.formats import mask_writer
@@ -92,6 +95,7 @@ class Programs:
             "/v1/segment": (["POST"], self.segment),
             "/v1/everything": (["POST"], self.everything),
             "/v1/find-similar": (["POST"], self.find_similar),
+            "/v1/segment-text": (["POST"], self.segment_text),
             "/v1/images/<image_id>": (["DELETE"], self.forget),
         }
 
@@ -170,6 +174,31 @@ class Programs:
         with click_budget.search():
             found = kept.image.like(examples, negatives, taken, min(most, room))
             return {**_facts(kept), "objects": [write(mask) for mask in found]}
+
+    @answered
+    def segment_text(self) -> Fields:
+        body = json_object()
+        fields.known(body, "image", *_FORM, "phrases")
+        write, phrases = writer(body), fields.phrases(body)
+        asked = fields.image(body, by_id=False)
+        kept = self.images.find(asked)
+        services, embedding = self._services, kept.image.embedding
+
+        def find(phrase: str) -> list[Finding]:
+            with services.engine.schedule.encode():
+                return services.text.find(
+                    embedding.digest, phrase, lambda: self.images.pixels(asked)
+                )
+
+        room = mask_room.masks(kept.image, fields.form(body))
+        found: list[Fields] = []
+        with click_budget.search():
+            for phrase in phrases:
+                named = words.masks(find, services.engine.ready(), embedding, Phrase(phrase))
+                masks = [ObjectMask(m.mask, m.score, embedding) for _, m in islice(named, room)]
+                room -= len(masks)
+                found.append({"phrase": phrase, "objects": [write(mask) for mask in masks]})
+        return {**_facts(kept), "phrases": found}
 
     def forget(self, image_id: str) -> Response:
         self.images.forget(image_id)

@@ -1,0 +1,71 @@
+"""`POST /v1/segment-text`: the masks of what phrases name, for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from sam_backend.server.app import create_app
+from sam_backend.services import Services
+from sam_backend.shared.text_search import TextSearch
+from tests.fakes import inline, picture
+from tests.server.test_words import BOXES, Detector
+
+IMAGE = {"url": inline(picture())}
+
+
+@pytest.fixture
+def client(services: Callable[..., Services]) -> FlaskClient:
+    made = services()
+    made.text = TextSearch(Detector)
+    return create_app(made.settings, made).test_client()
+
+
+def ask(client: FlaskClient, **body: Any) -> tuple[int, Any]:
+    answer = client.post("/v1/segment-text", json=body)
+    return answer.status_code, answer.get_json()
+
+
+def test_each_phrase_gets_the_masks_of_its_objects(client: FlaskClient) -> None:
+    status, found = ask(client, image=IMAGE, phrases=["car", "boat"])
+    assert status == 200
+    assert [each["phrase"] for each in found["phrases"]] == ["car", "boat"]
+    cars, boats = (each["objects"] for each in found["phrases"])
+    assert [mask["score"] for mask in cars] == [0.9, 0.8]
+    for mask, box in zip(cars, BOXES["car"], strict=True):
+        assert mask["format"] == "polygon"
+        assert all(abs(a - b) <= 3 for a, b in zip(mask["box"], box, strict=True))
+    assert boats == []
+
+
+def test_the_image_can_be_segmented_further_by_its_id(client: FlaskClient) -> None:
+    _, found = ask(client, image=IMAGE, phrases=["car"])
+    body = {"image_id": found["image_id"], "points": [[60, 60]]}
+    assert client.post("/v1/segment", json=body).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ({"image": IMAGE}, "'phrases' is not a list of 1 to 20 texts"),
+        ({"image": IMAGE, "phrases": ["a"] * 21}, "'phrases' is not a list of 1 to 20 texts"),
+        ({"image": IMAGE, "phrases": [" "]}, "one of 'phrases' is not a text of 1 to 200"),
+        ({"image": IMAGE, "phrases": ["a" * 201]}, "one of 'phrases' is not a text of 1 to 200"),
+        ({"image_id": "x", "phrases": ["a"]}, "there is no field 'image_id' here"),
+    ],
+)
+def test_wrong_fields_are_named(client: FlaskClient, body: dict[str, Any], complaint: str) -> None:
+    status, answer = ask(client, **body)
+    assert status == 400
+    assert complaint in answer["detail"]
+
+
+def test_a_server_without_a_text_model_says_so(services: Callable[..., Services]) -> None:
+    made = services()
+    client = create_app(made.settings, made).test_client()
+    status, answer = ask(client, image=IMAGE, phrases=["car"])
+    assert status == 422
+    assert "set SAM_TEXT_MODEL" in answer["detail"]
