@@ -1,6 +1,6 @@
 """How much longer a program waits over HTTP than an annotator who clicks, on one server.
 
-    python -m tools.programs_bench [--rounds 40] [--cold 8]
+    python -m tools.programs_bench [--rounds 40] [--cold 12]
 
 Clicks of Label Studio and requests of programs take turns, so that a busy machine slows both alike.
 Both have the same prompt on pictures of the same size. Each prompt is a new one, because the server
@@ -25,7 +25,8 @@ from tools.bench_servers import Backend, Pictures, ours
 
 T = TypeVar("T")
 Pair = tuple[float, float]  # milliseconds: of a click, and of a program
-PREPARING = ("fetch", "picture", "encode")  # the stages of a first click before its decode
+OF_MASKS = ("decode", "rle")  # the stages of a click after its picture is encoded
+PAUSE_S = 0.3  # before each new picture: an embedding is written to disk after its request
 TASK = 1
 
 
@@ -75,10 +76,11 @@ def _new_pictures(
 ) -> tuple[list[Pair], list[Pair]]:
     """Times for pictures that the server does not know: until encoded, and for the first mask.
 
-    Until encoded, the time of a click is that of its stages, and a program's is the whole request.
+    The first time of a click leaves out the stages after its picture is encoded.
     """
     encoded, masks = [], []
     for n in range(rounds):
+        time.sleep(PAUSE_S)
         clicked, embedded = (picture(pictures, first + 2 * n + each) for each in (0, 1))
         click, program = _in_turn(
             n,
@@ -91,7 +93,7 @@ def _new_pictures(
 
 
 def _in_turn(number: int, click: Callable[[], T], program: Callable[[], T]) -> tuple[T, T]:
-    """Both results. The order changes, because a request leaves work behind for the next one."""
+    """Both results. The order changes, because a request may leave work behind for the next one."""
     if number % 2:
         of_program = program()
         return click(), of_program
@@ -99,11 +101,12 @@ def _in_turn(number: int, click: Callable[[], T], program: Callable[[], T]) -> t
 
 
 def _first_click(backend: Backend, image: str) -> Pair:
-    """Milliseconds until the picture is encoded, and for the whole click."""
+    """Milliseconds without the mask, and for the whole click."""
     before = backend.stages()
     click = _click(backend, image, 45.0, 60.0)
     after = backend.stages()
-    return 1000 * sum(after[stage] - before.get(stage, 0.0) for stage in PREPARING), click
+    of_mask = 1000 * sum(after[stage] - before.get(stage, 0.0) for stage in OF_MASKS)
+    return click - of_mask, click
 
 
 def _first_mask(backend: Backend, image: str) -> Pair:
