@@ -62,7 +62,8 @@ def test_a_click_has_it_checked_for_the_next_one(
         holds(host, picture(200, 100), '"second"')
         assert annotator.clicks(400, 300), "no click waits for the check"
         wait_until(lambda: annotator.clicks(200, 100))
-        assert len(host.requests) == 2
+        # A click that comes while the new image is encoded may read it as well.
+        assert len(host.requests) in (2, 3)
 
 
 def test_an_unchanged_image_is_asked_about_and_not_read_again(

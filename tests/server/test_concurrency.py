@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import random
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,9 @@ def ask(app: Flask, number: int) -> object:
     # One project, task and label for all: what they must not share is the image and the prompt.
     body = shades.click(1, image, shades.keypoint(uuid.uuid4().hex, x, y))
     response = app.test_client().post("/predict", json=body)
+    while response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:  # others were before it
+        time.sleep(0.05)
+        response = app.test_client().post("/predict", json=body)
     assert response.json is not None
     return response.json["results"][0]["result"][0]["value"]["rle"]
 

@@ -10,10 +10,12 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
 
@@ -75,8 +77,16 @@ class Server:
         request = urllib.request.Request(
             self._url + "/predict", orjson.dumps(body), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=100) as response:
-            result = orjson.loads(response.read())["results"][0]["result"]
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=100) as response:
+                    result = orjson.loads(response.read())["results"][0]["result"]
+                    break
+            except urllib.error.HTTPError as error:
+                with error:
+                    if error.code != HTTPStatus.SERVICE_UNAVAILABLE:
+                        raise
+                time.sleep(0.05)  # others were before it
         return [region["value"]["rle"] for region in result]
 
     def metric(self, name: str) -> float:
