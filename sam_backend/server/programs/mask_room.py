@@ -6,7 +6,7 @@ from sam_backend.errors import Refusal
 from sam_backend.programs.image import EmbeddedImage
 from sam_backend.server.programs.fields import Format
 
-MOST_PIXELS = 160_000_000
+MOST_PIXELS = 120_000_000
 MOST_PROPOSAL_PIXELS = 1_000_000_000
 # Compressing a picture takes as long as all else, and a bitmask has four channels.
 _TIMES: dict[Format, int] = {"bitmask": 4}
