@@ -36,21 +36,22 @@ def refuse_pages(request: Request, *, is_guarded: bool, names: Collection[str] =
     `is_guarded` says that a password is needed. A browser keeps it for the name that it was entered
     for, so no other site's page has it. `names` are known to be this server's own.
     """
-    is_safe = is_guarded or _is_own(request.host, names)
+    host = _host(request)
+    is_safe = is_guarded or _is_own(host, names)
     if request.method in ("GET", "HEAD", "OPTIONS"):
         if request.path in TELLING_ROUTES and not is_safe:
             raise Forbidden(_ADVICE)
         return
     origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
     if request.path in FORM_ROUTES:
-        _refuse_other_sites(request, origin, site, is_safe=is_safe)
+        _refuse_other_sites(host, origin, site, is_safe=is_safe)
         if request.mimetype == FORM:
             # Other sites' pages can send a form without asking, so the browser must vouch for it.
             if origin is None and site is None:
                 raise Forbidden("the browser does not name the page of the form: use another one")
             return
     elif request.path in PAGE_ROUTES:
-        _refuse_other_sites(request, origin, site, is_safe=is_safe)
+        _refuse_other_sites(host, origin, site, is_safe=is_safe)
     elif origin is not None or site is not None:
         raise Forbidden("requests from web pages are refused")
     if request.content_length and not _is_expected(request):
@@ -64,10 +65,13 @@ def _is_expected(request: Request) -> bool:
     return request.mimetype == "application/json" or (is_image and request.path in IMAGE_ROUTES)
 
 
-def _refuse_other_sites(
-    request: Request, origin: str | None, site: str | None, *, is_safe: bool
-) -> None:
-    is_foreign = origin is not None and origin.partition("://")[2] != request.host
+def _host(request: Request) -> str:
+    """The name that the browser asked for. Werkzeug has none if it contains an underscore."""
+    return request.host or request.headers.get("Host", "")
+
+
+def _refuse_other_sites(host: str, origin: str | None, site: str | None, *, is_safe: bool) -> None:
+    is_foreign = origin is not None and origin.partition("://")[2] != host
     if is_foreign or site not in (None, "none", "same-origin"):
         raise Forbidden("requests from pages of other sites are refused")
     if (origin is not None or site is not None) and not is_safe:

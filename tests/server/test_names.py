@@ -19,6 +19,9 @@ OWN = ["127.0.0.1:9090", "[::1]:9090", "localhost", "192.0.2.7", "sam", "sam:909
 OWN += ["gpu-1.local", "host.docker.internal:9090", "nas.home.arpa", "Box.LAN"]
 OWN += ["sam.monitoring.svc.cluster.local"]
 FOREIGN += ["127.1", "0x7f.0.0.1", "evil.example."]
+# Names with underscores are none to Werkzeug. Browsers and Docker know them.
+FOREIGN += ["a_b.evil.example", "a_b.evil.example:9090"]
+OWN += ["sam_backend", "sam_backend:9090"]
 
 
 @pytest.mark.parametrize("route", ["/", "/metrics"])
@@ -34,6 +37,12 @@ def test_another_sites_name_gets_no_status(client: FlaskClient, route: str, host
 def test_numbers_and_the_names_of_local_networks_do(client: FlaskClient, host: str) -> None:
     for route in ("/", "/metrics"):
         assert client.get(route, headers={"Host": host}).status_code == 200
+
+
+def test_a_page_of_this_server_may_have_an_underscore_in_its_name(client: FlaskClient) -> None:
+    for name, status in (("sam_backend:9090", 200), ("a_b.evil.example:9090", 403)):
+        headers = {"Host": name, "Origin": f"http://{name}", "Sec-Fetch-Site": "same-origin"}
+        assert client.post("/check", json={}, headers=headers).status_code == status
 
 
 def test_label_studio_may_use_any_name(client: FlaskClient) -> None:
