@@ -17,6 +17,7 @@ from sam_backend.services import Services
 # Label Studio may take long for each answer, and so may the hosts of images.
 CHECK_S = 90.0
 _MOST_PROJECT = 1 << 31
+_MOST_DIGITS = 12  # Python refuses to read thousands
 
 
 class Checks:
@@ -62,9 +63,10 @@ def _project(value: object) -> int | None:
     text = str(value or "").strip()
     if not text:
         return None
-    if not text.isdecimal() or not text.isascii() or not 0 < int(text[:12]) < _MOST_PROJECT:
+    number = int(text) if text.isdecimal() and text.isascii() and len(text) <= _MOST_DIGITS else 0
+    if not 0 < number < _MOST_PROJECT:
         raise BadRequest("'project' is not the number of a project")
-    return int(text)
+    return number
 
 
 def as_json(findings: list[Finding]) -> dict[str, Any]:

@@ -158,7 +158,9 @@ def test_a_form_is_for_the_check_alone(client: FlaskClient) -> None:
         assert answer.status_code == 403  # no page may send to the other routes
 
 
-@pytest.mark.parametrize("project", ["x", "-1", "0", "1.5", "9" * 5000, "²"])
+@pytest.mark.parametrize(
+    "project", ["x", "-1", "0", "1.5", "9" * 5000, "²", "0" * 11 + "1" + "9" * 5000]
+)
 def test_what_is_no_number_of_a_project(
     client: FlaskClient, examined: list[Any], project: str
 ) -> None:
