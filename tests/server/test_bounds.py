@@ -37,6 +37,17 @@ def with_id(task_id: object) -> dict[str, Any]:
     return body
 
 
+def saved(labels: dict[str, Any], project: object = 1) -> dict[str, Any]:
+    """A webhook about an annotation with one polygon."""
+    place = {"type": "polygonlabels", "original_width": 40, "original_height": 30}
+    region = {"id": "r", **place, "value": {"points": [[1, 1], [9, 1], [9, 9]], **labels}}
+    return {
+        "action": "ANNOTATION_CREATED",
+        "project": {"id": project, "created_at": "2026-11-26T00:00:00Z"},
+        "annotation": {"id": 1, "result": [region]},
+    }
+
+
 LONG = {
     "a task's id": ("/predict", with_id("7" * MB)),
     "a project's id": ("/setup", {"project": "7" * MB, "schema": "<no xml"}),
@@ -69,6 +80,29 @@ def test_however_long_a_part_of_a_request_is(
     for accepted in ("text/html", "application/json"):
         assert len(client.get("/", headers={"Accept": accepted}).data) < 20_000
     assert sum(file.stat().st_size for file in tmp_path.glob("state*")) < 200_000
+
+
+HIDDEN = "\0" + "7" * MB  # SQLite finds no characters before the first NUL
+
+
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        ("/setup", {"project": HIDDEN}),
+        ("/predict", with_id(HIDDEN)),
+        ("/webhook", saved({"polygonlabels": [HIDDEN]})),
+        ("/webhook", saved({"polygonlabels": ["Car"]}, project=HIDDEN)),
+    ],
+)
+def test_a_nul_at_the_start_hides_no_megabyte(
+    services: Callable[..., Services], tmp_path: Path, route: str, body: dict[str, Any]
+) -> None:
+    made = services()
+    client = create_app(made.settings, made).test_client()
+    assert client.post(route, json=body).status_code == 200
+    made.learning.heard(body)
+    assert sum(file.stat().st_size for file in tmp_path.glob("*.sqlite3")) < 200_000
+    assert len(client.get("/").data) < 20_000
 
 
 def test_the_problems_of_a_config_are_short_lines(client: FlaskClient) -> None:
