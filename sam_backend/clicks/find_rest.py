@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from sam_backend.errors import Refusal
 from sam_backend.formats.mask import Mask, tight_box
 
 MOST_EXAMPLES = 16  # existing masks
+MOST_PIXELS = 1_000_000_000  # of all masks that are found: of 12 megapixels, no search finds more
 SAME_OBJECT = 0.5  # intersection over union of a rectangle and the box of its mask
 
 
@@ -64,9 +66,10 @@ def results(
                 "no example to find the rest by: click an object, or one of its masks, without Alt",
             )
         taken = _stacked([region.low_res for region in there])
-        rest = list(similar.rest(engine, embedding, examples, counter, taken))
+        rest = similar.rest(engine, embedding, examples, counter, taken)
     name = f"{prompts.mask_id(group[0].id)}~rest"
-    found += _written(rest, name, output, polygon_tolerance)
+    room = max(1, MOST_PIXELS // (embedding.width * embedding.height))
+    found += _written(islice(rest, room), name, output, polygon_tolerance)
     if not found:
         raise Refusal(
             "prompt",

@@ -65,17 +65,23 @@ def rest(
 
     `examples`, `counter_examples` and `taken` are low-res masks (N, 256, 256). A mask is left
     out if it overlaps one of them, or if it is more like a counter-example. `most` limits the
-    decodes.
+    decodes. All decodes are done at once. A mask of the image's size is made when it is asked for,
+    because all masks of a large image fill the memory.
     """
     examples, counter = _without_empty(examples), _without_empty(counter_examples)
     if not len(examples):
-        return
+        return iter(())
     left_out = np.concatenate([examples, counter, _without_empty(taken)])
     kind = Kind(Tokens(embedding), examples, counter)
     found = sorted(
         candidates(engine, embedding, kind, left_out, most), key=lambda each: -each.likeness
     )
-    for candidate in _offered(found):
+    return _full_size(embedding, _offered(found))
+
+
+def _full_size(embedding: Embedding, found: Sequence[Candidate]) -> Iterator[Proposal]:
+    """The masks (H, W) of candidates."""
+    for candidate in found:
         mask = embedding.frame.mask(without_specks(candidate.logits.astype(np.float32)))
         if mask.any():
             yield Proposal(mask, candidate.likeness)

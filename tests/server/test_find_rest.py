@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +11,8 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
+from sam_backend.clicks import find_rest
+from sam_backend.clicks.output import Output, ScoredMask
 from sam_backend.engines.frame import LOW_RES_SIDE, Floats
 from sam_backend.engines.protocol import Embedding
 from sam_backend.formats.pictures import Pixels
@@ -175,6 +179,31 @@ def test_examples_are_not_joined_with_the_prompts_of_a_later_click(client: Flask
                             'name="tag3" toName="image" smart="true"')  # fmt: skip
     (region,) = click(client, around, config=config)["result"]
     assert region["id"] == "m-r"
+
+
+def test_masks_of_the_images_size_are_made_one_at_a_time(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixty of a large image would fill the memory."""
+    made: list[weakref.ref[ScoredMask]] = []
+    written = Output.results
+
+    def watched(output: Output, id_: str, found: ScoredMask, *args: Any, **more: Any) -> Any:
+        gc.collect()
+        assert sum(mask() is not None for mask in made) <= 2  # an earlier one may be on its way out
+        made.append(weakref.ref(found))
+        return written(output, id_, found, *args, **more)
+
+    monkeypatch.setattr(Output, "results", watched)
+    assert len(find(client, example("k", CARS[0]))) == len(CARS + VANS) == len(made)
+
+
+def test_masks_of_huge_images_are_the_most_alike_only(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find_rest, "MOST_PIXELS", 2 * 400 * 300)
+    there = brush("old", disc(*CARS[0], RADIUS))
+    assert len(find(client, example("k", CARS[0]), drafts=draft(there))) == 2
 
 
 def test_all_searches_of_a_request_share_one_budget(client: FlaskClient, street: Street) -> None:
