@@ -126,7 +126,9 @@ def test_a_server_that_drips_its_answer(opened: Opened) -> None:
         assert time.monotonic() - began < 1
 
 
-@pytest.mark.parametrize("answer", [b"nonsense\r\n", b"$-7\r\n", b"*3\r\n$1\r\n", b"$x\r\n", b""])
+@pytest.mark.parametrize(
+    "answer", [b"nonsense\r\n", b"$-7\r\n", b"*3\r\n$1\r\n", b"$x\r\n", b"", b"*1\r\n" * 5000]
+)
 def test_a_server_that_is_none(opened: Opened, answer: bytes) -> None:
     with dripping(answer, b"\0", 0.01) as url:
         assert is_alone(opened(url.replace("http", "redis")))
