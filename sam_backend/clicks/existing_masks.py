@@ -251,7 +251,8 @@ def _labels_by_id(members: Sequence[Result]) -> dict[str, set[str]]:
 
 def _mask(task: Mapping[str, Any], region_id: str, parts: Parts, cache: Cache) -> ExistingMask:
     page = results.page(parts[0])
-    key = (task.get("id"), region_id, (page.height, page.width), *map(_signature, parts))
+    names = hash((task.get("id"), region_id))  # requests choose them, of any length
+    key = (names, (page.height, page.width), *map(_signature, parts))
     return ExistingMask(region_id, tuple(parts), key, cache)
 
 

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 _MOST = 1 << 14  # the most prompts to remember; a forgotten one overtakes nothing
 
-_Key = tuple[Hashable, str]
+_Key = int  # a hash: places and prompts have names of any length, which requests choose
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class LatestClicks:
 
     def begin(self, place: Hashable, prompt_ids: Iterable[str]) -> Click:
         """Registers a click, which overtakes the older ones with any of its prompts."""
-        keys = tuple((place, prompt_id) for prompt_id in prompt_ids)
+        keys = tuple(hash((place, prompt_id)) for prompt_id in prompt_ids)
         with self._lock:
             self._count += 1
             self._latest.update(dict.fromkeys(keys, self._count))

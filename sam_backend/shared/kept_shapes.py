@@ -6,6 +6,7 @@ a restart. It may be deleted at any time.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import sqlite3
 import time
@@ -75,8 +76,8 @@ class KeptShapes:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._database = Database(path, _SCHEMA)
-        # What clicks asked for since the file changed, by project and label.
-        self._answers: LRUCache[tuple[str, str], Learnt | None] = LRUCache(MOST_ANSWERS)
+        # What clicks asked for since the file changed, by a hash of the project and label.
+        self._answers: LRUCache[bytes, Learnt | None] = LRUCache(MOST_ANSWERS)
         self._answers_for: tuple[int, int] | None = None
         self._lock = Lock()
 
@@ -115,19 +116,19 @@ class KeptShapes:
         changes can have the same time, so a file that has just changed is always read.
         """
         status = self.path.stat()
-        version = status.st_mtime_ns, status.st_ino
+        version, key = (status.st_mtime_ns, status.st_ino), _hash(project, label)
         if time.time_ns() - status.st_mtime_ns < SETTLED_NS:
             return self._read(project, label)
         with self._lock:
             if version != self._answers_for:
                 self._answers.clear()
                 self._answers_for = version
-            if (project, label) in self._answers:
-                return self._answers[project, label]
+            if key in self._answers:
+                return self._answers[key]
         found = self._read(project, label)
         with self._lock:
             if version == self._answers_for:
-                self._answers[project, label] = found
+                self._answers[key] = found
         return found
 
     def _read(self, project: str, label: str) -> Learnt | None:
@@ -170,6 +171,11 @@ class KeptShapes:
                 "order by count(*) desc, project, label limit 50"
             ).fetchall()
         return [Knowledge(project, label, count, count >= LEAST) for project, label, count in rows]
+
+
+def _hash(project: str, label: str) -> bytes:
+    """Of a fixed length, however long the names are."""
+    return hashlib.sha256(repr((project, label)).encode()).digest()
 
 
 def _put(db: sqlite3.Connection, project: str, annotation: str, mask: KeptMask) -> None:

@@ -37,7 +37,7 @@ class MachinesShapes:
     def __init__(self, own: KeptShapes, store: CommonStore) -> None:
         self._own = own
         self._store = store
-        self._answers: TTLCache[tuple[str, str], Learnt | None] = TTLCache(MOST_ANSWERS, SETTLED_S)
+        self._answers: TTLCache[str, Learnt | None] = TTLCache(MOST_ANSWERS, SETTLED_S)
         self._lock = Lock()
 
     def put(self, project: str, annotation: str, masks: Sequence[KeptMask]) -> None:
@@ -55,9 +55,9 @@ class MachinesShapes:
 
     def learnt(self, project: str, label: str) -> Learnt | None:
         """What a label's masks have in common; none while they are too few."""
-        with self._lock, contextlib.suppress(KeyError):
-            return self._answers[project, label]
         key = self._store.key("shapes", project, label)
+        with self._lock, contextlib.suppress(KeyError):
+            return self._answers[key]
         try:
             fields = self._store.ask(lambda redis: fields_of(redis, key))
         except Alone:
@@ -65,7 +65,7 @@ class MachinesShapes:
         rows = sorted(row for pair in fields.items() if (row := _row(key, *pair)))
         found = Learnt.of([np.array(figures) for _, *figures in rows[:MOST]])
         with self._lock:
-            self._answers[project, label] = found
+            self._answers[key] = found
         return found
 
     def forget_annotations(self, project: str, annotations: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from flask.testing import FlaskClient
@@ -19,7 +20,7 @@ from sam_backend.embeddings.content_index import ContentIndex
 from sam_backend.server.app import create_app
 from sam_backend.server.ml_backend import SamMLBackend
 from sam_backend.services import Services
-from sam_backend.shared import earlier_clicks, projects, refusal_records
+from sam_backend.shared import earlier_clicks, kept_shapes, projects, refusal_records
 from sam_backend.shared.projects import Connection
 from sam_backend.shared.refusal_records import RefusalRecord
 from sam_backend.shared.state import State
@@ -233,6 +234,25 @@ def test_a_file_of_a_version_without_bounds_is_begun_anew(tmp_path: Path) -> Non
     found = State.in_folder(tmp_path)
     assert found.refusals() == []
     assert found.path.stat().st_size < 200_000
+
+
+def test_names_of_megabytes_are_no_keys_of_caches(services: Callable[..., Services]) -> None:
+    """Their values are counted or few, and a key of a megabyte would count for nothing."""
+    made = services()
+    client = create_app(made.settings, made).test_client()
+    name = "7" * MB
+    size = {"original_width": 400, "original_height": 300, "to_name": "image"}
+    outline = {"points": [[1, 1], [9, 1], [9, 9]], "polygonlabels": ["Car"]}
+    region = {"id": name, "type": "polygonlabels", "value": outline, **size}
+    click = keypoint("k", 1, 1, positive=False)
+    body = request_body([click], drafts=[{"updated_at": "1", "result": [region]}])
+    body["tasks"][0]["id"], body["project"] = name, name
+    with patch.object(kept_shapes, "SETTLED_NS", 0):  # its file is as new as this test
+        assert client.post("/predict", json=body).status_code == 200
+    latest, masks = made.memory.latest._latest, made.objects._masks._values
+    shapes = made.learning._kept._answers
+    assert len(latest) == len(masks) == len(shapes) == 1
+    assert len(repr([*latest, *masks, *shapes])) < 10_000
 
 
 def test_a_validator_of_a_megabyte_is_not_kept(tmp_path: Path) -> None:
