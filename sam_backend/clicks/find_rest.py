@@ -27,7 +27,7 @@ from sam_backend.errors import Refusal
 from sam_backend.formats.mask import Mask, tight_box
 
 MOST_EXAMPLES = 16  # existing masks
-MOST_PIXELS = 1_000_000_000  # of all masks that are found: of 12 megapixels, no search finds more
+MOST_PIXELS = 250_000_000  # of all masks that are found: 20 in a picture of 12 megapixels
 SAME_OBJECT = 0.5  # intersection over union of a rectangle and the box of its mask
 
 
