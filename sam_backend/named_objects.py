@@ -31,7 +31,7 @@ def results(
         embedding = services.pictures.embedding(picture)
 
     def find(phrase: str) -> list[Finding]:
-        with watched_click.stage("encode"), services.engine.schedule.encode():
+        with watched_click.stage("encode"):
             return services.text.find(
                 embedding.digest, phrase, lambda: services.pictures.pixels(picture)
             )

@@ -44,8 +44,9 @@ class Services:
         on_disk = settings.cache_disk_mb > 0
         answers = KeptAnswers(settings.cache_dir) if on_disk else None
         self.objects = Objects(answers)
-        self.text = TextSearch(text_choice.opener(settings.text_model, settings.device))
         self.engine = LoadingEngine(open_engine)
+        open_text_model = text_choice.opener(settings.text_model, settings.device)
+        self.text = TextSearch(open_text_model, self.engine.schedule.encode)
         self.access = LabelStudioAccess(settings, self.state)
         self.pictures = TaskImages(settings, self.access, self.engine, self.common_store)
         self.images = self.pictures.images

@@ -183,7 +183,7 @@ def _without_duplicates(found: list[_Candidate], most: int) -> Iterator[_Candida
         if len(kept) == most:
             return
         near = np.array(kept, int)
-        boxed = _overlap(boxes[index], boxes[near])
+        boxed = overlap_of_boxes(boxes[index], boxes[near])
         if (boxed > SAME_BOX).any():
             continue
         near = near[boxed > 0]
@@ -194,12 +194,13 @@ def _without_duplicates(found: list[_Candidate], most: int) -> Iterator[_Candida
         yield found[index]
 
 
-def _overlap(box: Floats, others: Floats) -> Floats:
+def overlap_of_boxes(box: Floats, others: Floats) -> Floats:
     """Intersections over union (N,) of a box (4,) with others (N, 4)."""
     sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     shared = np.clip(sides, 0, None).prod(axis=1)
     areas = (others[:, 2:] - others[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
-    overlap: Floats = shared / (areas - shared)
+    # A text model may give boxes without an area.
+    overlap: Floats = shared / np.maximum(areas - shared, np.float32(1e-9))
     return overlap
 
 

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
 
 from sam_backend.clicks.controls import OutputChoice
-from sam_backend.clicks.everything import Proposal
+from sam_backend.clicks.everything import Proposal, overlap_of_boxes
 from sam_backend.clicks.existing_masks import ExistingMask
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.output import Output
 from sam_backend.clicks.prompts import Target
 from sam_backend.clicks.segmenter import ObjectPrompt, segment
 from sam_backend.engines.findings import Finding
-from sam_backend.engines.frame import LOW_RES_SIDE, Floats
+from sam_backend.engines.frame import Floats
 from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.errors import Refusal
 from sam_backend.formats.mask import Mask
@@ -109,10 +108,7 @@ def output(config: LabelConfig, target: Target, phrase: Phrase, choice: OutputCh
         return Output(target, control, None, (), 1)
     # A label that was asked for and is missing is refused there, with a list of the labels.
     word = words.get(label.lower(), label)
-    labelled = Target(
-        target.to_name, target.item_index, (word,), target.width, target.height, target.rotation
-    )
-    return Output.of(config, labelled, OutputChoice(control.name, 1))
+    return Output.of(config, replace(target, labels=(word,)), OutputChoice(control.name, 1))
 
 
 def masks(
@@ -126,12 +122,12 @@ def masks(
     kept = [mask.low_res for mask in there]
     boxes: list[Floats] = []
     for number, finding in enumerate(find(phrase.text)[:MOST_OBJECTS], start=1):
-        if any(_overlap_of_boxes(finding.box, box) > SAME_BOX for box in boxes):
+        if (overlap_of_boxes(finding.box, np.reshape(boxes, (-1, 4))) > SAME_BOX).any():
             continue
         found = _proposal(engine, embedding, finding)
         if found is None or not found.mask.any():
             continue
-        small = _low_res(found.mask, embedding)
+        small = embedding.frame.shrink(found.mask.astype(np.float32), 0) > 0.5
         least = [THERE] * len(there) + [SAME_MASK] * (len(kept) - len(there))
         if any(_overlap(small, other) > most for other, most in zip(kept, least, strict=True)):
             continue
@@ -150,23 +146,7 @@ def _proposal(engine: Engine, embedding: Embedding, finding: Finding) -> Proposa
     return Proposal(segment(engine, embedding, prompt).mask, finding.score)
 
 
-def _low_res(mask: Mask, embedding: Embedding) -> Mask:
-    """A mask (H, W) at low resolution (256, 256)."""
-    rows, columns = embedding.frame.used
-    small = np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), bool)
-    area = cv2.resize(mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
-    small[:rows, :columns] = area > 0.5
-    return small
-
-
 def _overlap(one: Mask, other: Mask) -> float:
     """Intersection over union."""
     shared, union = int(np.count_nonzero(one & other)), int(np.count_nonzero(one | other))
     return shared / max(1, union)
-
-
-def _overlap_of_boxes(one: Floats, other: Floats) -> float:
-    sides = np.clip(np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2]), 0, None)
-    shared = float(sides.prod())
-    union = float((one[2:] - one[:2]).prod() + (other[2:] - other[:2]).prod()) - shared
-    return shared / union if union > 0 else 0.0

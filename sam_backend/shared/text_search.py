@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from cachetools import LRUCache
 
@@ -21,8 +22,14 @@ _MISSING = (
 class TextSearch:
     """Finds what phrases name. An editor sends all phrases of a text with each new one."""
 
-    def __init__(self, open_model: Callable[[], Finder] | None) -> None:
+    def __init__(
+        self,
+        open_model: Callable[[], Finder] | None,
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """`turn`: what each run of the model waits for."""
         self._open = open_model
+        self._turn = turn
         self._model: Finder | None = None
         self._opening = threading.Lock()
         self._answers: LRUCache[tuple[bytes, str], list[Finding]] = LRUCache(KEPT_ANSWERS)
@@ -38,7 +45,9 @@ class TextSearch:
             known = self._answers.get(key)
         if known is not None:
             return known
-        found = self._ready().find(pixels(), phrase)
+        model, image_pixels = self._ready(), pixels()
+        with self._turn():
+            found = model.find(image_pixels, phrase)
         if all(finding.mask is None for finding in found):  # masks of large images need much room
             with self._lock:
                 self._answers[key] = found

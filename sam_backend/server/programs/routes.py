@@ -185,10 +185,7 @@ class Programs:
         services, embedding = self._services, kept.image.embedding
 
         def find(phrase: str) -> list[Finding]:
-            with services.engine.schedule.encode():
-                return services.text.find(
-                    embedding.digest, phrase, lambda: self.images.pixels(asked)
-                )
+            return services.text.find(embedding.digest, phrase, lambda: self.images.pixels(asked))
 
         room = mask_room.masks(kept.image, fields.form(body))
         found: list[Fields] = []
