@@ -42,7 +42,11 @@ def client(tmp_path: Path, engine: shades.FakeEngine) -> FlaskClient:
 def answers(
     client: FlaskClient, engine: shades.FakeEngine, bodies: list[dict[str, object]]
 ) -> list[int]:
-    """How many regions each of these gets, sent one after the other while the encoder is busy."""
+    """How many regions each of these gets, sent one after the other while the encoder is busy.
+
+    The first one is in the encoder before the next is sent. Otherwise the next may finish first,
+    and the first then takes its mask from the memory, without a decode that it could stop before.
+    """
     go, waiting = threading.Event(), list[None]()
 
     def encode() -> None:
@@ -62,8 +66,7 @@ def answers(
     threads = [threading.Thread(target=send, args=(n,)) for n in range(len(bodies))]
     for n, thread in enumerate(threads, start=1):
         thread.start()
-        wait_until(partial(lambda n: len(clicks) == n, n))
-    wait_until(lambda: waiting)
+        wait_until(partial(lambda n: waiting and len(clicks) == n, n))
     go.set()
     for thread in threads:
         thread.join()
