@@ -33,6 +33,7 @@ ABOVE = {
     "named_objects": 10,
     "programs.segmenter": 12,
     "server.click_answer": 11,
+    "server.click_masks": 9,
     "server.ml_backend": 11,
     "server.predictions": 11,
     "server.programs.kept_images": 9,

@@ -8,7 +8,7 @@ from sam_backend.clicks.output import Result
 from sam_backend.errors import Refusal
 from sam_backend.server.click_plan import Part
 from sam_backend.services import Services
-from sam_backend.shared import click_budget
+from sam_backend.shared import click_budget, stale
 from sam_backend.shared.click_budget import OutOfBudget
 
 
@@ -39,6 +39,7 @@ def _masks(services: Services, part: Part) -> list[Result]:
     output, regions = part.output, list[Result]()
     with watched_click.stage("image"):
         embedding = services.pictures.embedding(part.picture, output.target.size)
+    stale.check()  # kept masks answer without a decode, which would check it
     learnt = services.learning.learnt(part.picture.project, output.target.labels)
     for group in prompts.objects(part.prompts):
         try:

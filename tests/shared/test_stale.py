@@ -35,18 +35,14 @@ def client(tmp_path: Path, engine: shades.FakeEngine) -> FlaskClient:
 
     services.memory.latest.begin = counted  # type: ignore[method-assign]
     app = create_app(services.settings, services)
-    app.config["clicks"] = begun
+    app.config.update(clicks=begun, latest=services.memory.latest)
     return app.test_client()
 
 
 def answers(
     client: FlaskClient, engine: shades.FakeEngine, bodies: list[dict[str, object]]
 ) -> list[int]:
-    """How many regions each of these gets, sent one after the other while the encoder is busy.
-
-    The first one is in the encoder before the next is sent. Otherwise the next may finish first,
-    and the first then takes its mask from the memory, without a decode that it could stop before.
-    """
+    """How many regions each of these gets, sent one after the other while the encoder is busy."""
     go, waiting = threading.Event(), list[None]()
 
     def encode() -> None:
@@ -66,7 +62,8 @@ def answers(
     threads = [threading.Thread(target=send, args=(n,)) for n in range(len(bodies))]
     for n, thread in enumerate(threads, start=1):
         thread.start()
-        wait_until(partial(lambda n: waiting and len(clicks) == n, n))
+        wait_until(partial(lambda n: len(clicks) == n, n))
+    wait_until(lambda: waiting)
     go.set()
     for thread in threads:
         thread.join()
@@ -82,6 +79,28 @@ def test_the_older_click_stops_before_its_decode(
     engine.before_decode = lambda: decoding.add(threading.get_ident())
     assert answers(client, engine, bodies) == [0, 1]
     assert len(decoding) == 1
+
+
+def test_the_older_click_stops_before_it_takes_a_mask_from_the_memory(
+    client: FlaskClient, engine: shades.FakeEngine
+) -> None:
+    """The newer click may end first, and the masks of its first prompt are those of the older."""
+    first, second = shades.keypoint("p1", 50, 50), shades.keypoint("p2", 60, 50)
+    client.post("/predict", json=shades.click(1, IMAGE, first))
+    latest = client.application.config["latest"]
+    overtaken = latest.is_overtaken
+
+    def newer_first(click: Click) -> object:
+        latest.is_overtaken = overtaken
+        client.application.test_client().post(
+            "/predict", json=shades.click(1, IMAGE, first, second)
+        )
+        return overtaken(click)
+
+    latest.is_overtaken = newer_first
+    answer = client.post("/predict", json=shades.click(1, IMAGE, first)).json
+    assert answer is not None
+    assert answer["results"][0]["result"] == []
 
 
 def test_another_annotator_in_the_same_task(client: FlaskClient, engine: shades.FakeEngine) -> None:
