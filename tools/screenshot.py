@@ -1,4 +1,4 @@
-"""Films the README's picture, docs/clicks.webp: clicks in the real editor and their masks.
+"""Films the README's pictures: clicks in the real editor and their masks.
 
     .venv-test/bin/python -m tools.screenshot
 
@@ -11,21 +11,22 @@ import io
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from tests.e2e.editor import KEYPOINT, RECTANGLE, Editor
+from tests.e2e.editor import FIND_REST, KEYPOINT, RECTANGLE, Editor
 from tools.label_studio import ROOT, LabelStudio, free_port
 from tools.studio import back_end, sample_pictures, set_up
 
-TARGET = ROOT / "docs" / "clicks.webp"
 VIEW = (1280, 760)  # of the browser, CSS pixels
 SIZE = (1024, 608)  # of the film, pixels
 QUALITY = 75
 STEPS = 5  # frames of one movement of the mouse
 
+COIN = (0.116, 0.18)  # the middle of one coin
 PAINT_MS = 400  # the editor draws a mask a moment after it has the answer
 
 # A screenshot has no mouse pointer, so the page draws one.
@@ -43,20 +44,23 @@ POINTER = """() => {
 
 
 def main() -> None:
-    """Set up a sample project, label one picture in it, and save the film."""
+    """Set up a sample project, label two of its pictures, and save a film of each."""
     port = free_port()
     studio_url = f"http://localhost:{port}"
+    films = {"clicks.webp": ("astronaut", label), "find_rest.webp": ("coins", find_rest)}
+    pictures = {path.stem: path for path in sample_pictures()}
     with tempfile.TemporaryDirectory() as folder, back_end(studio_url) as url:
-        astronaut = [path for path in sample_pictures() if "astronaut" in path.name]
         studio = LabelStudio(Path(folder), port=port)
         try:
             studio.start()
-            project_id = set_up(studio, url, astronaut)
-            film = record(studio, project_id, studio.tasks(project_id)[0]["id"])
+            project_id = set_up(studio, url, [pictures[name] for name, _ in films.values()])
+            tasks = sorted(task["id"] for task in studio.tasks(project_id))
+            for task_id, (target, (_, scene)) in zip(tasks, films.items(), strict=True):
+                path = ROOT / "docs" / target
+                record(studio, project_id, task_id, scene).save(path)
+                print(f"{path.relative_to(ROOT)}: {path.stat().st_size // 1000} kB")
         finally:
             studio.stop()
-    film.save(TARGET)
-    print(f"{TARGET.relative_to(ROOT)}: {TARGET.stat().st_size // 1000} kB")
 
 
 class Film:
@@ -86,7 +90,9 @@ class Film:
         )
 
 
-def record(studio: LabelStudio, project_id: int, task_id: int) -> Film:
+def record(
+    studio: LabelStudio, project_id: int, task_id: int, scene: Callable[[Editor, Film], None]
+) -> Film:
     """A film of the editor."""
     with sync_playwright() as playwright:
         path = os.environ.get("CHROMIUM") or shutil.which("chromium")
@@ -99,7 +105,8 @@ def record(studio: LabelStudio, project_id: int, task_id: int) -> Film:
         editor.open(project_id, task_id, alone=True)
         page.evaluate(POINTER)
         film = Film(page)
-        label(editor, film)
+        scene(editor, film)
+        editor.submit()  # alone, the editor opens the first task that has no annotation
         browser.close()
     return film
 
@@ -120,6 +127,17 @@ def label(editor: Editor, film: Film) -> None:
     editor.drag(0.53, 0.67, 0.999, 0.999)
     editor.page.wait_for_timeout(PAINT_MS)
     film.shoot(1500)
+    editor.accept()
+    film.shoot(2500)
+
+
+def find_rest(editor: Editor, film: Film) -> None:
+    """One coin by a point, and with it all others."""
+    editor.choose(FIND_REST, "Object")
+    move(editor, film, (0.6, 0.5), COIN)
+    editor.click(*COIN)
+    editor.page.wait_for_timeout(PAINT_MS)
+    film.shoot(2500)
     editor.accept()
     film.shoot(2500)
 

@@ -34,13 +34,14 @@ WHEEL = (
     "--hash=sha256:a17e17eb8562660cc0d31bb55643a4da996a81944b82c54805c91b3fe66f4824"
 )
 WHEEL_TAGS = ["--platform", "manylinux2014_x86_64", "--python-version", "3.12"]
-PICTURES = ("coffee.png", "chelsea.png", "astronaut.png", "rocket.jpg")
+PICTURES = ("coffee.png", "chelsea.png", "astronaut.png", "rocket.jpg", "coins.png")
 NOTICE = """These pictures come with scikit-image 0.25.2 (skimage/data). All may be used freely:
 
 coffee.png     CC0, by Rachel Michetti, courtesy of Pikolo Espresso Bar
 chelsea.png    CC0, by Stefan van der Walt
 astronaut.png  public domain, NASA (Eileen Collins)
 rocket.jpg     public domain, SpaceX (launch of DSCOVR)
+coins.png      no known copyright restrictions, Brooklyn Museum (Greek coins from Pompeii)
 """
 
 
@@ -78,7 +79,7 @@ def run(back_end_url: str, port: int) -> None:
 def set_up(studio: LabelStudio, back_end_url: str, paths: list[Path]) -> int:
     """The sample project's id. Existing parts of the project stay unchanged."""
     known = [project["id"] for project in studio.projects() if project["title"] == TITLE]
-    config = (ROOT / "label_configs" / "brush.xml").read_text()
+    config = (ROOT / "label_configs" / "find_rest.xml").read_text()
     project_id = known[0] if known else studio.create_project(TITLE, config)
     if not studio.tasks(project_id):
         studio.import_images(project_id, paths)
@@ -184,6 +185,7 @@ def welcome(url: str, project_id: int) -> str:
   2. Choose a label above it, then the smart tool: the last one in the toolbar.
   3. Click an object. Click a missing part to add it, and Alt-click an extra part to remove it.
      ✓ keeps the mask.
+  4. On the coins, choose the second smart keypoint and click one coin: it finds the others.
 
   Ctrl-C stops Label Studio; what you label stays in .studio/.
 """
