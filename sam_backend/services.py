@@ -17,9 +17,9 @@ from sam_backend.shared.click_memory import ClickMemory
 from sam_backend.shared.kept_answers import KeptAnswers
 from sam_backend.shared.kept_shapes import KeptShapes
 from sam_backend.shared.learning import Learning
+from sam_backend.shared.loading_engine import LoadingEngine, OpenEngine
 from sam_backend.shared.projects import Project
 from sam_backend.shared.refusals import Refusals
-from sam_backend.shared.scheduling import LoadingEngine, OpenEngine
 from sam_backend.shared.shapes_of_machines import MachinesShapes
 from sam_backend.shared.state import State
 from sam_backend.shared.tasks_of_machines import TasksOfMachines

@@ -39,7 +39,6 @@ ABOVE = {
     "server.programs.kept_images": 9,
     "server.routes": 11,
     "server.word_answer": 9,
-    "shared.scheduling": 10,
 }
 
 

@@ -24,7 +24,7 @@ from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.machines.common_store import CommonStore
 from sam_backend.net.downloaded import Download
 from sam_backend.settings import Settings
-from sam_backend.shared.scheduling import LoadingEngine
+from sam_backend.shared.loading_engine import LoadingEngine
 
 # Opened tasks that are not encoded yet. An annotator who opens more is only skipping through.
 MOST_PREFETCHES = 16

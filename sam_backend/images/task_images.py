@@ -16,8 +16,8 @@ from sam_backend.images.sources import Picture, Source
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.machines.common_store import CommonStore
 from sam_backend.settings import Settings
+from sam_backend.shared.loading_engine import LoadingEngine
 from sam_backend.shared.projects import Project
-from sam_backend.shared.scheduling import LoadingEngine
 
 
 class TaskImages:

@@ -6,21 +6,14 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 from sam_backend import metrics, watched_click
-from sam_backend.cores import cores
-from sam_backend.engines.frame import Floats
-from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.errors import Busy
-from sam_backend.formats.pictures import Pixels
-from sam_backend.shared import click_budget, stale, waiting
+from sam_backend.shared import waiting
 from sam_backend.shared.waiting import Pace
-
-OpenEngine = Callable[[], Engine]
 
 
 class Schedule:
@@ -105,64 +98,3 @@ class _Queue:
 
     def report(self) -> None:
         metrics.QUEUE.labels(self.name).set(len(self.waiting) + self.busy)
-
-
-class ScheduledEngine:
-    """An engine whose decodes take turns. A click that became useless meanwhile raises Stale."""
-
-    def __init__(self, engine: Engine, schedule: Schedule) -> None:
-        self.name = engine.name
-        self.facts = engine.facts
-        # Names the engine's weights and preprocessing. Without it, the embeddings on disk could
-        # come from another model, so they stay in memory.
-        self.fingerprint: str | None = getattr(engine, "fingerprint", None)
-        self._engine = engine
-        self._schedule = schedule
-
-    def encode(self, image: Pixels) -> Embedding:
-        # An overtaken click still encodes, because the newer click waits for the same image.
-        stale.check_connection()
-        return self._engine.encode(image)
-
-    def decode(
-        self,
-        embedding: Embedding,
-        points: Floats,
-        labels: Floats,
-        box: Floats | None = None,
-        mask_input: Floats | None = None,
-    ) -> tuple[Floats, Floats]:
-        with self._schedule.decode():
-            stale.check()
-            click_budget.spend()
-            return self._engine.decode(embedding, points, labels, box, mask_input)
-
-
-class LoadingEngine:
-    """The engine of a process, which is opened in a thread of its own.
-
-    So `/health` and `/setup` answer while a large model is being read.
-    """
-
-    def __init__(self, open_engine: OpenEngine) -> None:
-        self.schedule = Schedule(encodes=1, decodes=cores())
-        thread = ThreadPoolExecutor(1, thread_name_prefix="open-engine")
-        self._engine = thread.submit(lambda: ScheduledEngine(open_engine(), self.schedule))
-        thread.shutdown(wait=False)
-
-    def ready(self) -> ScheduledEngine:
-        """The engine; waits for it while it is being opened."""
-        return self._engine.result()
-
-    @property
-    def name(self) -> str:
-        """The engine's name; of one that is not open, there is none yet."""
-        is_open = self._engine.done() and self._engine.exception() is None
-        return self._engine.result().name if is_open else ""
-
-    @property
-    def state(self) -> str:
-        if not self._engine.done():
-            return "loading"
-        error = self._engine.exception()
-        return f"failed: {error}" if error else "ready"
