@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sam_backend import metrics, watched_click
+from sam_backend import metrics
 from sam_backend.clicks import words
 from sam_backend.clicks.controls import OutputChoice
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.output import Result
 from sam_backend.clicks.prompts import Target
 from sam_backend.clicks.words import Phrase
-from sam_backend.engines.findings import Finding
-from sam_backend.images.sources import Picture
+from sam_backend.images.tasks import Picture
 from sam_backend.services import Services
 
 
@@ -27,15 +26,8 @@ def results(
 
     Refusal if there is no text model, or if a phrase asks for a label that the config lacks.
     """
-    with watched_click.stage("image"):
-        embedding = services.pictures.embedding(picture)
-
-    def find(phrase: str) -> list[Finding]:
-        with watched_click.stage("encode"):
-            return services.text.find(
-                embedding.digest, phrase, lambda: services.pictures.pixels(picture)
-            )
-
+    embedding = services.pictures.embedding(picture)
+    find = services.text.in_image(embedding.digest, lambda: services.pictures.pixels(picture))
     name, page = picture.image.name, picture.item_index
     target = Target(name, page, (), embedding.width, embedding.height, rotation=0)
     outputs = [(phrase, words.output(config, target, phrase, choice)) for phrase in phrases]

@@ -8,7 +8,7 @@ from typing import Any
 
 from sam_backend.clicks.objects import Objects
 from sam_backend.engines import text_choice
-from sam_backend.images.task_images import TaskImages
+from sam_backend.images.build import build as build_images
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.machines import opening
 from sam_backend.settings import Settings
@@ -48,15 +48,16 @@ class Services:
         open_text_model = text_choice.opener(settings.text_model, settings.device)
         self.text = TextSearch(open_text_model, self.engine.schedule.encode)
         self.access = LabelStudioAccess(settings, self.state)
-        self.pictures = TaskImages(settings, self.access, self.engine, self.common_store)
-        self.images = self.pictures.images
+        self.images, self.pictures, self._opened_tasks = build_images(
+            settings, self.access, self.engine, self.common_store
+        )
 
     def opened(self, project: Project, task: Mapping[str, Any], config: str) -> None:
         """Prepares the masks and images of a task that an annotator opened. Returns at once."""
         if self.objects.has_masks(task):
             masks = f"masks of task {task.get('id')}"
             self.images.prefetcher.ask(masks, lambda: self.objects.read_ahead(task))
-        self.pictures.prefetch(project, task, config)
+        self._opened_tasks.prefetch(project, task, config)
 
     def heard(self, event: Mapping[str, Any]) -> None:
         """Label Studio said that an annotation or a project changed. Returns at once."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.errors import Refusal
-from sam_backend.images.sources import Picture
+from sam_backend.images.tasks import Picture
 from sam_backend.shared.projects import Project
 
 

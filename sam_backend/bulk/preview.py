@@ -11,7 +11,7 @@ from sam_backend.bulk.answers import TaskAnswer
 from sam_backend.clicks import label_config
 from sam_backend.clicks.output import Result
 from sam_backend.errors import Refusal
-from sam_backend.images.sources import Picture
+from sam_backend.images.tasks import Picture
 from sam_backend.services import Services
 
 

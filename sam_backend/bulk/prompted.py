@@ -13,7 +13,7 @@ from sam_backend.clicks.objects import Objects
 from sam_backend.clicks.output import Output, Result
 from sam_backend.errors import Refusal
 from sam_backend.formats.results import Result as SavedResult
-from sam_backend.images.sources import Picture
+from sam_backend.images.tasks import Picture
 from sam_backend.services import Services
 from sam_backend.shared.projects import Project
 

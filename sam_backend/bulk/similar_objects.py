@@ -17,7 +17,7 @@ from sam_backend.clicks.output import Output, Result
 from sam_backend.clicks.prompts import Target
 from sam_backend.errors import Refusal
 from sam_backend.formats import results
-from sam_backend.images.sources import Picture
+from sam_backend.images.tasks import Picture
 from sam_backend.services import Services
 from sam_backend.shared.projects import Project
 

@@ -24,7 +24,7 @@ from sam_backend.doctor import (
 from sam_backend.doctor.asking import Studio, value_of
 from sam_backend.doctor.finding import Finding, Verdict, bad
 from sam_backend.errors import Refusal
-from sam_backend.images.sources import Picture
+from sam_backend.images.tasks import Picture
 from sam_backend.services import Services
 from sam_backend.shared.projects import Project
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from sam_backend.clicks.controls import ImageObject
 from sam_backend.doctor.finding import Finding, bad, good, unknown
 from sam_backend.errors import Refusal
-from sam_backend.images.sources import Picture
+from sam_backend.images.tasks import Picture
 from sam_backend.services import Services
 
 CHECK = "Images"

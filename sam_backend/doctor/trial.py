@@ -13,7 +13,7 @@ from sam_backend.clicks.segmenter import ObjectPrompt, segment
 from sam_backend.doctor.asking import Answer, Reply, Silence, Studio
 from sam_backend.doctor.finding import Finding, bad, good, unknown
 from sam_backend.errors import Refusal, SettingsError
-from sam_backend.images.sources import Picture
+from sam_backend.images.tasks import Picture
 from sam_backend.services import Services
 from sam_backend.shared.refusal_records import RefusalRecord
 from sam_backend.watched_click import CHECK_PROMPT

@@ -36,6 +36,10 @@ class Known:
     validator: str | None
     checked: float  # when, in seconds since the epoch
 
+    def was_checked_within(self, seconds: float) -> bool:
+        """Whether the last check was a moment ago. In the future: the clock was put back."""
+        return 0 <= time.time() - self.checked <= seconds
+
 
 class ContentIndex:
     """A small table in the cache folder, with recent addresses in memory.

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from sam_backend.clicks.controls import ImageObject
 from sam_backend.errors import Refusal
 from sam_backend.net import urls
-from sam_backend.shared.projects import Connection, Project
+from sam_backend.shared.projects import Connection
 
 CLOUD_SCHEMES = ("s3", "gs", "azure-blob", "azure_blob", "azure_spi", "dbfs")
 LOCAL_FILES_PATH = "/data/local-files/"
@@ -29,37 +24,6 @@ _IMAGE_PATHS = re.compile(
     r"/data/upload/.+|/data/local-files/?|/static/.+|/storage-data/uploaded/?"
     r"|/(tasks|projects)/[0-9]+/(resolve|presign)/?"
 )
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One of a task's images: the tag that shows it, and which page of a list it is."""
-
-    project: Project
-    task: Mapping[str, Any]
-    image: ImageObject
-    item_index: int | None = None
-
-    @property
-    def task_id(self) -> str:
-        return str(self.task.get("id"))
-
-    @cached_property
-    def address(self) -> str:
-        """What the task's data says of it: an address, a path or the image itself."""
-        data = self.task.get("data")
-        value = data.get(self.image.data_key) if isinstance(data, Mapping) else None
-        if self.image.is_list and isinstance(value, list):
-            index = self.item_index or 0
-            value = value[index] if 0 <= index < len(value) else None
-        if not isinstance(value, str) or not value:
-            raise Refusal("image", f"the task's data has no image under {self.image.data_key!r}")
-        return value
-
-    @cached_property
-    def name(self) -> str:
-        """Tells it from another that the task had before, or has under another project."""
-        return hashlib.sha256(self.address.encode(errors="surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True)

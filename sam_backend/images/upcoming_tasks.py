@@ -8,8 +8,30 @@ from urllib.parse import urlencode
 
 import orjson
 
+from sam_backend.images.fetching import Fetcher
 from sam_backend.images.sources import Source
-from sam_backend.shared.projects import Connection
+from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.shared.projects import Connection, Project
+
+
+class UpcomingTasks:
+    """Asks Label Studio for the tasks after an opened one."""
+
+    def __init__(self, fetcher: Fetcher, access: LabelStudioAccess, count: int) -> None:
+        self._fetcher = fetcher
+        self._access = access
+        self._count = count
+
+    def listing(self, project: Project, task: Mapping[str, Any]) -> Source | None:
+        """The request for the tasks after this one. None if there is nothing to ask for."""
+        label_studio, task_id = self._access.connection(project.from_setup), task.get("id")
+        if not self._count or not isinstance(task_id, int) or label_studio is None:
+            return None
+        return listing(label_studio, project.id, task_id, self._count)
+
+    def read(self, listing: Source) -> list[Mapping[str, Any]]:
+        """The tasks in Label Studio's answer to a request."""
+        return read(self._fetcher.fetch(listing).content)
 
 
 def listing(label_studio: Connection, project: str, task_id: int, count: int) -> Source:

@@ -14,7 +14,6 @@ from sam_backend.clicks import words
 from sam_backend.clicks.words import Phrase
 from sam_backend.embeddings.packed import rounded
 from sam_backend.engines import choice, text_choice
-from sam_backend.engines.findings import Finding
 from sam_backend.engines.protocol import Engine
 from sam_backend.formats.pictures import Pixels
 from sam_backend.programs.image import EmbeddedImage
@@ -82,10 +81,7 @@ class Segmenter:
         """
         pixels = pixels_of(image)
         embedding = rounded(self._engine.encode(pixels))
-
-        def find(phrase: str) -> list[Finding]:
-            return self._text.find(embedding.digest, phrase, lambda: pixels)
-
+        find = self._text.in_image(embedding.digest, lambda: pixels)
         found: dict[str, list[ObjectMask]] = {}
         for phrase in phrases:
             named = words.masks(find, self._engine, embedding, Phrase(phrase))

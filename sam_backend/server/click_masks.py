@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sam_backend import watched_click
 from sam_backend.clicks import find_rest, prompts
 from sam_backend.clicks.output import Result
 from sam_backend.errors import Refusal
@@ -20,8 +19,7 @@ def results(services: Services, part: Part) -> list[Result]:
 
 def _rest(services: Services, part: Part) -> list[Result]:
     """The masks of all objects that are like the objects under the prompts."""
-    with watched_click.stage("image"):
-        embedding = services.pictures.embedding(part.picture, part.output.target.size)
+    embedding = services.pictures.embedding(part.picture, part.output.target.size)
     with click_budget.search():
         return find_rest.results(
             services.objects,
@@ -37,8 +35,7 @@ def _rest(services: Services, part: Part) -> list[Result]:
 def _masks(services: Services, part: Part) -> list[Result]:
     """The masks of all objects under the prompts of one label on one image."""
     output, regions = part.output, list[Result]()
-    with watched_click.stage("image"):
-        embedding = services.pictures.embedding(part.picture, output.target.size)
+    embedding = services.pictures.embedding(part.picture, output.target.size)
     stale.check()  # kept masks answer without a decode, which would check it
     learnt = services.learning.learnt(part.picture.project, output.target.labels)
     for group in prompts.objects(part.prompts):

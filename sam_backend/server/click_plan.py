@@ -13,7 +13,7 @@ from sam_backend.clicks.joining import EarlierClick
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.output import Output
 from sam_backend.clicks.prompts import Prompt, Target
-from sam_backend.images.sources import Picture
+from sam_backend.images.tasks import Picture
 from sam_backend.shared.click_memory import ClickedTask
 
 

@@ -10,7 +10,7 @@ from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.output import Result
 from sam_backend.clicks.words import Phrase
 from sam_backend.errors import Refusal
-from sam_backend.images.sources import Picture
+from sam_backend.images.tasks import Picture
 from sam_backend.services import Services
 from sam_backend.shared import click_budget
 from sam_backend.shared.click_budget import OutOfBudget

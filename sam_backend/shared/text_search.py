@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from cachetools import LRUCache
 
+from sam_backend import watched_click
 from sam_backend.engines.findings import Finder, Finding
 from sam_backend.errors import Refusal, SettingsError
 from sam_backend.formats.pictures import Pixels
@@ -35,6 +36,12 @@ class TextSearch:
         self._answers: LRUCache[tuple[bytes, str], list[Finding]] = LRUCache(KEPT_ANSWERS)
         self._lock = threading.Lock()
 
+    def in_image(
+        self, image: bytes, pixels: Callable[[], Pixels]
+    ) -> Callable[[str], list[Finding]]:
+        """What to call with each phrase, to find it in one image. See `find`."""
+        return lambda phrase: self.find(image, phrase, pixels)
+
     def find(self, image: bytes, phrase: str, pixels: Callable[[], Pixels]) -> list[Finding]:
         """What a phrase names in an image, best first. `image` is the digest of its embedding.
 
@@ -45,9 +52,10 @@ class TextSearch:
             known = self._answers.get(key)
         if known is not None:
             return known
-        model, image_pixels = self._ready(), pixels()
-        with self._turn():
-            found = model.find(image_pixels, phrase)
+        with watched_click.stage("encode"):
+            model, image_pixels = self._ready(), pixels()
+            with self._turn():
+                found = model.find(image_pixels, phrase)
         if all(finding.mask is None for finding in found):  # masks of large images need much room
             with self._lock:
                 self._answers[key] = found

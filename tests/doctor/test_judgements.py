@@ -23,7 +23,7 @@ from sam_backend.doctor import (
 from sam_backend.doctor.asking import Answer, Reply, Silence, value_of
 from sam_backend.doctor.finding import Finding, Verdict, bad, good
 from sam_backend.errors import Refusal
-from sam_backend.images.sources import Picture
+from sam_backend.images.tasks import Picture
 from sam_backend.shared.click_log import ClickRecord
 from sam_backend.shared.projects import Project
 from sam_backend.shared.refusal_records import RefusalRecord

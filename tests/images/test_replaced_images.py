@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sam_backend.images import loader
+from sam_backend.images import downloads
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from tests.fakes import keypoint, picture, request_body
@@ -36,10 +36,10 @@ class Annotator:
         self._client = create_app(made.settings, made).test_client()
         self._url = f"{host.url}/a.png"
         self._now = time.time()
-        monkeypatch.setattr("sam_backend.images.loader.time.time", lambda: self._now)
+        monkeypatch.setattr("sam_backend.embeddings.content_index.time.time", lambda: self._now)
 
     def waits(self) -> None:
-        self._now += loader.RECHECK_S + 1
+        self._now += downloads.RECHECK_S + 1
 
     def clicks(self, width: int, height: int) -> bool:
         """Whether a mask of a picture of this size comes."""

@@ -12,7 +12,7 @@ import pytest
 from sam_backend.errors import Refusal
 from sam_backend.formats import pictures
 from sam_backend.formats.pictures import Pixels
-from sam_backend.images import download_slots, loader
+from sam_backend.images import download_slots, encoding
 from sam_backend.images.download_slots import DownloadSlots
 from sam_backend.images.fetching import Fetcher
 from sam_backend.images.sources import resolve
@@ -117,14 +117,14 @@ def test_clicks_on_slow_images_leave_threads_for_others(services: ServicesOf) ->
 def test_of_large_images_one_at_a_time_takes_up_memory(
     services: ServicesOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loader, "LARGE_PIXELS", 100 * 100)
+    monkeypatch.setattr(encoding, "LARGE_PIXELS", 100 * 100)
     made, at_once, most = services(), 0, {True: 0, False: 0}
     lock = threading.Lock()
     real = pictures.decode
 
     def decode(content: bytes, limit: int) -> Pixels:
         nonlocal at_once
-        is_large = pictures.count(content) > loader.LARGE_PIXELS
+        is_large = pictures.count(content) > encoding.LARGE_PIXELS
         with lock:
             at_once += 1
             most[is_large] = max(most[is_large], at_once)

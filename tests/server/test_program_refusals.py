@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from sam_backend.images import loader
+from sam_backend.images import downloads
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from tests.fakes import DiscEngine, picture
@@ -47,8 +47,8 @@ def test_what_is_at_an_address_now_is_embedded(
         host.routes["/a.png"] = always(200, picture())
         assert ask(client, "/v1/embed", **body)["width"] == 400
         host.routes["/a.png"] = always(200, picture(200, 100))
-        later = start + loader.RECHECK_S + 1
-        monkeypatch.setattr("sam_backend.images.loader.time.time", lambda: later)
+        later = start + downloads.RECHECK_S + 1
+        monkeypatch.setattr("sam_backend.embeddings.content_index.time.time", lambda: later)
         assert ask(client, "/v1/embed", **body)["width"] == 200
 
 

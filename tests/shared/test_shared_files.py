@@ -29,7 +29,7 @@ from sam_backend.embeddings.store import EmbeddingStore
 from sam_backend.engines.frame import Floats
 from sam_backend.engines.protocol import SAM, Embedding
 from sam_backend.formats.pictures import Pixels
-from sam_backend.images.sources import Picture
+from sam_backend.images.tasks import Picture
 from sam_backend.services import Services
 from sam_backend.shared.projects import Connection, Project
 from sam_backend.shared.refusal_records import RefusalRecord

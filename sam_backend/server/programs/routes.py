@@ -16,7 +16,6 @@ from sam_backend import metrics
 from sam_backend.clicks import everything, similar, words
 from sam_backend.clicks.everything import LEVELS
 from sam_backend.clicks.words import Phrase
-from sam_backend.engines.findings import Finding
 from sam_backend.errors import Busy, Refusal
 from sam_backend.exports import coco_rle
 from sam_backend.formats import mask_writer
@@ -183,10 +182,7 @@ class Programs:
         asked = fields.image(body, by_id=False)
         kept = self.images.find(asked)
         services, embedding = self._services, kept.image.embedding
-
-        def find(phrase: str) -> list[Finding]:
-            return services.text.find(embedding.digest, phrase, lambda: self.images.pixels(asked))
-
+        find = services.text.in_image(embedding.digest, lambda: self.images.pixels(asked))
         room = mask_room.masks(kept.image, fields.form(body))
         found: list[Fields] = []
         with click_budget.search():
