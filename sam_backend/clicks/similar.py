@@ -91,7 +91,7 @@ def _offered(found: Sequence[Candidate]) -> list[Candidate]:
     """The candidates, best first, of which no two show the same object."""
     kept: list[Candidate] = []
     for candidate in found:
-        if not any(_overlap(candidate.bits, other.bits) for other in kept):
+        if not _overlaps(candidate.bits, [other.bits for other in kept]):
             kept.append(candidate)
     if kept and np.mean([each.likeness for each in kept]) < EXPECTED:
         return [each for each in kept if each.likeness >= VERY_LIKELY]
@@ -168,7 +168,7 @@ def candidates(
         unseen[np.hypot(down - row, across - column) <= kind.spacing] = 0
         decoded, scores = engine.decode(embedding, _point(embedding, row, column), np.ones(1, "f4"))
         best = _most_alike(embedding, kind, decoded, scores)
-        if best is None or any(_overlap(best.bits, other) for other in known):
+        if best is None or _overlaps(best.bits, known):
             continue
         in_vain = 0
         if best.likeness >= SURE:
@@ -204,11 +204,15 @@ def _point(embedding: Embedding, row: int, column: int) -> Floats:
     return np.array([[min(x, embedding.width - 1), min(y, embedding.height - 1)]], np.float32)
 
 
-def _overlap(one: Bits, other: Bits) -> bool:
-    """Whether two packed masks show the same object, or a part of it."""
-    shared = np.bitwise_count(one & other).sum()
-    smaller = min(np.bitwise_count(one).sum(), np.bitwise_count(other).sum())
-    return bool(shared > SAME_OBJECT * smaller)
+def _overlaps(one: Bits, others: Sequence[Bits]) -> bool:
+    """Whether a packed mask shows the same object as one of some others, or a part of it."""
+    if not others:
+        return False
+    # All at once and in words, because there are hundreds of pairs for each decode.
+    own, words = one.view(np.uint64), np.stack(others).view(np.uint64)
+    shared = np.bitwise_count(own & words).sum(axis=1)
+    smaller = np.minimum(np.bitwise_count(own).sum(), np.bitwise_count(words).sum(axis=1))
+    return bool((shared > SAME_OBJECT * smaller).any())
 
 
 def _without_empty(masks: Mask | None) -> Mask:

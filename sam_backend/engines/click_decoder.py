@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -70,10 +71,10 @@ class Layout:
     def tokens(self, features: Floats) -> Floats:
         """The kept tokens (n, 256) of features (1, 256, 64, 64)."""
         rows, columns = self.used
-        grid = features[0].transpose(1, 2, 0)
-        image = grid[:rows, :columns].reshape(rows * columns, -1)
-        padding = grid.reshape(SIDE * SIDE, -1)[self.kept[rows * columns :]]
-        return np.concatenate((image, padding))
+        # OpenCV transposes seven times as fast as NumPy copies a transposed array.
+        tokens = cv2.transpose(features[0].reshape(-1, SIDE * SIDE))
+        image = tokens.reshape(SIDE, SIDE, -1)[:rows, :columns].reshape(rows * columns, -1)
+        return np.concatenate((image, tokens[self.kept[rows * columns :]]))
 
 
 class ClickDecoder:
