@@ -61,8 +61,8 @@ class CommonStore:
         digest = hashlib.sha256("\0".join(names).encode(errors="surrogatepass")).hexdigest()
         return f"{self._prefix}:{kind}:{digest}"
 
-    def ask(self, question: Question[T], within_s: float = ANSWER_S) -> T:
-        """The answer to a question, or Alone."""
+    def ask(self, question: Question[T], within_s: float | None = None) -> T:
+        """The answer to a question, by default within ANSWER_S, or Alone."""
         from redis.exceptions import ResponseError  # noqa: PLC0415 (optional)
 
         if not self._breaker.allows():
@@ -161,9 +161,9 @@ class CommonStore:
             )
 
 
-async def soon(answer: Awaitable[T], within_s: float = ANSWER_S) -> T:
-    """An answer within a time; asyncio.TimeoutError."""
-    return await asyncio.wait_for(answer, within_s)
+async def soon(answer: Awaitable[T], within_s: float | None = None) -> T:
+    """An answer within a time, by default ANSWER_S; asyncio.TimeoutError."""
+    return await asyncio.wait_for(answer, ANSWER_S if within_s is None else within_s)
 
 
 async def fields_of(redis: Redis, key: str) -> dict[bytes, bytes]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sam_backend.machines import common_store
 from sam_backend.machines.common_store import CommonStore
 from tests import redis_server
 from tools.redis_server import RedisServer
@@ -30,3 +31,17 @@ def opened() -> Iterator[Callable[..., CommonStore]]:
     yield open_store
     for store in stores:
         store.close()
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Waits longer for answers, because a busy machine may take more than the usual time."""
+    usual = common_store.ANSWER_S
+    monkeypatch.setattr(common_store, "ANSWER_S", 20.0)
+    return usual
+
+
+@pytest.fixture
+def hurried(patient: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits no longer than usual, for servers that do not answer."""
+    monkeypatch.setattr(common_store, "ANSWER_S", patient)

@@ -107,6 +107,7 @@ def flip_bits(server: RedisServer) -> None:
 FAULTS: list[Callable[[RedisServer], None]] = [hang, kill, restart, fill, flip_bits]
 
 
+@pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_clicks_are_right_whatever_happens_to_the_server(
     machines: list[Machine],

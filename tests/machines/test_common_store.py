@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +65,7 @@ def test_it_keeps_values(store: CommonStore) -> None:
     assert store.state.startswith("connected to 127.0.0.1:")
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_hung_server_costs_little_and_is_asked_again(
     server: RedisServer,
     store: CommonStore,
@@ -76,7 +78,7 @@ def test_a_hung_server_costs_little_and_is_asked_again(
     with caplog.at_level(logging.WARNING):
         began = time.monotonic()
         assert all(is_alone(store) for _ in range(1000))
-        assert time.monotonic() - began < 5  # a thousand times 50 ms are 50 s
+        assert time.monotonic() - began < 25  # a thousand times 50 ms are 50 s
         assert "this machine goes on alone" in store.state
         server.go_on()
         time.sleep(0.3)
@@ -117,15 +119,17 @@ def test_a_full_server_still_answers(
     assert len(caplog.messages) == 1
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_server_that_drips_its_answer(opened: Opened) -> None:
     """The time limit is for the whole answer."""
     with dripping(b"$1000\r\n", b"x", 0.01) as url:
         store = opened(url.replace("http", "redis"))
         began = time.monotonic()
         assert is_alone(store)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5  # a thousand times 10 ms are 10 s
 
 
+@pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize(
     "answer", [b"nonsense\r\n", b"$-7\r\n", b"*3\r\n$1\r\n", b"$x\r\n", b"", b"*1\r\n" * 5000]
 )
@@ -134,17 +138,19 @@ def test_a_server_that_is_none(opened: Opened, answer: bytes) -> None:
         assert is_alone(opened(url.replace("http", "redis")))
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_name_that_takes_long_to_look_up(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = socket.getaddrinfo
+    real, may_answer, answered = socket.getaddrinfo, threading.Event(), threading.Event()
 
     def slow(*args: object, **kwargs: object) -> object:
-        time.sleep(0.5)
+        may_answer.wait(20)
+        answered.set()
         return real(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    began = time.monotonic()
     assert is_alone(opened("redis://localhost:1"))
-    assert time.monotonic() - began < 0.45
+    assert not answered.is_set()
+    may_answer.set()
 
 
 def test_a_password(opened: Opened, tmp_path: Path) -> None:

@@ -172,6 +172,7 @@ def test_machines_wait_no_longer_than_a_while(
         first.result()
 
 
+@pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("fault", ["kill", "hang"])
 def test_a_server_that_fails_while_a_machine_waits(
     machines: list[Machine], server: RedisServer, fault: str
