@@ -12,11 +12,11 @@ from sam_backend.clicks.output import Result
 from sam_backend.clicks.prompts import Target
 from sam_backend.clicks.words import Phrase
 from sam_backend.images.tasks import Picture
-from sam_backend.services import Services
+from sam_backend.mask_maker import MaskMaker
 
 
 def results(
-    services: Services,
+    maker: MaskMaker,
     picture: Picture,
     config: LabelConfig,
     phrases: Sequence[Phrase],
@@ -26,17 +26,13 @@ def results(
 
     Refusal if there is no text model, or if a phrase asks for a label that the config lacks.
     """
-    embedding = services.pictures.embedding(picture)
-    find = services.text.in_image(embedding.digest, lambda: services.pictures.pixels(picture))
+    embedding = maker.pictures.embedding(picture)
+    find = maker.text.in_image(embedding.digest, lambda: maker.pictures.pixels(picture))
     name, page = picture.image.name, picture.item_index
     target = Target(name, page, (), embedding.width, embedding.height, rotation=0)
     outputs = [(phrase, words.output(config, target, phrase, choice)) for phrase in phrases]
     for phrase, output in outputs:
-        there = services.objects.existing(picture.task, output.target)
+        there = maker.objects.existing(picture.task, output.target)
         with metrics.STAGE.labels("decode").time():
-            for number, found in words.masks(
-                find, services.engine.ready(), embedding, phrase, there
-            ):
-                yield output.results(
-                    phrase.id_of(number), found, services.settings.polygon_tolerance
-                )
+            for number, found in words.masks(find, maker.engine.ready(), embedding, phrase, there):
+                yield output.results(phrase.id_of(number), found, maker.polygon_tolerance)

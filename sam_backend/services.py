@@ -11,6 +11,7 @@ from sam_backend.engines import text_choice
 from sam_backend.images.build import build as build_images
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.machines import opening
+from sam_backend.mask_maker import MaskMaker
 from sam_backend.settings import Settings
 from sam_backend.shared.click_log import ClickLog
 from sam_backend.shared.click_memory import ClickMemory
@@ -43,20 +44,27 @@ class Services:
         self.learning = Learning(kept, self.state, is_on=settings.learn)
         on_disk = settings.cache_disk_mb > 0
         answers = KeptAnswers(settings.cache_dir) if on_disk else None
-        self.objects = Objects(answers)
         self.engine = LoadingEngine(open_engine)
         open_text_model = text_choice.opener(settings.text_model, settings.device)
-        self.text = TextSearch(open_text_model, self.engine.schedule.encode)
         self.access = LabelStudioAccess(settings, self.state)
-        self.images, self.pictures, self._opened_tasks = build_images(
+        self.images, pictures, self._opened_tasks = build_images(
             settings, self.access, self.engine, self.common_store
+        )
+        self.masks = MaskMaker(
+            model_version,
+            self.engine,
+            pictures,
+            Objects(answers),
+            self.learning,
+            TextSearch(open_text_model, self.engine.schedule.encode),
+            settings.polygon_tolerance,
         )
 
     def opened(self, project: Project, task: Mapping[str, Any], config: str) -> None:
         """Prepares the masks and images of a task that an annotator opened. Returns at once."""
-        if self.objects.has_masks(task):
+        if self.masks.objects.has_masks(task):
             masks = f"masks of task {task.get('id')}"
-            self.images.prefetcher.ask(masks, lambda: self.objects.read_ahead(task))
+            self.images.prefetcher.ask(masks, lambda: self.masks.objects.read_ahead(task))
         self._opened_tasks.prefetch(project, task, config)
 
     def heard(self, event: Mapping[str, Any]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from sam_backend.bulk import prediction_run
+from sam_backend.bulk import prediction_run, run_options
 from sam_backend.bulk.similar_objects import Similar
 from sam_backend.bulk.stored_prompts import ANNOTATIONS, PREDICTIONS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    prediction_run.add_arguments(parser)
+    run_options.add_arguments(parser)
     parser.add_argument("--label", required=True, help="the label whose masks are examples")
     parser.add_argument(
         "--from",

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from sam_backend.bulk import preview
-from sam_backend.bulk.answers import TaskAnswer, Work, answer_tasks
+from sam_backend.bulk.answers import answer_tasks
+from sam_backend.bulk.task_answer import TaskAnswer
 from sam_backend.bulk.task_stores import Task
+from sam_backend.bulk.work import Work
 from sam_backend.engines import choice
 from sam_backend.services import Services
 from sam_backend.settings import Settings

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sam_backend import named_objects
 from sam_backend.bulk import stored_prompts
-from sam_backend.bulk.pages import pictures
+from sam_backend.bulk.task_answer import TaskAnswer
+from sam_backend.clicks import words
 from sam_backend.clicks.controls import OutputChoice
-from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.output import Result
-from sam_backend.clicks.prompts import Target
 from sam_backend.clicks.words import Phrase
-from sam_backend.services import Services
-from sam_backend.shared.projects import Project
-
-Task = Mapping[str, Any]
+from sam_backend.images.tasks import ProjectTask
+from sam_backend.mask_maker import MaskMaker
 
 
 @dataclass(frozen=True)
@@ -26,25 +22,28 @@ class Named:
 
     phrases: tuple[Phrase, ...]
 
+    def missing(self, task: ProjectTask, own_version: str) -> list[str]:
+        """The first region, if an earlier run found none."""
+        beginnings = tuple(phrase.beginning for phrase in self.phrases)
+        is_done = stored_prompts.has_masked(task.task, own_version, beginnings)
+        return [] if is_done else [self.phrases[0].id_of(1)]
 
-def regions(
-    services: Services, project: Project, task: Task, config: LabelConfig, work: Named
-) -> list[Result]:
-    """All objects with a name in a task's first image, or in all of its pages."""
-    if has_some(task, work, services.model_version):
-        return []
-    found: list[Result] = []
-    for picture in pictures(project, task, config):
-        page = picture.item_index
-        target = Target(picture.image.name, page, (), 1, 1, rotation=0)
-        choice = OutputChoice(stored_prompts.output_control(config, target, "").name, 1)
-        for results in named_objects.results(services, picture, config, work.phrases, choice):
-            found += (
-                results if page is None else [{**r, "id": f"{r['id']}-{page}"} for r in results]
-            )
-    return found
+    def answer(self, maker: MaskMaker, task: ProjectTask) -> TaskAnswer:
+        """All objects with a name in a task's first image, or in all of its pages."""
+        if not self.missing(task, maker.model_version):
+            return TaskAnswer([])
+        found: list[Result] = []
+        for picture in task.pages():
+            page = picture.item_index
+            control = stored_prompts.output_control(task.config, picture.image.name, "")
+            choice = OutputChoice(control.name, 1)
+            for results in named_objects.results(maker, picture, task.config, self.phrases, choice):
+                found += (
+                    results if page is None else [{**r, "id": f"{r['id']}-{page}"} for r in results]
+                )
+        return TaskAnswer(found)
 
 
-def has_some(task: Task, work: Named, model_version: str) -> bool:
-    beginnings = tuple(phrase.beginning for phrase in work.phrases)
-    return any(id_.startswith(beginnings) for id_ in stored_prompts.masked(task, model_version))
+def read(text: str, labels: Sequence[str]) -> Named:
+    """The phrases of a text such as `car; person`, with labels such as `car=Vehicle`."""
+    return Named(tuple(words.mapped(text, labels)))

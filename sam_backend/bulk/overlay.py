@@ -27,6 +27,14 @@ _COLOURS = (
 )  # fmt: skip
 
 
+def make_folder(folder: Path) -> None:
+    """Makes the folder for the pictures. Refusal if that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal("output", f"{folder} cannot be made: {error.strerror}") from None
+
+
 def drawn(pixels: Pixels, regions: Sequence[Result]) -> Pixels:
     """The picture with its regions in colours, each with outline, label and score."""
     scale = min(1.0, LONGEST_SIDE / max(pixels.shape[:2]))

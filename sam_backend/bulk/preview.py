@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from sam_backend.bulk import overlay
-from sam_backend.bulk.answers import TaskAnswer
+from sam_backend.bulk.task_answer import TaskAnswer
 from sam_backend.clicks import label_config
 from sam_backend.clicks.output import Result
 from sam_backend.errors import Refusal
-from sam_backend.images.tasks import Picture
+from sam_backend.images.tasks import ProjectTask
 from sam_backend.services import Services
 
 
@@ -26,14 +26,14 @@ def added(
     """Writes the preview of an answer. If that fails, the answer reports it."""
     try:
         config = label_config.parse(config_xml)
-        known = services.state.project(project)
+        in_project = ProjectTask(services.state.project(project), task, config)
         pages: dict[tuple[str, int | None], list[Result]] = {}
         for region in answer.regions:
             page = str(region["to_name"]), region.get("item_index")
             pages.setdefault(page, []).append(region)
         for (to_name, item_index), regions in pages.items():
-            picture = Picture(known, task, config.image(to_name), item_index)
-            pixels = services.pictures.pixels(picture)
+            picture = in_project.picture(to_name, item_index)
+            pixels = services.masks.pictures.pixels(picture)
             name = path if item_index is None else path.with_stem(f"{path.stem}-{item_index}")
             overlay.write(name, overlay.drawn(pixels, regions))
     except Refusal as refusal:

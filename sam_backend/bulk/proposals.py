@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from sam_backend.bulk import stored_prompts
-from sam_backend.bulk.pages import pictures
+from sam_backend.bulk.task_answer import TaskAnswer
 from sam_backend.clicks import everything
-from sam_backend.clicks.controls import OutputChoice
 from sam_backend.clicks.everything import Level
-from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.output import Output, Result
 from sam_backend.clicks.prompts import Target
-from sam_backend.services import Services
-from sam_backend.shared.projects import Project
+from sam_backend.images.tasks import ProjectTask
+from sam_backend.mask_maker import MaskMaker
 
 PROPOSAL = "proposal-"  # how the ids of proposals begin
-
-Task = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -34,43 +28,41 @@ class Proposals:
     most: int = everything.MOST
     min_iou: float = everything.MIN_IOU
 
+    def missing(self, task: ProjectTask, own_version: str) -> list[str]:
+        """The first proposal, if an earlier run made none."""
+        is_done = stored_prompts.has_masked(task.task, own_version, PROPOSAL)
+        return [] if is_done else [PROPOSAL]
 
-def regions(
-    services: Services, project: Project, task: Task, config: LabelConfig, work: Proposals
-) -> list[Result]:
-    """All objects that the model finds in a task's first image, or in all of its pages."""
-    if has_some(task, services.model_version):
-        return []
-    found: list[Result] = []
-    for picture in pictures(project, task, config):
-        page = picture.item_index
-        embedding = services.pictures.embedding(picture)
-        size = embedding.width, embedding.height
-        labels = () if work.label is None else (work.label,)
-        output = _output(config, Target(picture.image.name, page, labels, *size, rotation=0))
-        proposals = everything.proposals(
-            services.engine.ready(),
-            embedding,
-            level=work.level,
-            grid=work.grid,
-            min_iou=work.min_iou,
-            most=work.most,
-            crops=work.crops,
-            pixels=partial(services.pictures.pixels, picture),
-        )
-        for number, proposal in enumerate(proposals, start=1):
-            name = f"{PROPOSAL}{number}" if page is None else f"{PROPOSAL}{page}-{number}"
-            found += output.results(name, proposal, services.settings.polygon_tolerance)
-    return found
-
-
-def has_some(task: Task, model_version: str) -> bool:
-    return any(id_.startswith(PROPOSAL) for id_ in stored_prompts.masked(task, model_version))
+    def answer(self, maker: MaskMaker, task: ProjectTask) -> TaskAnswer:
+        """All objects that the model finds in a task's first image, or in all of its pages."""
+        if not self.missing(task, maker.model_version):
+            return TaskAnswer([])
+        found: list[Result] = []
+        for picture in task.pages():
+            page = picture.item_index
+            embedding = maker.pictures.embedding(picture)
+            size = embedding.width, embedding.height
+            labels = () if self.label is None else (self.label,)
+            output = _output(task, Target(picture.image.name, page, labels, *size, rotation=0))
+            proposals = everything.proposals(
+                maker.engine.ready(),
+                embedding,
+                level=self.level,
+                grid=self.grid,
+                min_iou=self.min_iou,
+                most=self.most,
+                crops=self.crops,
+                pixels=partial(maker.pictures.pixels, picture),
+            )
+            for number, proposal in enumerate(proposals, start=1):
+                name = f"{PROPOSAL}{number}" if page is None else f"{PROPOSAL}{page}-{number}"
+                found += output.results(name, proposal, maker.polygon_tolerance)
+        return TaskAnswer(found)
 
 
-def _output(config: LabelConfig, target: Target) -> Output:
+def _output(task: ProjectTask, target: Target) -> Output:
     """The control for proposals. A control with labels also accepts proposals without a label."""
-    control = stored_prompts.output_control(config, target, "")
+    control = stored_prompts.output_control(task.config, target.to_name, "")
     if target.labels:
-        return Output.of(config, target, OutputChoice(control.name, 1))
+        return Output.in_control(task.config, target, control.name)
     return Output(target, control, None, (), 1)

@@ -22,8 +22,8 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from sam_backend import __version__
-from sam_backend.bulk.answers import TaskAnswer
 from sam_backend.bulk.job import Job, Tasker
+from sam_backend.bulk.task_answer import TaskAnswer
 from sam_backend.bulk.task_stores import Task
 from sam_backend.engines import choice
 from sam_backend.errors import Refusal, SettingsError

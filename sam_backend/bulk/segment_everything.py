@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from sam_backend.bulk import prediction_run
-from sam_backend.bulk.named import Named
+from sam_backend.bulk import named, prediction_run, run_options
 from sam_backend.bulk.proposals import Proposals
-from sam_backend.clicks import everything, words
+from sam_backend.clicks import everything
 from sam_backend.engines import text_choice
 from sam_backend.errors import Refusal
 from sam_backend.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    prediction_run.add_arguments(parser)
+    run_options.add_arguments(parser)
     parser.add_argument(
         "--text",
         metavar="PHRASES",
@@ -34,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--level", choices=everything.LEVELS, default="all")
     parser.add_argument(
         "--grid",
-        type=prediction_run.count,
+        type=run_options.count,
         default=everything.GRID,
         metavar="N",
         help="points along each side",
@@ -48,14 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--most",
-        type=prediction_run.count,
+        type=run_options.count,
         default=everything.MOST,
         metavar="N",
         help="proposals for a picture",
     )
     parser.add_argument(
         "--min-iou",
-        type=prediction_run.share,
+        type=run_options.share,
         default=everything.MIN_IOU,
         metavar="SHARE",
         help="the least predicted IoU of a mask, 0 to 1",
@@ -64,13 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     if options.text is not None:
-        phrases = words.mapped(options.text, options.map)
+        work = named.read(options.text, options.map)
         text_model = Settings.from_environment().text_model
         if text_model is None:
             raise Refusal("config", "--text needs SAM_TEXT_MODEL, see docs/models.md")
         text_choice.check(text_model)
-        return prediction_run.run(options, Named(tuple(phrases)))
-    work = Proposals(
+        return prediction_run.run(options, work)
+    proposals = Proposals(
         label=options.label,
         level=options.level,
         grid=options.grid,
@@ -78,4 +77,4 @@ def run(options: argparse.Namespace) -> int:
         most=options.most,
         min_iou=options.min_iou,
     )
-    return prediction_run.run(options, work)
+    return prediction_run.run(options, proposals)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from sam_backend.bulk import prediction_run
+from sam_backend.bulk import prediction_run, run_options
+from sam_backend.bulk.prompted import Prompted
 from sam_backend.bulk.stored_prompts import ANNOTATIONS, PREDICTIONS, PromptChoice
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    prediction_run.add_arguments(parser)
+    run_options.add_arguments(parser)
     parser.add_argument(
         "--from",
         dest="sources",
@@ -24,4 +25,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     choice = PromptChoice(tuple(options.sources), tuple(options.label), options.model_version)
-    return prediction_run.run(options, choice)
+    return prediction_run.run(options, Prompted(choice))

@@ -83,6 +83,11 @@ def masked(task: Task, own_version: str) -> frozenset[str]:
     return frozenset(str(result.get("id")) for holder in holders for result in _results(holder))
 
 
+def has_masked(task: Task, own_version: str, beginning: str | tuple[str, ...]) -> bool:
+    """Whether a task has such a region with an id that begins like this."""
+    return any(id_.startswith(beginning) for id_ in masked(task, own_version))
+
+
 def with_size(result: Result, width: int, height: int) -> Result:
     """The result in the editor's form: with the image's size, which detectors leave out.
 
@@ -107,23 +112,23 @@ def objects(found: Sequence[Result], choice: PromptChoice) -> list[StoredObject]
     ]
 
 
-def output_control(config: LabelConfig, target: Target, prompt_control: str) -> Control:
+def output_control(config: LabelConfig, to_name: str, prompt_control: str) -> Control:
     """The control for an object's mask, which is never the control of its prompt.
 
     It is the first control for masks, or else the first one for tight boxes.
     """
     named = config.output_choice(prompt_control, {}).output
     if named is not None:
-        return config.output_for(target.to_name, named)
+        return config.output_for(to_name, named)
     others = [
         control
         for control in config.controls
-        if control.can_hold_masks_of(target.to_name) and control.name != prompt_control
+        if control.can_hold_masks_of(to_name) and control.name != prompt_control
     ]
     if not others:
         raise Refusal(
             "config",
-            f"no control on image {target.to_name!r} can hold a mask of the regions in "
+            f"no control on image {to_name!r} can hold a mask of the regions in "
             f"{prompt_control!r}: add <BrushLabels> or <Brush> to the label config",
         )
     return min(others, key=lambda control: control.tag.startswith("Rectangle"))

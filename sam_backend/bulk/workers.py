@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from sam_backend.bulk.answers import TaskAnswer
 from sam_backend.bulk.job import Job, Tasker
+from sam_backend.bulk.task_answer import TaskAnswer
 from sam_backend.bulk.task_stores import Task
 from sam_backend.cores import cores
 

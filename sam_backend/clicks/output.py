@@ -52,6 +52,11 @@ class Output:
         return cls.of(config, target, config.output_choice(control, fitting))
 
     @classmethod
+    def in_control(cls, config: LabelConfig, target: Target, control: str | None) -> Output:
+        """One mask for each object, in a control of this name, or in the first one that fits."""
+        return cls.of(config, target, OutputChoice(control, candidates=1))
+
+    @classmethod
     def of(cls, config: LabelConfig, target: Target, output_choice: OutputChoice) -> Output:
         control = config.output_for(target.to_name, output_choice.output)
         _ = control.finish  # a Refusal now, not after the work

@@ -67,7 +67,7 @@ def check(
 ) -> tuple[Finding, tuple[int, int] | None]:
     """Reads the picture of a task; its width and height, if that is possible."""
     try:
-        height, width = services.pictures.pixels(picture).shape[:2]
+        height, width = services.masks.pictures.pixels(picture).shape[:2]
     except Refusal as refusal:
         return bad(CHECK, f"task {picture.task_id}, from {name}: {refusal}."), None
     return judge_size(picture.task, picture.image.name, name, width, height), (width, height)

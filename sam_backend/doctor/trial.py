@@ -69,7 +69,7 @@ def _smart(config: LabelConfig, to_name: str) -> Control | None:
 def check_here(services: Services, picture: Picture) -> Finding:
     """Without Label Studio: whether the model makes a mask in the middle of a picture."""
     try:
-        embedding = services.pictures.embedding(picture)
+        embedding = services.masks.pictures.embedding(picture)
         middle = np.array([[embedding.width / 2, embedding.height / 2]], np.float32)
         prompt = ObjectPrompt(middle, np.ones(1, np.float32), None)
         found = segment(services.engine.ready(), embedding, prompt)

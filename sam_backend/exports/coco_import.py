@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from sam_backend.clicks.controls import OutputChoice
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.output import Output, Result
 from sam_backend.clicks.prompts import Target
@@ -40,7 +39,7 @@ class Import:
         self._coco = coco
         self._config = config
         self._to_name = config.images[0].name
-        self._output_choice = OutputChoice(control, candidates=1)
+        self._control = control
         self._tolerance = tolerance
         self._report = report
         config.output_for(self._to_name, control)  # one Refusal now, not one for each mask
@@ -108,7 +107,7 @@ class Import:
         return tuple(label for labels in found for label in labels or ())
 
     def _output(self, target: Target) -> Output:
-        return Output.of(self._config, target, self._output_choice)
+        return Output.in_control(self._config, target, self._control)
 
     def _parts(self, annotation: CocoAnnotation, output: Output) -> list[dict[str, Any]]:
         """The mask in the form of the control. For a polygon control, polygons stay unchanged."""

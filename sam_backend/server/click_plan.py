@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 from sam_backend import watched_click
 from sam_backend.clicks import joining, newest
+from sam_backend.clicks.click_prompts import ClickPrompts
 from sam_backend.clicks.joining import EarlierClick
-from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.output import Output
 from sam_backend.clicks.prompts import Prompt, Target
-from sam_backend.images.tasks import Picture
+from sam_backend.images.tasks import Picture, ProjectTask
 from sam_backend.shared.click_memory import ClickedTask
 
 
@@ -29,23 +28,22 @@ class Part:
     finds_rest: bool
 
 
-def parts(
-    clicked: ClickedTask, config: LabelConfig, task: Mapping[str, Any], sent: newest.Found | None
-) -> list[Part]:
+def parts(clicked: ClickedTask, task: ProjectTask, prompts: ClickPrompts) -> list[Part]:
     """The parts of a click; of its task's draft if the click has no prompts."""
+    config = task.config
 
     def picture(target: Target) -> Picture:
-        return Picture(clicked.project, task, config.image(target.to_name), target.item_index)
+        return task.picture(target.to_name, target.item_index)
 
     def earlier(target: Target) -> EarlierClick:
         return clicked.earlier(target, picture(target).name)
 
     asked = newest.asked_about(
-        sent or _never_sent(newest.drawn(task), config, earlier),
+        prompts.sent or _never_sent(prompts.drawn, task, earlier),
         answered=lambda target: earlier(target).prompts,
-        saved=lambda: newest.saved_rectangles(task),
+        saved=lambda: newest.saved_rectangles(task.task),
     )
-    draft = joining.newest_draft(task.get("drafts"))
+    draft = joining.newest_draft(task.task.get("drafts"))
     found = []
     for target, mixed in asked.items():
         finds_rest = config.finds_rest(mixed[-1].control)
@@ -56,19 +54,19 @@ def parts(
         turn = clicked.turn(target, name, context)
         joined = context
         if not finds_rest:
-            joined = clicked.join(target, name, draft, context, sent=bool(sent))
+            joined = clicked.join(target, name, draft, context, sent=prompts.are_sent)
         ids = frozenset(prompt.id for prompt in context)
-        counted = ids if sent else frozenset()
+        counted = ids if prompts.are_sent else frozenset()
         watched_click.current().saw_prompts(p for p in joined if p.id not in counted)
         found.append(Part(picture(target), output, joined, ids, turn, finds_rest))
     return found
 
 
 def _never_sent(
-    found: newest.Found, config: LabelConfig, earlier: Callable[[Target], EarlierClick]
+    found: newest.Found, task: ProjectTask, earlier: Callable[[Target], EarlierClick]
 ) -> newest.Found:
     """A draft's rectangles of smart controls, unless this editor sends them with each click."""
-    smart = {control.name for control in config.controls if control.smart_only}
+    smart = {control.name for control in task.config.controls if control.smart_only}
     fitting = {
         target: tuple(prompt for prompt in group if prompt.control in smart)
         for target, group in found.items()

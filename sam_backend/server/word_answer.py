@@ -6,36 +6,40 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sam_backend import named_objects
+from sam_backend.clicks import words
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.output import Result
-from sam_backend.clicks.words import Phrase
 from sam_backend.errors import Refusal
-from sam_backend.images.tasks import Picture
+from sam_backend.images.tasks import ProjectTask
 from sam_backend.services import Services
 from sam_backend.shared import click_budget
 from sam_backend.shared.click_budget import OutOfBudget
-from sam_backend.shared.projects import Project
 
 
 def answer(
     services: Services,
-    project: Project,
+    project: str,
     config: LabelConfig,
     task: Mapping[str, Any],
-    asked: Mapping[tuple[str, str], Sequence[Phrase]],
-) -> list[Result]:
-    """The results for phrases by the names of their control and image. Refusal if there are none.
+    results: Sequence[Any],
+) -> list[Result] | None:
+    """The results for the phrases in a click, if it has any. Refusal if they name nothing.
 
     Of several pages the first one is searched, because a text does not say its page.
     """
+    asked = words.of_click(results, config)
+    if not asked:
+        return None
+    in_project = ProjectTask(services.state.project(project), task, config)
     regions: list[Result] = []
     for (control, to_name), phrases in asked.items():
-        image = config.image(to_name)
-        picture = Picture(project, task, image, 0 if image.is_list else None)
-        choice = config.output_choice(control, project.extra_params)
+        picture = in_project.picture(to_name, 0 if config.image(to_name).is_list else None)
+        choice = config.output_choice(control, in_project.project.extra_params)
         try:
             with click_budget.search():
-                for found in named_objects.results(services, picture, config, phrases, choice):
+                for found in named_objects.results(
+                    services.masks, picture, config, phrases, choice
+                ):
                     regions += found
         except OutOfBudget as refusal:  # the other objects keep their masks
             services.refusals.report(f"task {picture.task_id}", refusal)

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from sam_backend.bulk.answers import (
-    TaskAnswer,
     answer_tasks,
     batch_predictions,
     planned,
 )
+from sam_backend.bulk.prompted import Prompted
 from sam_backend.bulk.proposals import Proposals
-from sam_backend.bulk.stored_prompts import PromptChoice
+from sam_backend.bulk.task_answer import TaskAnswer
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from tests.fakes import BRUSH_LABELS, SHARED_LABELS, inline, keypoint, picture, rectangle
@@ -29,7 +29,7 @@ def task(*prompts: dict[str, Any], width: int = 400, **more: Any) -> dict[str, A
 
 
 def answer(services: Services, *made: dict[str, Any], xml: str = BRUSH_LABELS) -> TaskAnswer:
-    [found] = answer_tasks(services, "", xml, [(task(*made), PromptChoice())])
+    [found] = answer_tasks(services, "", xml, [(task(*made), Prompted())])
     assert found is not None
     return found
 
@@ -46,14 +46,14 @@ def test_an_existing_mask_is_not_made_again(services: MakeServices) -> None:
     made = services()
     prompts = rectangle("a", 10, 10, 20, 20), rectangle("b", 50, 50, 20, 20)
     first = task(prompts[0])
-    [done] = answer_tasks(made, "", BRUSH_LABELS, [(first, PromptChoice())])
+    [done] = answer_tasks(made, "", BRUSH_LABELS, [(first, Prompted())])
     assert done is not None
     again = task(*prompts)
     again["predictions"].append(done.prediction(made.model_version))
     assert [
-        r["id"] for r in planned(BRUSH_LABELS, again, PromptChoice(), made.model_version).regions
+        r["id"] for r in planned(BRUSH_LABELS, again, Prompted(), made.model_version).regions
     ] == ["m-b"]
-    [second] = answer_tasks(made, "", BRUSH_LABELS, [(again, PromptChoice())])
+    [second] = answer_tasks(made, "", BRUSH_LABELS, [(again, Prompted())])
     assert second is not None
     assert [region["id"] for region in second.regions] == ["m-b"]
 
@@ -121,7 +121,7 @@ def test_tasks_without_time_are_left_out_and_prepared(services: MakeServices) ->
     made = services()
     box = rectangle("a", 10, 10, 20, 20, original_width=500)
     late = [task(box, width=500, id=number) for number in (1, 2)]
-    asked = [(each, PromptChoice()) for each in late]
+    asked = [(each, Prompted()) for each in late]
     assert answer_tasks(made, "", BRUSH_LABELS, asked, time.monotonic()) == [None, None]
     until = time.monotonic() + 30
     while len(made.images.embeddings) == 0 and time.monotonic() < until:

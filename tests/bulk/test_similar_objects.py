@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from sam_backend.bulk.answers import TaskAnswer, answer_tasks, planned
+from sam_backend.bulk.answers import answer_tasks, planned
 from sam_backend.bulk.overlay import mask_of
 from sam_backend.bulk.similar_objects import Similar
+from sam_backend.bulk.task_answer import TaskAnswer
 from sam_backend.services import Services
 from tests.clicks.test_existing_masks import brush, disc
 from tests.fakes import inline, picture

@@ -142,14 +142,14 @@ def test_a_data_field_of_another_form_is_refused(entry: Any) -> None:
 def test_masks_do_not_go_back_to_the_boxes_control() -> None:
     config = label_config.parse(BOTH)
     [each] = stored_prompts.objects([rectangle("a", 0, 0, 9, 9, from_name="box")], PromptChoice())
-    assert stored_prompts.output_control(config, each.target, "box").name == "tag"
+    assert stored_prompts.output_control(config, each.target.to_name, "box").name == "tag"
 
 
 def test_a_config_without_a_control_for_masks_says_so() -> None:
     only_boxes = BOTH.replace("BrushLabels", "Choices")
     [each] = stored_prompts.objects([rectangle("a", 0, 0, 9, 9)], PromptChoice())
     with pytest.raises(Refusal, match="add <BrushLabels> or <Brush>"):
-        stored_prompts.output_control(label_config.parse(only_boxes), each.target, "box")
+        stored_prompts.output_control(label_config.parse(only_boxes), each.target.to_name, "box")
 
 
 def test_regions_that_are_there_already_are_known() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ WORK = Named((Phrase("car"), Phrase("tree", "Bike")))
 def finding(services: Callable[..., Services]) -> Services:
     """Services whose text model knows cars and trees."""
     made = services()
-    made.text = TextSearch(Detector)
+    made.masks = replace(made.masks, text=TextSearch(Detector))
     return made
 
 

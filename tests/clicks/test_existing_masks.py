@@ -190,13 +190,13 @@ def test_the_masks_of_a_task_are_read_when_it_is_opened(services: Callable[..., 
     body["tasks"][0]["annotations"] = [{"id": 1, "result": [brush("old", LARGE)]}]
     post(client, "/predict", body)
     deadline = time.monotonic() + 30
-    while not len(made.objects._masks) and time.monotonic() < deadline:
+    while not len(made.masks.objects._masks) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert len(made.objects._masks) == 1
+    assert len(made.masks.objects._masks) == 1
     body["params"]["context"] = {"result": [keypoint("k", 25, 50, positive=False)]}
     (answer,) = post(client, "/predict", body)["results"]
     assert answer["result"][0]["id"] == "old"
-    assert len(made.objects._masks) == 1, "the click found it read"
+    assert len(made.masks.objects._masks) == 1, "the click found it read"
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_a_click_reads_the_masks_that_it_may_mean(
     client = create_app(made.settings, made).test_client()
     there = draft(brush("a", SMALL), brush("b", disc(300, 200, 8)), brush("c", LARGE))
     click(client, prompt, drafts=there)
-    assert len(made.objects._masks) == read
+    assert len(made.masks.objects._masks) == read
 
 
 def test_a_later_click_beside_a_mask_costs_one_decode(services: Callable[..., Services]) -> None:

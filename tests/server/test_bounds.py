@@ -249,7 +249,7 @@ def test_names_of_megabytes_are_no_keys_of_caches(services: Callable[..., Servic
     body["tasks"][0]["id"], body["project"] = name, name
     with patch.object(kept_shapes, "SETTLED_NS", 0):  # its file is as new as this test
         assert client.post("/predict", json=body).status_code == 200
-    latest, masks = made.memory.latest._latest, made.objects._masks._values
+    latest, masks = made.memory.latest._latest, made.masks.objects._masks._values
     shapes = made.learning._kept._answers
     assert len(latest) == len(masks) == len(shapes) == 1
     assert len(repr([*latest, *masks, *shapes])) < 10_000

@@ -10,8 +10,9 @@ import orjson
 import pytest
 from flask.testing import FlaskClient
 
+from sam_backend.clicks.click_prompts import MAX_PROMPTS
 from sam_backend.formats import rle
-from sam_backend.server import admission, click_answer, predictions
+from sam_backend.server import admission, predictions
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from tests.fakes import keypoint, rectangle, request_body
@@ -80,7 +81,7 @@ def test_a_click_in_many_tasks(client: FlaskClient) -> None:
 
 
 def test_too_many_prompts_in_a_click(client: FlaskClient) -> None:
-    prompts = [keypoint(f"p{n}", 50, 50) for n in range(click_answer.MAX_PROMPTS + 1)]
+    prompts = [keypoint(f"p{n}", 50, 50) for n in range(MAX_PROMPTS + 1)]
     answer = client.post("/predict", json=request_body(prompts)).get_json()
     assert answer["results"][0]["result"] == []
     assert errors(client)[0].startswith("201 prompts in one click are over the limit of 200")

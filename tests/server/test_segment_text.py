@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ IMAGE = {"url": inline(picture())}
 @pytest.fixture
 def client(services: Callable[..., Services]) -> FlaskClient:
     made = services()
-    made.text = TextSearch(Detector)
+    made.masks = replace(made.masks, text=TextSearch(Detector))
     return create_app(made.settings, made).test_client()
 
 

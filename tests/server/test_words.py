@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def detector() -> Detector:
 @pytest.fixture
 def client(services: Callable[..., Services], detector: Detector) -> FlaskClient:
     made = services()
-    made.text = TextSearch(lambda: detector)
+    made.masks = replace(made.masks, text=TextSearch(lambda: detector))
     return create_app(made.settings, made).test_client()
 
 
@@ -154,7 +155,7 @@ def test_a_model_that_cannot_be_loaded_is_one_line(services: Callable[..., Servi
         raise SettingsError("SAM_TEXT_MODEL='a/b' cannot be loaded: it is cut short")
 
     made = services()
-    made.text = TextSearch(broken)
+    made.masks = replace(made.masks, text=TextSearch(broken))
     client = create_app(made.settings, made).test_client()
     assert find(client, text("car")) == []
     assert errors(client)[0] == "SAM_TEXT_MODEL='a/b' cannot be loaded: it is cut short"

@@ -244,7 +244,7 @@ def embed(services: Services, number: int) -> Embedding:
     task = {"id": number, "data": {"image": inline(picture(40 + number, 30))}}
     config = """<View><Image name="image" value="$image"/></View>"""
     picture_of_task = Picture(Project("p"), task, label_config.parse(config).image("image"))
-    return services.pictures.embedding(picture_of_task, target.size)
+    return services.masks.pictures.embedding(picture_of_task, target.size)
 
 
 def test_a_full_disk_costs_one_warning(

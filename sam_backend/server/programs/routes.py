@@ -182,7 +182,7 @@ class Programs:
         asked = fields.image(body, by_id=False)
         kept = self.images.find(asked)
         services, embedding = self._services, kept.image.embedding
-        find = services.text.in_image(embedding.digest, lambda: self.images.pixels(asked))
+        find = services.masks.text.in_image(embedding.digest, lambda: self.images.pixels(asked))
         room = mask_room.masks(kept.image, fields.form(body))
         found: list[Fields] = []
         with click_budget.search():
