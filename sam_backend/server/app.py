@@ -13,6 +13,7 @@ from sam_backend import lines, metrics
 from sam_backend.server import browsers, credentials
 from sam_backend.server.admission import body_limit
 from sam_backend.server.json_http import answer
+from sam_backend.server.operator_routes import OperatorRoutes
 from sam_backend.server.programs.pages import Pages
 from sam_backend.server.programs.problems import has_problems, problem
 from sam_backend.server.programs.roboflow import Roboflow
@@ -45,7 +46,7 @@ def create_app(settings: Settings, services: Services) -> Flask:
     app.config["BASIC_AUTH"] = settings.basic_auth
     protocol = Protocol(services)
     programs = Programs(services, protocol.clicks)
-    served = (protocol, programs, Roboflow(programs), Pages(settings))
+    served = (protocol, OperatorRoutes(services), programs, Roboflow(programs), Pages(settings))
     for rule, (methods, handler) in (pair for each in served for pair in each.routes().items()):
         app.add_url_rule(rule, endpoint=rule, view_func=handler, methods=methods)
 

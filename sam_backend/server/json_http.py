@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,8 @@ from werkzeug.exceptions import (
 
 from sam_backend.formats import bodies
 from sam_backend.server.admission import LARGE_BODIES
+
+Handler = Callable[..., Response]
 
 
 def answer(value: object, status_code: int = 200) -> Response:

@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sam_backend import metrics, watched_click
 from sam_backend.clicks import label_config
-from sam_backend.errors import Busy, Refusal
-from sam_backend.server import click_answer, events
+from sam_backend.errors import Refusal
+from sam_backend.server import click_prediction, events
 from sam_backend.services import Services
-from sam_backend.shared import click_budget, stale
-from sam_backend.shared.stale import Stale
+from sam_backend.shared import click_budget
 
 try:
     from label_studio_ml.model import LabelStudioMLBase
@@ -26,7 +24,6 @@ logger = logging.getLogger("sam_backend")
 MAX_LENGTH_FOR_SDK = 100_000
 
 Task = Mapping[str, Any]
-Prediction = dict[str, Any]
 
 
 class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
@@ -78,7 +75,12 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         if asked.get("event") == events.CAPABILITIES:
             tasks = tasks or [{}]  # the model is asked, not a task
         with click_budget.shared():
-            return [self._answer(task, asked) for task in tasks]
+            return [
+                click_prediction.prediction(
+                    self._services, self._project, self._label_config, task, asked
+                )
+                for task in tasks
+            ]
 
     def fit(
         self, *positional: Any, event: object = None, data: object = None, **_: object
@@ -89,50 +91,6 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         if isinstance(data, Mapping):
             self._services.heard({**data, "action": event})
         return {}
-
-    def _answer(self, task: Task, context: Mapping[str, Any]) -> Prediction:
-        task_id = str(task.get("id"))
-        regions: list[dict[str, Any]] = []
-        click = watched_click.current()
-        try:
-            stale.check()  # it may have waited for its turn
-            regions = self._results(task, context)
-        except Stale:
-            click.outcome = "overtaken"
-            metrics.STALE.inc()
-        except Busy:  # it has an HTTP status of its own
-            raise
-        except Refusal as refusal:
-            click.outcome = "refused"
-            self._services.refusals.report(f"task {task_id}", refusal)
-        except RecursionError:
-            click.outcome = "refused"
-            deep = Refusal("limit", "the request is nested too deeply")
-            self._services.refusals.report(f"task {task_id}", deep)
-        except Exception as error:  # a fault of ours must not show a traceback or harm the next
-            click.outcome = "failed"
-            logger.exception("task %s", task_id)
-            fault = Refusal("fault", f"the back end failed, its log says where: {error!r}")
-            self._services.refusals.report(f"task {task_id}", fault)
-        scores = [region["score"] for region in regions if "score" in region]
-        return {
-            "result": regions,
-            "score": sum(scores) / len(scores) if scores else 0.0,
-            "model_version": self._services.model_version,
-        }
-
-    def _results(self, task: Task, context: Mapping[str, Any]) -> list[dict[str, Any]]:
-        of_task = (self._services, self._project, self._label_config, task)
-        if not events.is_click(context):
-            return events.results(*of_task, context.get("event"))
-        results = context.get("result")
-        if not isinstance(results, list):
-            raise Refusal(
-                "prompt",
-                "the click came without its prompts (its context is empty): reload the page, and "
-                "update Label Studio if that does not help",
-            )
-        return click_answer.answer(*of_task, results)
 
 
 def _is_readable(xml: str | None) -> bool:

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from sam_backend.clicks.click_prompts import MAX_PROMPTS
 from sam_backend.formats import rle
-from sam_backend.server import admission, predictions
+from sam_backend.server import admission, prediction_request
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from tests.fakes import keypoint, rectangle, request_body
@@ -65,8 +65,11 @@ def test_a_task_with_a_hundred_large_brush_masks_is_within_the_limits(client: Fl
 
 def test_all_tasks_of_a_large_project_in_one_request(client: FlaskClient) -> None:
     body = request_body(None, image="x")
-    body["tasks"] *= predictions.MAX_TASKS
-    assert len(client.post("/predict", json=body).get_json()["results"]) == predictions.MAX_TASKS
+    body["tasks"] *= prediction_request.MAX_TASKS
+    assert (
+        len(client.post("/predict", json=body).get_json()["results"])
+        == prediction_request.MAX_TASKS
+    )
     body["tasks"] += body["tasks"][:1]
     response = client.post("/predict", json=body)
     assert response.status_code == 413
@@ -75,7 +78,7 @@ def test_all_tasks_of_a_large_project_in_one_request(client: FlaskClient) -> Non
 
 def test_a_click_in_many_tasks(client: FlaskClient) -> None:
     body = request_body([keypoint("a", 50, 50)])
-    body["tasks"] *= predictions.MAX_TASKS_CLICKED + 1
+    body["tasks"] *= prediction_request.MAX_TASKS_CLICKED + 1
     assert client.post("/predict", json=body).status_code == 413
     assert "tasks in one request" in errors(client)[0]
 

@@ -10,8 +10,8 @@ from flask import Response, redirect, request
 from werkzeug.exceptions import NotFound
 
 from sam_backend.server import openapi
+from sam_backend.server.json_http import Handler
 from sam_backend.server.programs import api_page
-from sam_backend.server.programs.routes import Handler
 from sam_backend.settings import Settings
 
 _FOLDER = Path(__file__).resolve().parent.parent / "try_page"

@@ -16,11 +16,11 @@ from typing import Any
 from werkzeug.exceptions import BadRequest
 
 from sam_backend.programs.mask import ObjectMask
-from sam_backend.server.json_http import json_object
+from sam_backend.server.json_http import Handler, json_object
 from sam_backend.server.programs import fields, mask_room
 from sam_backend.server.programs.fields import ImageAsked, ObjectAsked
 from sam_backend.server.programs.kept_images import KeptImage
-from sam_backend.server.programs.routes import Fields, Handler, Programs, answered
+from sam_backend.server.programs.routes import Fields, Programs, answered
 
 _LONGEST_ID = 200
 _TOLERANCE = 1.0

@@ -25,7 +25,7 @@ from sam_backend.programs.answers import Answered, Answers, continued
 from sam_backend.programs.image import EmbeddedImage, low_res
 from sam_backend.programs.mask import MOST_ALTERNATIVES, ObjectMask
 from sam_backend.server.admission import EVERYTHING_AT_ONCE, Admission
-from sam_backend.server.json_http import answer, content, json_object
+from sam_backend.server.json_http import Handler, answer, content, json_object
 from sam_backend.server.programs import fields, mask_room, problems
 from sam_backend.server.programs.fields import Format, ImageAsked, ObjectAsked
 from sam_backend.server.programs.kept_images import KeptImage, KeptImages
@@ -45,7 +45,6 @@ class Admits(Protocol):
 P = ParamSpec("P")
 S = TypeVar("S", bound=Admits)
 Fields = dict[str, Any]
-Handler = Callable[..., Response]
 
 _IMAGE = ("image", "image_id")
 _FORM = ("format", "tolerance")
