@@ -7,18 +7,17 @@ from collections.abc import Iterator, Sequence
 from sam_backend import metrics
 from sam_backend.clicks import words
 from sam_backend.clicks.controls import OutputChoice
-from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.output import Result
+from sam_backend.clicks.phrases import Phrase
 from sam_backend.clicks.prompts import Target
-from sam_backend.clicks.words import Phrase
-from sam_backend.images.tasks import Picture
+from sam_backend.images.tasks import Picture, ProjectTask
 from sam_backend.mask_maker import MaskMaker
 
 
 def results(
     maker: MaskMaker,
+    task: ProjectTask,
     picture: Picture,
-    config: LabelConfig,
     phrases: Sequence[Phrase],
     choice: OutputChoice,
 ) -> Iterator[list[Result]]:
@@ -30,9 +29,11 @@ def results(
     find = maker.text.in_image(embedding.digest, lambda: maker.pictures.pixels(picture))
     name, page = picture.image.name, picture.item_index
     target = Target(name, page, (), embedding.width, embedding.height, rotation=0)
-    outputs = [(phrase, words.output(config, target, phrase, choice)) for phrase in phrases]
+    outputs = [(phrase, phrase.output(task.config, target, choice)) for phrase in phrases]
     for phrase, output in outputs:
-        there = maker.objects.existing(picture.task, output.target)
+        there = maker.objects.existing(task.task, output.target)
         with metrics.STAGE.labels("decode").time():
-            for number, found in words.masks(find, maker.engine.ready(), embedding, phrase, there):
+            for number, found in words.masks(
+                find, maker.engine.ready(), embedding, phrase.text, there
+            ):
                 yield output.results(phrase.id_of(number), found, maker.polygon_tolerance)

@@ -15,17 +15,9 @@ ROOTS = {"services", "images.build", "server.app", "server.programs.routes", "do
 ABOVE = {
     "clicks.find_rest": 10,
     "clicks.objects": 11,
-    "clicks.output": 9,
-    "clicks.words": 12,
-    "doctor.trial": 10,
     "engines.choice": 11,
     "engines.converter": 15,
     "engines.onnx_engine": 10,
-    "programs.segmenter": 11,
-    "server.ml_backend": 11,
-    "server.predictions": 11,
-    "server.programs.kept_images": 9,
-    "server.routes": 11,
 }
 
 

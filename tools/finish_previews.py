@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from sam_backend.clicks.finishing import Finish, finished
+from sam_backend.clicks.finishing import Finish
 from sam_backend.clicks.segmenter import ObjectPrompt, segment
 from sam_backend.formats import mask_writer
 from sam_backend.formats.mask import Mask
@@ -47,7 +47,7 @@ def main() -> None:
     _draw(
         "smooth",
         [
-            (_painted("coffee", finished(saucer, Finish(smooth=much))), f'sam_smooth="{much}"')
+            (_painted("coffee", Finish(smooth=much).applied_to(saucer)), f'sam_smooth="{much}"')
             for much in (0, 30, 80)
         ],
         coffee,
@@ -55,7 +55,7 @@ def main() -> None:
     _draw(
         "min_area",
         [
-            (_painted("coffee", finished(cup, Finish(min_area=area))), f'sam_min_area="{area}"')
+            (_painted("coffee", Finish(min_area=area).applied_to(cup)), f'sam_min_area="{area}"')
             for area in (0, 200, 2000)
         ],
         coffee,
@@ -63,7 +63,7 @@ def main() -> None:
     _draw(
         "holes",
         [
-            (_painted("chelsea", finished(cat, Finish(fill_holes=fill))), f'sam_holes="{word}"')
+            (_painted("chelsea", Finish(fill_holes=fill).applied_to(cat)), f'sam_holes="{word}"')
             for fill, word in ((False, "keep"), (True, "fill"))
         ],
     )

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from sam_backend import named_objects
 from sam_backend.bulk import stored_prompts
 from sam_backend.bulk.task_answer import TaskAnswer
-from sam_backend.clicks import words
+from sam_backend.clicks import phrases
 from sam_backend.clicks.controls import OutputChoice
 from sam_backend.clicks.output import Result
-from sam_backend.clicks.words import Phrase
+from sam_backend.clicks.phrases import Phrase
 from sam_backend.images.tasks import ProjectTask
 from sam_backend.mask_maker import MaskMaker
 
@@ -37,7 +37,7 @@ class Named:
             page = picture.item_index
             control = stored_prompts.output_control(task.config, picture.image.name, "")
             choice = OutputChoice(control.name, 1)
-            for results in named_objects.results(maker, picture, task.config, self.phrases, choice):
+            for results in named_objects.results(maker, task, picture, self.phrases, choice):
                 found += (
                     results if page is None else [{**r, "id": f"{r['id']}-{page}"} for r in results]
                 )
@@ -46,4 +46,4 @@ class Named:
 
 def read(text: str, labels: Sequence[str]) -> Named:
     """The phrases of a text such as `car; person`, with labels such as `car=Vehicle`."""
-    return Named(tuple(words.mapped(text, labels)))
+    return Named(tuple(phrases.mapped(text, labels)))

@@ -41,6 +41,27 @@ class Finish:
     fill_holes: bool = False
     overlap: Overlap = "allow"  # what happens where another mask is
 
+    def applied_to(self, mask: Mask) -> Mask:
+        """A mask (H, W) with its holes, edge and parts as wanted. It never becomes empty."""
+        is_wanted = self.fill_holes or self.smooth or self.min_area
+        box = tight_box(mask) if is_wanted else None
+        if box is None:
+            return mask
+        radius = self.smooth / 100 * _SMOOTHEST * math.sqrt(np.count_nonzero(mask))
+        margin = 1 + 3 * round(radius)  # the edge moves outwards too
+        left, top = max(0, box[0] - margin), max(0, box[1] - margin)
+        around = np.s_[top : box[3] + margin, left : box[2] + margin]
+        part = mask[around]
+        if self.fill_holes:
+            part = _without_holes(part)
+        if round(radius):
+            part = _smooth(part, round(radius))
+        if self.min_area:
+            part = _without_small_parts(part, self.min_area)
+        changed = np.zeros_like(mask)
+        changed[around] = part
+        return changed
+
     def tolerance(self, mask: Mask, default: float) -> float:
         """How many pixels an outline may leave the edge of a mask."""
         if self.detail is None:
@@ -93,28 +114,6 @@ def _refusal(tag: str, name: str, attribute: str, text: str, wanted: str) -> Ref
 
 def _shown(text: str) -> str:
     return repr(text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…")
-
-
-def finished(mask: Mask, finish: Finish) -> Mask:
-    """A mask (H, W) with its holes, edge and parts as wanted. It never becomes empty."""
-    is_wanted = finish.fill_holes or finish.smooth or finish.min_area
-    box = tight_box(mask) if is_wanted else None
-    if box is None:
-        return mask
-    radius = finish.smooth / 100 * _SMOOTHEST * math.sqrt(np.count_nonzero(mask))
-    margin = 1 + 3 * round(radius)  # the edge moves outwards too
-    left, top = max(0, box[0] - margin), max(0, box[1] - margin)
-    around = np.s_[top : box[3] + margin, left : box[2] + margin]
-    part = mask[around]
-    if finish.fill_holes:
-        part = _without_holes(part)
-    if round(radius):
-        part = _smooth(part, round(radius))
-    if finish.min_area:
-        part = _without_small_parts(part, finish.min_area)
-    changed = np.zeros_like(mask)
-    changed[around] = part
-    return changed
 
 
 def _without_holes(mask: Mask) -> Mask:

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from sam_backend.clicks import extra_params
 from sam_backend.clicks.controls import Control, OutputChoice
-from sam_backend.clicks.finishing import finished
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.prompts import Target
 from sam_backend.errors import Refusal
@@ -79,7 +78,7 @@ class Output:
         A new mask is finished for its control. An existing mask keeps its painted pixels.
         """
         finish = self.control.finish
-        mask = finished(segmentation.mask, finish) if is_new else segmentation.mask
+        mask = finish.applied_to(segmentation.mask) if is_new else segmentation.mask
         parts = self.values(mask, finish.tolerance(mask, polygon_tolerance))
         return self.results_of(region_id, parts, segmentation.score)
 

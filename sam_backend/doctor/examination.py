@@ -19,6 +19,7 @@ from sam_backend.doctor import (
     switches,
     token,
     trial,
+    trial_prompt,
     way_back,
 )
 from sam_backend.doctor.asking import Studio, value_of
@@ -127,7 +128,7 @@ def _click(
 ) -> Finding:
     """Through Label Studio, as the editor does it; or here, where that is not possible."""
     picture = image.picture
-    results = trial.prompt(
+    results = trial_prompt.prompt(
         parsed, picture.image.name, image.width, image.height, picture.item_index
     )
     if model_id is None or not results:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -11,16 +10,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from sam_backend.clicks import words
-from sam_backend.clicks.words import Phrase
 from sam_backend.embeddings.packed import rounded
-from sam_backend.engines import choice, text_choice
 from sam_backend.engines.protocol import Engine
 from sam_backend.formats.pictures import Pixels
+from sam_backend.programs import opening
 from sam_backend.programs.image import EmbeddedImage
 from sam_backend.programs.mask import ObjectMask
 from sam_backend.programs.pixels import ImageSource, name_of, pixels_of
-from sam_backend.settings import Settings
-from sam_backend.shared.text_search import TextSearch
 
 _READ_AHEAD = 2  # images: while one is encoded, the next is decoded
 
@@ -55,15 +51,7 @@ class Segmenter:
             "MODEL_DIR": model_dir,
             "SAM_TEXT_MODEL": text_model,
         }
-        environ = {**os.environ, **{k: str(v) for k, v in given.items() if v is not None}}
-        settings = Settings.from_environment(environ)
-        text_choice.check(settings.text_model)
-        if engine is None:
-            chosen = choice.plan(settings)
-            choice.check(chosen)
-            engine = choice.open_engine(chosen)
-        self._engine = engine
-        self._text = TextSearch(text_choice.opener(settings.text_model, settings.device))
+        self._engine, self._text = opening.opened(given, engine)
 
     def embed(self, image: ImageSource) -> EmbeddedImage:
         """Runs the encoder, which takes much longer than segmenting does.
@@ -84,7 +72,7 @@ class Segmenter:
         find = self._text.in_image(embedding.digest, lambda: pixels)
         found: dict[str, list[ObjectMask]] = {}
         for phrase in phrases:
-            named = words.masks(find, self._engine, embedding, Phrase(phrase))
+            named = words.masks(find, self._engine, embedding, phrase)
             found[phrase] = [ObjectMask(each.mask, each.score, embedding) for _, each in named]
         return found
 

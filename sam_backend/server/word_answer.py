@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sam_backend import named_objects
-from sam_backend.clicks import words
+from sam_backend.clicks import phrases
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.clicks.output import Result
 from sam_backend.errors import Refusal
@@ -27,27 +27,27 @@ def answer(
 
     Of several pages the first one is searched, because a text does not say its page.
     """
-    asked = words.of_click(results, config)
+    asked = phrases.of_click(results, config)
     if not asked:
         return None
     in_project = ProjectTask(services.state.project(project), task, config)
     regions: list[Result] = []
-    for (control, to_name), phrases in asked.items():
+    for (control, to_name), named in asked.items():
         picture = in_project.picture(to_name, 0 if config.image(to_name).is_list else None)
         choice = config.output_choice(control, in_project.project.extra_params)
         try:
             with click_budget.search():
                 for found in named_objects.results(
-                    services.masks, picture, config, phrases, choice
+                    services.masks, in_project, picture, named, choice
                 ):
                     regions += found
         except OutOfBudget as refusal:  # the other objects keep their masks
             services.refusals.report(f"task {picture.task_id}", refusal)
     if not regions:
-        named = ", ".join(repr(phrase.text) for group in asked.values() for phrase in group)
+        texts = ", ".join(repr(phrase.text) for group in asked.values() for phrase in group)
         raise Refusal(
             "prompt",
-            f"nothing without a mask in the picture is called {named[:200]}: use other words, or "
+            f"nothing without a mask in the picture is called {texts[:200]}: use other words, or "
             "click the object",
         )
     return regions

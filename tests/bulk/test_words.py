@@ -11,8 +11,8 @@ import pytest
 
 from sam_backend.bulk.answers import answer_tasks, planned
 from sam_backend.bulk.named import Named
-from sam_backend.clicks import words
-from sam_backend.clicks.words import Phrase
+from sam_backend.clicks import phrases
+from sam_backend.clicks.phrases import Phrase
 from sam_backend.errors import Refusal
 from sam_backend.services import Services
 from sam_backend.shared.text_search import TextSearch
@@ -56,7 +56,7 @@ def test_a_picture_without_the_object_gets_no_prediction(finding: Services) -> N
 
 
 def test_labels_come_from_the_text_or_from_the_map() -> None:
-    assert words.mapped("car; person = Worker\n truck", ["car=Vehicle"]) == [
+    assert phrases.mapped("car; person = Worker\n truck", ["car=Vehicle"]) == [
         Phrase("car", "Vehicle"),
         Phrase("person", "Worker"),
         Phrase("truck", None),
@@ -73,7 +73,7 @@ def test_labels_come_from_the_text_or_from_the_map() -> None:
 )
 def test_a_wrong_text_or_map_is_refused(text: str, mapped: list[str], complaint: str) -> None:
     with pytest.raises(Refusal, match=complaint):
-        words.mapped(text, mapped)
+        phrases.mapped(text, mapped)
 
 
 def test_the_command_needs_a_text_model(tmp_path: Path) -> None:

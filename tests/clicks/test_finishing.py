@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from sam_backend.clicks import finishing
-from sam_backend.clicks.finishing import Finish, finished
+from sam_backend.clicks.finishing import Finish
 from sam_backend.errors import Refusal
 from sam_backend.formats import mask_writer
 from sam_backend.formats.mask import Mask
@@ -41,21 +41,21 @@ def edge_length(mask: Mask) -> int:
 def test_without_attributes_a_mask_stays_as_it_is() -> None:
     mask = ragged_disc()
     assert finishing.read("Brush", "mask", {}) == Finish()
-    assert finished(mask, Finish()) is mask
+    assert Finish().applied_to(mask) is mask
 
 
 def test_small_parts_are_left_out() -> None:
     mask = ragged_disc()
-    kept = finished(mask, Finish(min_area=41))
+    kept = Finish(min_area=41).applied_to(mask)
     assert not kept[20:24, 450:460].any()
     assert np.array_equal(kept[:, :400], mask[:, :400])
-    assert np.array_equal(finished(mask, Finish(min_area=40)), mask)
+    assert np.array_equal(Finish(min_area=40).applied_to(mask), mask)
 
 
 def test_the_largest_part_stays_however_small_it_is() -> None:
     mask = np.zeros((50, 50), bool)
     mask[5:9, 5:9] = mask[20, 20] = True
-    assert np.count_nonzero(finished(mask, Finish(min_area=10_000))) == 16
+    assert np.count_nonzero(Finish(min_area=10_000).applied_to(mask)) == 16
 
 
 def test_holes_are_filled_and_bays_are_not() -> None:
@@ -63,7 +63,7 @@ def test_holes_are_filled_and_bays_are_not() -> None:
     mask[5:30, 5:30] = mask[5:30, 40:60] = True
     mask[10:15, 10:15] = False
     mask[20:25, 55:60] = False  # open at the picture's edge
-    filled = finished(mask, Finish(fill_holes=True))
+    filled = Finish(fill_holes=True).applied_to(mask)
     assert filled[10:15, 10:15].all()
     assert not filled[20:25, 55:60].any()
     assert np.count_nonzero(filled) == np.count_nonzero(mask) + 25
@@ -71,7 +71,7 @@ def test_holes_are_filled_and_bays_are_not() -> None:
 
 def test_smoothing_shortens_the_edge_and_keeps_the_area() -> None:
     mask = ragged_disc()
-    some, much = (finished(mask, Finish(smooth=amount)) for amount in (30, 100))
+    some, much = (Finish(smooth=amount).applied_to(mask) for amount in (30, 100))
     assert edge_length(much) < edge_length(some) < edge_length(mask)
     assert np.count_nonzero(some) == pytest.approx(np.count_nonzero(mask), rel=0.03)
 
@@ -79,18 +79,18 @@ def test_smoothing_shortens_the_edge_and_keeps_the_area() -> None:
 def test_smoothing_leaves_what_the_picture_cuts_off_at_its_edge() -> None:
     mask = np.zeros((100, 100), bool)
     mask[20:80, :50] = True
-    smooth = finished(mask, Finish(smooth=50))
+    smooth = Finish(smooth=50).applied_to(mask)
     assert smooth[30:70, 0].all()
     assert smooth[25, 0]
 
 
 @given(some_masks, some_finishes)
 def test_no_finish_makes_a_mask_empty(mask: Mask, finish: Finish) -> None:
-    assert finished(mask, finish).any()
+    assert finish.applied_to(mask).any()
 
 
 def test_more_detail_takes_more_points_and_stays_nearer() -> None:
-    mask = finished(ragged_disc(), Finish(fill_holes=True, min_area=50))
+    mask = Finish(fill_holes=True, min_area=50).applied_to(ragged_disc())
     counts = []
     for detail in (0, 50, 80, 100):
         tolerance = Finish(detail=detail).tolerance(mask, default=1.0)

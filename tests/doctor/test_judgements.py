@@ -18,6 +18,7 @@ from sam_backend.doctor import (
     switches,
     token,
     trial,
+    trial_prompt,
     way_back,
 )
 from sam_backend.doctor.asking import Answer, Reply, Silence, value_of
@@ -246,17 +247,17 @@ BARE_RECTANGLE = """<View><Image name="i" valueList="$pages"/>
 def test_the_trial_is_a_click_as_the_editor_sends_it(
     xml: str, to_name: str, labels: tuple[str, ...]
 ) -> None:
-    results = trial.prompt(label_config.parse(xml), to_name, 400, 300)
+    results = trial_prompt.prompt(label_config.parse(xml), to_name, 400, 300)
     ((target, (prompt,)),) = of_click(results).items()
     assert (target.to_name, target.labels, target.width) == (to_name, labels, 400)
     assert (prompt.x, prompt.y, prompt.is_positive, prompt.is_rectangle) == (50, 50, True, False)
 
 
 def test_the_trial_where_there_are_rectangles_only() -> None:
-    results = trial.prompt(label_config.parse(BARE_RECTANGLE), "i", 400, 300, 0)
+    results = trial_prompt.prompt(label_config.parse(BARE_RECTANGLE), "i", 400, 300, 0)
     ((target, (prompt,)),) = of_click(results).items()
     assert (target.labels, target.item_index, prompt.is_rectangle) == (("c",), 0, True)
-    assert trial.prompt(label_config.parse("<View/>"), "i", 400, 300) == []
+    assert trial_prompt.prompt(label_config.parse("<View/>"), "i", 400, 300) == []
 
 
 REFUSAL = RefusalRecord(1.0, "task 7", "image", "the image cannot be fetched")

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from werkzeug.exceptions import BadRequest
 
-from sam_backend.clicks.words import MOST_CHARACTERS, MOST_PHRASES
+from sam_backend.clicks.phrases import MOST_CHARACTERS, MOST_PHRASES
 from sam_backend.lines import one_line
 
 MOST_OBJECTS = 100

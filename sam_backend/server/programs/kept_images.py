@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Protocol
 
 from sam_backend.errors import Refusal
 from sam_backend.formats.pictures import Pixels
@@ -13,8 +14,6 @@ from sam_backend.programs.image import EmbeddedImage
 from sam_backend.server.programs import problems
 from sam_backend.server.programs.fields import ImageAsked
 from sam_backend.services import Services
-from sam_backend.shared.ids_of_machines import MachinesIds
-from sam_backend.shared.program_ids import ProgramIds
 
 
 @dataclass(frozen=True)
@@ -25,10 +24,20 @@ class KeptImage:
     image: EmbeddedImage
 
 
+class ImageIds(Protocol):
+    """The ids of images, and the SHA-256 of the content that each stands for."""
+
+    def content(self, image_id: str) -> str | None: ...
+
+    def add_image(self, content: str, id_: str | None = None) -> str: ...
+
+    def remove_image(self, image_id: str) -> str | None: ...
+
+
 class KeptImages:
     """Embeddings stay in the cache of clicks, by content. Ids lead there."""
 
-    def __init__(self, services: Services, ids: ProgramIds | MachinesIds) -> None:
+    def __init__(self, services: Services, ids: ImageIds) -> None:
         self._services = services
         self._ids = ids
 

@@ -15,7 +15,6 @@ from werkzeug.exceptions import RequestTimeout
 from sam_backend import metrics
 from sam_backend.clicks import everything, similar, words
 from sam_backend.clicks.everything import LEVELS
-from sam_backend.clicks.words import Phrase
 from sam_backend.errors import Busy, Refusal
 from sam_backend.exports import coco_rle
 from sam_backend.formats import mask_writer
@@ -186,7 +185,7 @@ class Programs:
         found: list[Fields] = []
         with click_budget.search():
             for phrase in phrases:
-                named = words.masks(find, services.engine.ready(), embedding, Phrase(phrase))
+                named = words.masks(find, services.engine.ready(), embedding, phrase)
                 masks = [ObjectMask(m.mask, m.score, embedding) for _, m in islice(named, room)]
                 room -= len(masks)
                 found.append({"phrase": phrase, "objects": [write(mask) for mask in masks]})
