@@ -1,4 +1,4 @@
-"""The prompts that a click asks about: those that it came with, or those of its task's draft."""
+"""The prompts that a click asks about: its own, or the prompts of the task's draft."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WITHOUT_RECTANGLE = Refusal(
 
 @dataclass(frozen=True)
 class ClickPrompts:
-    """The prompts of a click by their target, and if it has none, those of the draft."""
+    """The prompts that came with a click, by their target. If there are none: the draft's."""
 
     sent: Found
     drawn: Found

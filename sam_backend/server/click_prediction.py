@@ -1,4 +1,4 @@
-"""The prediction for a click in a task. If it has no mask, it is empty, and people are told why."""
+"""The prediction for a click in a task. Without a mask it is empty, and the log says why."""
 
 from __future__ import annotations
 
