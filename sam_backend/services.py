@@ -60,14 +60,14 @@ class Services:
             settings.polygon_tolerance,
         )
 
-    def opened(self, project: Project, task: Mapping[str, Any], config: str) -> None:
+    def prepare(self, project: Project, task: Mapping[str, Any], config: str) -> None:
         """Prepares the masks and images of a task that an annotator opened. Returns at once."""
         if self.masks.objects.has_masks(task):
             masks = f"masks of task {task.get('id')}"
             self.images.prefetcher.ask(masks, lambda: self.masks.objects.read_ahead(task))
         self._opened_tasks.prefetch(project, task, config)
 
-    def heard(self, event: Mapping[str, Any]) -> None:
+    def handle_event(self, event: Mapping[str, Any]) -> None:
         """Label Studio said that an annotation or a project changed. Returns at once."""
         action = str(event.get("action"))
         task, annotation = event.get("task"), event.get("annotation")
@@ -75,9 +75,9 @@ class Services:
             self.memory.ended(str(task.get("id")))
         if isinstance(annotation, Mapping):  # reading masks takes longer than Label Studio waits
             saved = f"annotation {annotation.get('id')}"
-            self.images.prefetcher.ask(saved, lambda: self.learning.heard(event))
+            self.images.prefetcher.ask(saved, lambda: self.learning.handle_event(event))
         else:
-            self.learning.heard(event)
+            self.learning.handle_event(event)
 
     def wait_for_a_gap(self, deadline: float | None) -> None:
         """Waits until no click is running, or until a deadline of `time.monotonic()`."""

@@ -21,13 +21,13 @@ from sam_backend.embeddings.store import EmbeddingStore
 from sam_backend.engines.frame import LOW_RES_SIDE
 from sam_backend.services import Services
 from sam_backend.shared.kept_answers import KeptAnswers
-from sam_backend.shared.projects import Connection
+from sam_backend.shared.projects import StudioConnection
 from sam_backend.shared.state import State
 from tests.conftest import REPOSITORY
 from tests.embeddings.test_store import MB, embedding
 
 LOGITS = np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), np.float32)
-STUDIO = Connection("http://studio.example", "f00d")
+STUDIO = StudioConnection("http://studio.example", "f00d")
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)

@@ -43,7 +43,7 @@ def answer_tasks(
         services.wait_for_a_gap(deadline)
         started = time.monotonic()
         if deadline is not None and started + slowest > deadline:
-            services.opened(known, task, config_xml)
+            services.prepare(known, task, config_xml)
             found.append(None)
             continue
         found.append(_answer(services, known, config_xml, task, todo))

@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
             summary = Export(path, config, latest, formats, report).run()
     except OSError as error:
         raise Refusal("files", f"{options.out} cannot be written: {error.strerror}") from None
-    print(_told(summary, options.out, len(left_out)))
+    print(_summary_text(summary, options.out, len(left_out)))
     return 1 if left_out else 0
 
 
@@ -104,7 +104,7 @@ def _fetch(api: StudioApi, project: int, path: Path) -> None:
             file.write(chunk)
 
 
-def _told(summary: Summary, out: Path, left_out: int) -> str:
+def _summary_text(summary: Summary, out: Path, left_out: int) -> str:
     lines = [f"{summary.regions} masks on {summary.pictures} pictures are in {out}"]
     if left_out:
         lines.append(f"{left_out} could not be read: see above")

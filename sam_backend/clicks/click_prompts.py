@@ -32,7 +32,7 @@ class ClickPrompts:
     @classmethod
     def of(cls, results: Sequence[Any], task: Mapping[str, Any]) -> ClickPrompts:
         """The prompts in a click's results. Refusal if there are too many."""
-        sent = prompts.of_click(results)
+        sent = prompts.from_click(results)
         for context in sent.values():
             watched_click.current().saw_prompts(context)
         count = sum(map(len, sent.values()))

@@ -55,7 +55,7 @@ class Proposal:
 
 
 @dataclass(frozen=True)
-class _Candidate:
+class _GridMask:
     score: float
     bits: Bits  # its pixels in the picture's low-res frame, packed
     area: int  # low-res pixels
@@ -106,7 +106,7 @@ def proposals(
 
 def _candidates(
     engine: Engine, view: _View, whole: _View, grid: int, level: Level, min_iou: float
-) -> list[_Candidate]:
+) -> list[_GridMask]:
     """The masks at the points of the grid that are good enough and not too small."""
     frame = view.embedding.frame
     settled = np.zeros(frame.used, bool)
@@ -158,7 +158,7 @@ def _coarse_to_fine(grid: int) -> Iterator[tuple[float, float]]:
                 yield (column + 0.5) / grid, (row + 0.5) / grid
 
 
-def _candidate(logits: Floats, score: float, view: _View, whole: _View) -> _Candidate | None:
+def _candidate(logits: Floats, score: float, view: _View, whole: _View) -> _GridMask | None:
     mask = logits > 0
     if view is not whole:
         if _is_cut(mask, view, whole):
@@ -168,10 +168,10 @@ def _candidate(logits: Floats, score: float, view: _View, whole: _View) -> _Cand
     if box is None:
         return None
     bits, area = np.packbits(mask), int(np.count_nonzero(mask))
-    return _Candidate(score, bits, area, box, logits.astype(np.float16), view)
+    return _GridMask(score, bits, area, box, logits.astype(np.float16), view)
 
 
-def _without_duplicates(found: list[_Candidate], most: int) -> Iterator[_Candidate]:
+def _without_duplicates(found: list[_GridMask], most: int) -> Iterator[_GridMask]:
     """The best masks, without duplicates by box or by mask."""
     if not found:
         return
@@ -204,7 +204,7 @@ def overlap_of_boxes(box: Floats, others: Floats) -> Floats:
     return overlap
 
 
-def _full_size(candidate: _Candidate, embedding: Embedding) -> Mask:
+def _full_size(candidate: _GridMask, embedding: Embedding) -> Mask:
     """The mask at the picture's size (H, W), without specks and pinholes."""
     view = candidate.view
     logits = np.full((LOW_RES_SIDE, LOW_RES_SIDE), -10, np.float32)

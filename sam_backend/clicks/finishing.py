@@ -107,12 +107,12 @@ def read(tag: str, name: str, attributes: Mapping[str, str]) -> Finish:
 def _refusal(tag: str, name: str, attribute: str, text: str, wanted: str) -> Refusal:
     return Refusal(
         "config",
-        f"{attribute}={_shown(text)} of <{tag} name={_shown(name)}> in the label config is not "
+        f"{attribute}={_quoted(text)} of <{tag} name={_quoted(name)}> in the label config is not "
         f"{wanted}",
     )
 
 
-def _shown(text: str) -> str:
+def _quoted(text: str) -> str:
     return repr(text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…")
 
 

@@ -66,7 +66,7 @@ class LabelConfig:
         for image in self.images:
             if image.name == name:
                 return image
-        raise Refusal("config", f"the label config has no <Image name={_shown(name)}>")
+        raise Refusal("config", f"the label config has no <Image name={_quoted(name)}>")
 
     def output_for(self, to_name: str, wanted: str | None = None) -> Control:
         """The control for the masks of an image: the wanted one, or else the first one."""
@@ -76,14 +76,14 @@ class LabelConfig:
             if not found:
                 raise Refusal(
                     "config",
-                    f"sam_output={_shown(wanted)} is not a control on image {_shown(to_name)} "
+                    f"sam_output={_quoted(wanted)} is not a control on image {_quoted(to_name)} "
                     "that can hold a mask",
                 )
         if not found:
             raise Refusal(
                 "config",
-                f"no control on image {_shown(to_name)} can hold a mask: "
-                f"add <BrushLabels> or <Brush> with toName={_shown(to_name)} to the label config",
+                f"no control on image {_quoted(to_name)} can hold a mask: "
+                f"add <BrushLabels> or <Brush> with toName={_quoted(to_name)} to the label config",
             )
         return found[0]
 
@@ -94,7 +94,7 @@ class LabelConfig:
         output = (own and own.sam_output) or extra_params.get("sam_output")
         candidates = (own and own.candidates) or extra_params.get("candidates") or 1
         if str(candidates) not in ("1", "2", "3"):
-            raise Refusal("config", f"candidates={_shown(str(candidates))} is not 1, 2 or 3")
+            raise Refusal("config", f"candidates={_quoted(str(candidates))} is not 1, 2 or 3")
         return OutputChoice(None if output is None else str(output), int(candidates))
 
     def finds_rest(self, prompt_control: str) -> bool:
@@ -124,13 +124,13 @@ class LabelConfig:
         for value in self._values.get(word, ()):
             if value in control.words:
                 return control.words[value]
-        known = ", ".join(_shown(label.word) for label in control.labels[:MAX_SAID])
+        known = ", ".join(_quoted(label.word) for label in control.labels[:MAX_SAID])
         more = len(control.labels) - MAX_SAID
         known += f" and {more} more" if more > 0 else ""
         raise Refusal(
             "config",
-            f"label {_shown(word)} of the prompt is missing in "
-            f"<{control.tag} name={_shown(control.name)}>, "
+            f"label {_quoted(word)} of the prompt is missing in "
+            f"<{control.tag} name={_quoted(control.name)}>, "
             f"which has {known}: give both controls the same labels",
         )
 
@@ -152,7 +152,7 @@ class LabelConfig:
         compared = 0
         for control in smart:
             if control.sam_find not in (None, "rest"):
-                yield f"sam_find={_shown(control.sam_find)} is not rest"
+                yield f"sam_find={_quoted(control.sam_find)} is not rest"
             for to_name in control.to_names:
                 try:
                     output = self.output_for(to_name, control.sam_output)
@@ -242,7 +242,7 @@ def _control(element: Element, to_names: tuple[str, ...], labels: list[Label]) -
     )
 
 
-def _shown(name: str) -> str:
+def _quoted(name: str) -> str:
     """A name in a message."""
     return repr(name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…")
 

@@ -43,7 +43,7 @@ class Output:
     candidates: int  # for a single click
 
     @classmethod
-    def of_click(
+    def for_click(
         cls, config: LabelConfig, target: Target, control: str, extra: Mapping[str, Any]
     ) -> Output:
         """The output for the options on a prompt's control, or in the model's extra params."""

@@ -78,7 +78,7 @@ def mapped(text: str, labels: Sequence[str]) -> list[Phrase]:
     return found
 
 
-def of_click(results: Sequence[Any], config: LabelConfig) -> dict[tuple[str, str], list[Phrase]]:
+def from_click(results: Sequence[Any], config: LabelConfig) -> dict[tuple[str, str], list[Phrase]]:
     """The phrases in a click's results, by the name of the text's control and of its image."""
     smart = {control.name for control in config.controls if control.asks_in_words}
     found: dict[tuple[str, str], list[Phrase]] = {}

@@ -82,7 +82,7 @@ def mask_id(prompt_id: str) -> str:
     return f"m-{prompt_id}"
 
 
-def of_click(results: Sequence[Mapping[str, Any]]) -> dict[Target, tuple[Prompt, ...]]:
+def from_click(results: Sequence[Mapping[str, Any]]) -> dict[Target, tuple[Prompt, ...]]:
     """The prompts of a click's context. Refusal if there are more than an annotator places."""
     if len(results) > MOST_RESULTS:
         raise Refusal(

@@ -20,16 +20,16 @@ _ELSEWHERE = 0.02  # the share of clicks that follow no rule
 _TRUST = 0.6  # below 1, because people see more than two masks
 
 
-def chances(masks: Mask, likely: Floats, seen: Mask, spots: Indices, positive: Mask) -> Floats:
+def chances(masks: Mask, likely: Floats, answer: Mask, spots: Indices, positive: Mask) -> Floats:
     """How likely each mask (n, h, w) is the object: n weights, of sum 1.
 
-    `likely` are n weights without the newest click, `seen` (h, w) is the answer that it corrects.
+    `likely` are n weights without the newest click, `answer` (h, w) is the answer that it corrects.
     Spots (k, 2) x, y are the clicks so far, and positive (k,) their kinds.
     """
     weights = np.log(np.maximum(likely, 1e-6))
     for index, mask in enumerate(masks):
         broken = np.count_nonzero(mask[spots[:, 1], spots[:, 0]] != positive)
-        density = _density(mask, seen, spots[-1], bool(positive[-1]))
+        density = _density(mask, answer, spots[-1], bool(positive[-1]))
         weights[index] += _TRUST * np.log(density) - broken
     weights = np.exp(weights - weights.max())
     found: Floats = (weights / weights.sum()).astype(np.float32)
@@ -46,9 +46,11 @@ def best(answers: Mask, masks: Mask, weights: Floats) -> int:
     return int(np.argmax(expected))
 
 
-def _density(mask: Mask, seen: Mask, spot: Indices, positive: bool) -> float:
+def _density(mask: Mask, answer: Mask, spot: Indices, positive: bool) -> float:
     """The probability of a click at this very pixel if the object were this mask (h, w)."""
-    wrong, other = (mask & ~seen, seen & ~mask) if positive else (seen & ~mask, mask & ~seen)
+    wrong, other = (
+        (mask & ~answer, answer & ~mask) if positive else (answer & ~mask, mask & ~answer)
+    )
     _, labels, stats, _ = cv2.connectedComponentsWithStats(wrong.astype(np.uint8))
     elsewhere = _ELSEWHERE / mask.size
     if len(stats) == 1:

@@ -11,7 +11,7 @@ import requests
 from sam_backend.errors import Refusal
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.net import guarded_http
-from sam_backend.shared.projects import Connection
+from sam_backend.shared.projects import StudioConnection
 
 # Label Studio asks each model of a project before it answers, and a first click encodes an image.
 ANSWER_S = 60.0
@@ -57,13 +57,13 @@ def _listed(texts: object) -> list[object]:
 class Studio:
     """One Label Studio, as this back end reaches it."""
 
-    def __init__(self, access: LabelStudioAccess, connection: Connection) -> None:
+    def __init__(self, access: LabelStudioAccess, connection: StudioConnection) -> None:
         self.url = connection.url
         self.has_token = bool(connection.token)
         self._access = access
         self._connection = connection
 
-    def ask_openly(self, path: str) -> Reply:
+    def ask_without_token(self, path: str) -> Reply:
         """Without a token: nobody knows yet whether this is Label Studio."""
         return self._ask("GET", path, _no_header)
 

@@ -37,7 +37,7 @@ def judge(found: Sequence[Model], version: str, address: str) -> Finding:
         names = ", ".join(repr(model.get("title")) for model in found)
         return bad(CHECK, f"none of the project's models ({names}) is this back end.", connect)
     title, url = repr(model.get("title")), model.get("url")
-    problem = _unanswered(model, title) or _unasked(found, model, title)
+    problem = _why_unreachable(model, title) or _why_not_interactive(found, model, title)
     if problem:
         return problem
     if model.get("model_version") != version:
@@ -46,7 +46,7 @@ def judge(found: Sequence[Model], version: str, address: str) -> Finding:
     return good(CHECK, f"{title} is connected, with interactive preannotations.")
 
 
-def _unanswered(model: Model, title: str) -> Finding | None:
+def _why_unreachable(model: Model, title: str) -> Finding | None:
     """Why the model does not answer Label Studio, if so."""
     state, url, error = model.get("state"), model.get("url"), str(model.get("error_message"))
     if state == _CONNECTED:
@@ -70,7 +70,7 @@ def _unanswered(model: Model, title: str) -> Finding | None:
     )
 
 
-def _unasked(found: Sequence[Model], model: Model, title: str) -> Finding | None:
+def _why_not_interactive(found: Sequence[Model], model: Model, title: str) -> Finding | None:
     """Why the editor does not ask the model, if so."""
     if not model.get("is_interactive"):
         return bad(

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from sam_backend.errors import Refusal
 from sam_backend.net import urls
-from sam_backend.shared.projects import Connection
+from sam_backend.shared.projects import StudioConnection
 
 CLOUD_SCHEMES = ("s3", "gs", "azure-blob", "azure_blob", "azure_spi", "dbfs")
 LOCAL_FILES_PATH = "/data/local-files/"
@@ -34,7 +34,7 @@ class Source:
     path: Path | None = None
     root: Path | None = None  # the folder that contains the path
     url: str | None = None
-    label_studio: Connection | None = None
+    label_studio: StudioConnection | None = None
     content: bytes | None = None
 
     @property
@@ -44,7 +44,7 @@ class Source:
 
 
 def resolve(
-    value: str, task_id: str, label_studio: Connection | None, local_files_root: Path | None
+    value: str, task_id: str, label_studio: StudioConnection | None, local_files_root: Path | None
 ) -> Source:
     """The source of a task's image: an upload, a local file, a cloud link or a web address."""
     if value.startswith("data:"):
@@ -75,7 +75,7 @@ def resolve(
     raise _no_address(value)
 
 
-def serves(label_studio: Connection, address: str) -> bool:
+def serves(label_studio: StudioConnection, address: str) -> bool:
     """Whether this Label Studio serves files at an address, so that its token may be sent."""
     url, own = urls.parse(address), urls.parse(label_studio.url)
     if url is None or own is None or url.origin != own.origin:
@@ -91,7 +91,7 @@ def serves(label_studio: Connection, address: str) -> bool:
     return False
 
 
-def _at(address: str, key: str, label_studio: Connection | None) -> Source:
+def _at(address: str, key: str, label_studio: StudioConnection | None) -> Source:
     """The source for a web address. Only Label Studio's own paths for files get its token.
 
     Other addresses on its host are treated like any other host: no token, no private addresses.
@@ -120,7 +120,7 @@ def quoted(value: str) -> str:
     return repr(path if len(path) <= 120 else path[:117] + "…")
 
 
-def _inside(path: str, value: str, label_studio: Connection | None) -> Source:
+def _inside(path: str, value: str, label_studio: StudioConnection | None) -> Source:
     """The source for a path on Label Studio, which may start with the prefix of its address."""
     if label_studio is None:
         raise Refusal(

@@ -11,7 +11,7 @@ import orjson
 from sam_backend.images.fetching import Fetcher
 from sam_backend.images.sources import Source
 from sam_backend.label_studio.access import LabelStudioAccess
-from sam_backend.shared.projects import Connection, Project
+from sam_backend.shared.projects import Project, StudioConnection
 
 
 class UpcomingTasks:
@@ -34,7 +34,7 @@ class UpcomingTasks:
         return read(self._fetcher.fetch(listing).content)
 
 
-def listing(label_studio: Connection, project: str, task_id: int, count: int) -> Source:
+def listing(label_studio: StudioConnection, project: str, task_id: int, count: int) -> Source:
     """The request for the tasks after this one, in the order of their import.
 
     Label Studio names a project by its number and the time it was made: `7.1732182000`.

@@ -18,7 +18,7 @@ from sam_backend.errors import Refusal
 from sam_backend.label_studio.trust import Belief
 from sam_backend.net import addresses, guarded_http, urls
 from sam_backend.settings import Settings
-from sam_backend.shared.projects import Connection
+from sam_backend.shared.projects import StudioConnection
 from sam_backend.shared.state import State
 
 TIMEOUT_S = (3.05, 10.0)  # to connect; between two bytes
@@ -65,19 +65,21 @@ class LabelStudioAccess:
         self._access_tokens: TTLCache[str, str] = TTLCache(maxsize=64, ttl=_ACCESS_TOKEN_S)
         self._lock = threading.Lock()
 
-    def connection(self, from_setup: Connection | None) -> Connection | None:
+    def connection(self, from_setup: StudioConnection | None) -> StudioConnection | None:
         """The Label Studio of a project, given the one from `/setup`. None if it is unknown."""
         url = self._settings.label_studio_url
         if url is None:
             return from_setup
         token = self._settings.label_studio_token or (from_setup.token if from_setup else None)
-        return Connection(url, token)
+        return StudioConnection(url, token)
 
-    def doubt(self, connection: Connection) -> str | None:
+    def doubt(self, connection: StudioConnection) -> str | None:
         """The reason not to trust a Label Studio from `/setup`, if there is one."""
         return self._belief.doubt(connection) if self._belief else None
 
-    def authorization(self, connection: Connection, *, renew: bool = False) -> TokenAuth | None:
+    def authorization(
+        self, connection: StudioConnection, *, renew: bool = False
+    ) -> TokenAuth | None:
         """The header for requests to this Label Studio. `renew` drops a refused access token.
 
         Refusal if it did not prove to be a Label Studio. It then gets no other request.
@@ -86,7 +88,7 @@ class LabelStudioAccess:
             self._belief.check(connection, self.session, lambda: self._header(connection))
         return self._header(connection, renew=renew)
 
-    def _header(self, connection: Connection, *, renew: bool = False) -> TokenAuth | None:
+    def _header(self, connection: StudioConnection, *, renew: bool = False) -> TokenAuth | None:
         token = connection.token
         if not token:
             return None

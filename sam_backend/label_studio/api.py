@@ -13,7 +13,7 @@ from sam_backend.errors import Refusal, SettingsError
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.net import addresses, guarded_http
 from sam_backend.settings import Settings
-from sam_backend.shared.projects import Connection
+from sam_backend.shared.projects import StudioConnection
 
 TIMEOUT_S = (3.05, 300.0)  # to connect, between bytes: exports are prepared before the first byte
 ANSWER_S = 900.0  # in all
@@ -31,13 +31,13 @@ class StudioApi:
                 "set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY (a Personal Access Token), "
                 "or work on a file that Label Studio exported"
             )
-        self._connection = Connection(settings.label_studio_url, settings.label_studio_token)
+        self._connection = StudioConnection(settings.label_studio_url, settings.label_studio_token)
         self._access = LabelStudioAccess(settings)
         self._session = guarded_http.session(addresses.anything)
         self._most_mb = settings.max_body_mb
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> StudioConnection:
         return self._connection
 
     def get(self, path: str, **params: object) -> Any:

@@ -16,7 +16,7 @@ from requests.auth import AuthBase
 from sam_backend.errors import Refusal
 from sam_backend.net import guarded_http
 from sam_backend.net.urls import origin
-from sam_backend.shared.projects import Connection
+from sam_backend.shared.projects import StudioConnection
 from sam_backend.shared.state import State
 
 PROOF_S = 3.0
@@ -25,13 +25,13 @@ _TOKEN = re.compile(r"[ -~]{1,4096}")  # what a header may hold
 _WHO_AM_I = "/api/current-user/whoami"
 
 
-def setup_connection(hostname: object, token: object) -> Connection | None:
+def setup_connection(hostname: object, token: object) -> StudioConnection | None:
     """The Label Studio that a `/setup` request names. None if its address is not valid."""
     url = str(hostname or "").rstrip("/")
     if origin(url) is None or any(sign in url for sign in "?#@"):
         return None
     is_token = isinstance(token, str) and _TOKEN.fullmatch(token)
-    return Connection(url, str(token) if is_token else None)
+    return StudioConnection(url, str(token) if is_token else None)
 
 
 class Belief:
@@ -41,7 +41,7 @@ class Belief:
         self._state = state
         self._believed: str | None = None  # it never changes, and survives a lost file
 
-    def doubt(self, connection: Connection) -> str | None:
+    def doubt(self, connection: StudioConnection) -> str | None:
         """The reason not to trust this Label Studio, if another one is trusted."""
         believed = self._known()
         if believed is None or origin(believed) == origin(connection.url):
@@ -52,7 +52,10 @@ class Belief:
         )
 
     def check(
-        self, connection: Connection, session: requests.Session, auth: Callable[[], AuthBase | None]
+        self,
+        connection: StudioConnection,
+        session: requests.Session,
+        auth: Callable[[], AuthBase | None],
     ) -> None:
         """Refusal if this Label Studio is not trusted. The first one must prove its identity."""
         if self._known() is None:
@@ -68,7 +71,7 @@ class Belief:
         return self._believed
 
 
-def prove(connection: Connection, session: requests.Session, auth: AuthBase | None) -> None:
+def prove(connection: StudioConnection, session: requests.Session, auth: AuthBase | None) -> None:
     """Asks who the owner of the token is. Refusal unless the answer is like Label Studio's."""
     url = connection.url
     if auth is None:

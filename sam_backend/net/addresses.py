@@ -73,10 +73,10 @@ _METADATA: tuple[IPNetwork, ...] = tuple(
     )
 )
 # IPv6 forms of IPv4 addresses. In networks without IPv4, DNS64 gives public names the second form.
-_DRESSED = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
+_HOLDS_IPV4 = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 # All networks with an IPv4 address in the last 32 bits: also compatible, translated, local NAT64.
 _ENDS_IN_V4 = (
-    *_DRESSED,
+    *_HOLDS_IPV4,
     IPv6Network("::/96"),
     IPv6Network("::ffff:0:0:0/96"),
     IPv6Network("64:ff9b:1::/48"),
@@ -86,14 +86,14 @@ _ISATAP = (0x5EFE, 0x2005EFE)
 _NAME = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
 
-def undressed(address: IPAddress) -> IPAddress:
+def as_ipv4(address: IPAddress) -> IPAddress:
     """The IPv4 address that an IPv6 address stands for, if any."""
-    if isinstance(address, IPv6Address) and any(address in network for network in _DRESSED):
+    if isinstance(address, IPv6Address) and any(address in network for network in _HOLDS_IPV4):
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 
 
-def faces(address: IPAddress) -> set[IPAddress]:
+def translations(address: IPAddress) -> set[IPAddress]:
     """An address, and all addresses that a gateway may translate it to."""
     if isinstance(address, IPv4Address):
         return {address}
@@ -109,19 +109,19 @@ def faces(address: IPAddress) -> set[IPAddress]:
 
 def is_public(address: IPAddress) -> bool:
     """Whether this is an address on the internet, and cannot be translated to a private one."""
-    bare = undressed(address)
+    bare = as_ipv4(address)
     if isinstance(bare, IPv4Address):
         return not any(bare in network for network in _NOT_PUBLIC)
     return (
         bare in _PUBLIC_V6
         and not any(bare in network for network in _NOT_PUBLIC_V6)
-        and all(is_public(face) for face in faces(bare) - {bare})
+        and all(is_public(each) for each in translations(bare) - {bare})
     )
 
 
 def is_metadata(address: IPAddress) -> bool:
     """Whether this may be a cloud's metadata service."""
-    return any(face in network for face in faces(address) for network in _METADATA)
+    return any(each in network for each in translations(address) for network in _METADATA)
 
 
 def may_be_label_studio(_host: str, address: IPAddress) -> bool:
@@ -129,7 +129,7 @@ def may_be_label_studio(_host: str, address: IPAddress) -> bool:
 
     Metadata services are not.
     """
-    bare = undressed(address)
+    bare = as_ipv4(address)
     return not (is_metadata(address) or bare.is_multicast or bare.is_unspecified)
 
 
@@ -174,7 +174,7 @@ class AllowedHosts:
         A metadata service must be allowed by its own address or network. The owner of an allowed
         name could let it resolve to such a service, and a wide network contains it by accident.
         """
-        name, bare = host.lower().rstrip("."), undressed(address)
+        name, bare = host.lower().rstrip("."), as_ipv4(address)
         if is_metadata(address):
             return any(bare in network for network in self.networks if _is_of_metadata(network))
         return (

@@ -29,7 +29,7 @@ class Batches:
         project, tasks, config = asked.project, asked.tasks, asked.config
         proposals = Proposals() if self._services.settings.proposals else None
         if len(tasks) == 1:
-            self._services.opened(self._services.state.project(project), tasks[0], config)
+            self._services.prepare(self._services.state.project(project), tasks[0], config)
             if proposals is None:
                 return [[]]
         if self._clicks.has_queue:

@@ -49,7 +49,7 @@ def parts(clicked: ClickedTask, task: ProjectTask, prompts: ClickPrompts) -> lis
         finds_rest = config.finds_rest(mixed[-1].control)
         # Two tools may share a context. The prompts of one are not meant for the other.
         context = tuple(p for p in mixed if config.finds_rest(p.control) == finds_rest)
-        output = Output.of_click(config, target, context[-1].control, clicked.project.extra_params)
+        output = Output.for_click(config, target, context[-1].control, clicked.project.extra_params)
         name = picture(target).name
         turn = clicked.turn(target, name, context)
         joined = context

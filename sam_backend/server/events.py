@@ -46,7 +46,7 @@ def results(
     if event == CAPABILITIES:
         return [_result(event, _capabilities(services))]
     if event == "prewarm":
-        services.opened(services.state.project(project), task, config_xml)
+        services.prepare(services.state.project(project), task, config_xml)
         return [_result("prewarm_ack", {"status": "ok", "cached": [], "pending": [0]})]
     if event == "release":  # an embedding stays for other annotators until room is needed
         return [_result("release_ack", {"status": "released"})]

@@ -89,7 +89,7 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
         if len(positional) > 1:
             event, data = positional[:2]
         if isinstance(data, Mapping):
-            self._services.heard({**data, "action": event})
+            self._services.handle_event({**data, "action": event})
         return {}
 
 

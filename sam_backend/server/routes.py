@@ -57,7 +57,7 @@ class Protocol:
         """
         with self._webhooks.admitted():
             body = json_object()
-        self._services.heard(body)
+        self._services.handle_event(body)
         return answer({"status": "ok"})
 
     def validate(self) -> Response:

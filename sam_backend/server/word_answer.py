@@ -27,7 +27,7 @@ def answer(
 
     Of several pages the first one is searched, because a text does not say its page.
     """
-    asked = phrases.of_click(results, config)
+    asked = phrases.from_click(results, config)
     if not asked:
         return None
     in_project = ProjectTask(services.state.project(project), task, config)

@@ -36,7 +36,7 @@ class Learning:
             return None
         return self._kept.learnt(project.id, label_name(labels))
 
-    def heard(self, event: Mapping[str, Any]) -> None:
+    def handle_event(self, event: Mapping[str, Any]) -> None:
         """Learns from a webhook of Label Studio about an annotation or a project."""
         action, owner = event.get("action"), event.get("project")
         if action == "PROJECT_DELETED":

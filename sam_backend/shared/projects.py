@@ -26,7 +26,7 @@ create table if not exists setups (
 
 
 @dataclass(frozen=True)
-class Connection:
+class StudioConnection:
     """The address of a Label Studio and a token for it, from a `/setup` request."""
 
     url: str
@@ -38,7 +38,7 @@ class Project:
     """A project of Label Studio's, and the content of its last `/setup` request."""
 
     id: str
-    from_setup: Connection | None = None
+    from_setup: StudioConnection | None = None
     extra_params: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -51,7 +51,7 @@ def read(db: sqlite3.Connection, project: str) -> Project:
         return Project(project)
     url, token, extra = row
     params = orjson.loads(extra)
-    from_setup = Connection(url, token) if url else None
+    from_setup = StudioConnection(url, token) if url else None
     return Project(project, from_setup, params if isinstance(params, dict) else {})
 
 
@@ -85,7 +85,7 @@ def short_params(extra_params: Mapping[str, Any]) -> bytes:
 def keep(
     db: sqlite3.Connection,
     project: str,
-    connection: Connection | None,
+    connection: StudioConnection | None,
     extra: bytes,
 ) -> None:
     """Keeps the content of a `/setup` request. Without a connection, the earlier one stays."""

@@ -19,7 +19,7 @@ from sam_backend.clicks.joining import EarlierClick
 from sam_backend.shared import earlier_clicks, projects, refusal_records
 from sam_backend.shared.database import Database, in_folder
 from sam_backend.shared.earlier_clicks import EarlierClicks
-from sam_backend.shared.projects import Connection, Project
+from sam_backend.shared.projects import Project, StudioConnection
 from sam_backend.shared.refusal_records import RefusalRecord
 from sam_backend.shared.tasks_of_machines import TasksOfMachines
 
@@ -155,7 +155,7 @@ class State:
             earlier_clicks.change_all(db, task, change)
 
     def remember_setup(
-        self, project: str, connection: Connection | None, extra_params: Mapping[str, Any]
+        self, project: str, connection: StudioConnection | None, extra_params: Mapping[str, Any]
     ) -> None:
         """Keeps the content of a `/setup` request, which predictions do not repeat."""
         extra = projects.short_params(extra_params)
@@ -164,7 +164,9 @@ class State:
             self._machines.remember_setup(project, extra)
 
     @_if_possible
-    def _remember_setup(self, project: str, connection: Connection | None, extra: bytes) -> None:
+    def _remember_setup(
+        self, project: str, connection: StudioConnection | None, extra: bytes
+    ) -> None:
         with self._database.transaction() as db:
             projects.keep(db, project, connection, extra)
 

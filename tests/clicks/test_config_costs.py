@@ -123,7 +123,7 @@ def test_images_that_show_the_same_are_one_to_fetch() -> None:
 def read_often(results: list[dict[str, Any]]) -> None:
     """For each of the tasks that a click may be in."""
     for _ in range(16):
-        prompts.of_click(results)
+        prompts.from_click(results)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def read_often(results: list[dict[str, Any]]) -> None:
 )
 def test_prompts_that_nobody_placed_are_refused(results: list[dict[str, Any]]) -> None:
     with pytest.raises(Refusal):
-        prompts.of_click(results)
+        prompts.from_click(results)
     assert_cheap(cost_of(read_often, results))
 
 

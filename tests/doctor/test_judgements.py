@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sam_backend.clicks import label_config
-from sam_backend.clicks.prompts import of_click
+from sam_backend.clicks.prompts import from_click
 from sam_backend.doctor import (
     config,
     connection,
@@ -248,14 +248,14 @@ def test_the_trial_is_a_click_as_the_editor_sends_it(
     xml: str, to_name: str, labels: tuple[str, ...]
 ) -> None:
     results = trial_prompt.prompt(label_config.parse(xml), to_name, 400, 300)
-    ((target, (prompt,)),) = of_click(results).items()
+    ((target, (prompt,)),) = from_click(results).items()
     assert (target.to_name, target.labels, target.width) == (to_name, labels, 400)
     assert (prompt.x, prompt.y, prompt.is_positive, prompt.is_rectangle) == (50, 50, True, False)
 
 
 def test_the_trial_where_there_are_rectangles_only() -> None:
     results = trial_prompt.prompt(label_config.parse(BARE_RECTANGLE), "i", 400, 300, 0)
-    ((target, (prompt,)),) = of_click(results).items()
+    ((target, (prompt,)),) = from_click(results).items()
     assert (target.labels, target.item_index, prompt.is_rectangle) == (("c",), 0, True)
     assert trial_prompt.prompt(label_config.parse("<View/>"), "i", 400, 300) == []
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from sam_backend.images.fetching import Fetcher
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.settings import Settings
-from sam_backend.shared.projects import Connection
+from sam_backend.shared.projects import StudioConnection
 from tests.loopback import Reply
 
-LS = Connection("http://studio.example:8080", "f00d")
+LS = StudioConnection("http://studio.example:8080", "f00d")
 
 
 def fetcher(settings: Settings) -> Fetcher:

@@ -10,7 +10,7 @@ import pytest
 from sam_backend.errors import Refusal
 from sam_backend.images.sources import resolve
 from sam_backend.settings import Settings
-from sam_backend.shared.projects import Connection
+from sam_backend.shared.projects import StudioConnection
 from tests.images.hosts import fetcher, jwt
 from tests.loopback import Route, Site, always, site
 
@@ -63,7 +63,10 @@ def test_a_label_studio_in_trouble_harms_one_image(
         answer,
         always(200, b"cat"),
     )
-    own, fetches = Connection(studio.url, "f00d"), fetcher(settings(LABEL_STUDIO_URL=studio.url))
+    own, fetches = (
+        StudioConnection(studio.url, "f00d"),
+        fetcher(settings(LABEL_STUDIO_URL=studio.url)),
+    )
     with pytest.raises(Refusal, match=message):
         fetches.fetch(resolve("/data/upload/1/a.jpg", "1", own, None))
     assert fetches.fetch(resolve("/data/upload/1/b.jpg", "1", own, None)).content == b"cat"
@@ -75,7 +78,7 @@ def test_a_label_studio_that_was_restarted(settings: SettingsOf) -> None:
     with site() as studio:
         studio.routes["/data/upload/1/a.jpg"] = always(200, b"cat")
         fetches = fetcher(settings(LABEL_STUDIO_URL=studio.url))
-        source = resolve("/data/upload/1/a.jpg", "1", Connection(studio.url, "f00d"), None)
+        source = resolve("/data/upload/1/a.jpg", "1", StudioConnection(studio.url, "f00d"), None)
         assert fetches.fetch(source).content == b"cat"
     with pytest.raises(Refusal, match="set LABEL_STUDIO_URL"):
         fetches.fetch(source)
@@ -90,7 +93,7 @@ def test_a_bucket_that_refuses_is_not_label_studio_refusing(
     """A presigned address is good for a while only."""
     studio.routes["/data/upload/1/a.jpg"] = always(303, Location=elsewhere.url + "/signed.jpg")
     elsewhere.routes["/signed.jpg"] = always(403, b"<Error/>", Content_Type="application/xml")
-    own = Connection(studio.url, "f00d")
+    own = StudioConnection(studio.url, "f00d")
     with pytest.raises(Refusal, match="cannot be fetched: HTTP 403"):
         fetcher(settings(LABEL_STUDIO_URL=studio.url)).fetch(
             resolve("/data/upload/1/a.jpg", "1", own, None)
@@ -120,10 +123,10 @@ def test_nobody_there(settings: SettingsOf) -> None:
         Refusal, match=r"cannot be fetched \(ConnectionError\): set LABEL_STUDIO_URL"
     ):
         fetcher(settings()).fetch(
-            resolve("/data/upload/1/a.jpg", "1", Connection(url, "f00d"), None)
+            resolve("/data/upload/1/a.jpg", "1", StudioConnection(url, "f00d"), None)
         )
     token = jwt(token_type="refresh")
     with pytest.raises(Refusal, match="cannot be reached"):
         fetcher(settings()).fetch(
-            resolve("/data/upload/1/a.jpg", "1", Connection(url, token), None)
+            resolve("/data/upload/1/a.jpg", "1", StudioConnection(url, token), None)
         )

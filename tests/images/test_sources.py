@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sam_backend.errors import Refusal
 from sam_backend.images.sources import resolve
 from sam_backend.settings import Settings
-from sam_backend.shared.projects import Connection
+from sam_backend.shared.projects import StudioConnection
 from tests.images.hosts import LS, fetcher
 from tests.loopback import Site, always
 
@@ -27,7 +27,7 @@ def test_uploads_are_on_label_studio() -> None:
 
 
 def test_label_studio_may_run_below_a_prefix() -> None:
-    below = Connection("https://example.org/studio", None)
+    below = StudioConnection("https://example.org/studio", None)
     for value in ("/data/upload/1/a.jpg", "/studio/data/upload/1/a.jpg"):
         assert resolve(value, "1", below, None).url == (
             "https://example.org/studio/data/upload/1/a.jpg"
@@ -73,7 +73,7 @@ def test_the_token_is_for_label_studio_alone() -> None:
     ],
 )
 def test_the_token_opens_what_label_studio_serves_as_files(prefix: str, path: str) -> None:
-    own = Connection(LS.url + prefix, "f00d")
+    own = StudioConnection(LS.url + prefix, "f00d")
     for value in (path, prefix + path, own.url + path):
         assert resolve(value, "1", own, None).label_studio == own
 
@@ -114,7 +114,7 @@ def test_the_token_opens_nothing_else(
     prefix: str, path: str, studio: Site, settings: SettingsOf
 ) -> None:
     """An image may say any path, and the operator's token opens nearly all of them."""
-    own = Connection(studio.url + prefix, "f00d")
+    own = StudioConnection(studio.url + prefix, "f00d")
     fetches = fetcher(settings(LABEL_STUDIO_URL=own.url, LABEL_STUDIO_API_KEY="f00d"))
     for value in (path, prefix + path, own.url + path):
         with pytest.raises(Refusal):
@@ -125,7 +125,7 @@ def test_the_token_opens_nothing_else(
 def test_other_paths_on_label_studios_host_get_no_token(studio: Site, settings: SettingsOf) -> None:
     """One server may have a folder of images and Label Studio; it is judged as any other."""
     studio.routes["/photos/a.jpg"] = always(200, b"cat")
-    source = resolve(studio.url + "/photos/a.jpg", "1", Connection(studio.url, "f00d"), None)
+    source = resolve(studio.url + "/photos/a.jpg", "1", StudioConnection(studio.url, "f00d"), None)
     assert fetcher(settings(LABEL_STUDIO_URL=studio.url)).fetch(source).content == b"cat"
     assert studio.requests == [("GET", "/photos/a.jpg", None)]
     nothing_allowed = settings(LABEL_STUDIO_URL=studio.url, ALLOWED_IMAGE_HOSTS="")

@@ -13,7 +13,7 @@ from sam_backend.errors import Refusal
 from sam_backend.images.sources import resolve
 from sam_backend.label_studio.access import LabelStudioAccess, is_refresh_token
 from sam_backend.settings import Settings
-from sam_backend.shared.projects import Connection
+from sam_backend.shared.projects import StudioConnection
 from tests.images.hosts import fetcher, jwt, only_for
 from tests.loopback import Site, always
 
@@ -25,7 +25,7 @@ def test_a_redirect_to_another_path_takes_no_token_along(
 ) -> None:
     studio.routes["/data/upload/1/a.jpg"] = always(302, Location="/api/projects/1/export")
     studio.routes["/api/projects/1/export"] = only_for("Token f00d", b"everything")
-    source = resolve("/data/upload/1/a.jpg", "1", Connection(studio.url, "f00d"), None)
+    source = resolve("/data/upload/1/a.jpg", "1", StudioConnection(studio.url, "f00d"), None)
     with pytest.raises(Refusal, match="HTTP 401"):
         fetcher(settings(LABEL_STUDIO_URL=studio.url)).fetch(source)
     assert [auth for _, _, auth in studio.requests] == ["Token f00d", None]
@@ -33,7 +33,7 @@ def test_a_redirect_to_another_path_takes_no_token_along(
 
 def test_legacy_tokens_go_along_as_they_are(studio: Site, settings: SettingsOf) -> None:
     studio.routes["/data/upload/1/a.jpg"] = only_for("Token f00d", b"cat")
-    source = resolve("/data/upload/1/a.jpg", "1", Connection(studio.url, "f00d"), None)
+    source = resolve("/data/upload/1/a.jpg", "1", StudioConnection(studio.url, "f00d"), None)
     assert fetcher(settings()).fetch(source).content == b"cat"
 
 
@@ -46,7 +46,7 @@ def test_personal_access_tokens_are_exchanged_once(studio: Site, settings: Setti
     )
     studio.routes["/data/upload/1/a.jpg"] = only_for("Bearer abc", b"cat")
     source, fetches = (
-        resolve("/data/upload/1/a.jpg", "1", Connection(studio.url, token), None),
+        resolve("/data/upload/1/a.jpg", "1", StudioConnection(studio.url, token), None),
         fetcher(settings()),
     )
     assert fetches.fetch(source).content == fetches.fetch(source).content == b"cat"
@@ -58,7 +58,7 @@ def test_an_access_token_refused_early_is_renewed(studio: Site, settings: Settin
     studio.routes["/api/token/refresh/"] = lambda _auth, _body: (200, {}, next(answers))
     studio.routes["/data/upload/1/a.jpg"] = only_for("Bearer new", b"cat")
     source = resolve(
-        "/data/upload/1/a.jpg", "1", Connection(studio.url, jwt(token_type="refresh")), None
+        "/data/upload/1/a.jpg", "1", StudioConnection(studio.url, jwt(token_type="refresh")), None
     )
     assert fetcher(settings()).fetch(source).content == b"cat"
 
@@ -67,7 +67,7 @@ def test_an_access_token_refused_early_is_renewed(studio: Site, settings: Settin
 def test_a_revoked_personal_token_is_named(studio: Site, settings: SettingsOf, status: int) -> None:
     studio.routes["/api/token/refresh/"] = always(status, b"{}")
     source = resolve(
-        "/data/upload/1/a.jpg", "1", Connection(studio.url, jwt(token_type="refresh")), None
+        "/data/upload/1/a.jpg", "1", StudioConnection(studio.url, jwt(token_type="refresh")), None
     )
     with pytest.raises(Refusal, match="expired or revoked"):
         fetcher(settings()).fetch(source)
@@ -78,7 +78,7 @@ def test_a_login_page_instead_of_the_image_means_the_token(
 ) -> None:
     studio.routes["/data/upload/1/a.jpg"] = always(302, Location="/user/login/?next=/a.jpg")
     studio.routes["/user/login/?next=/a.jpg"] = always(200, b"<html>", Content_Type="text/html")
-    source = resolve("/data/upload/1/a.jpg", "1", Connection(studio.url, "f00d"), None)
+    source = resolve("/data/upload/1/a.jpg", "1", StudioConnection(studio.url, "f00d"), None)
     with pytest.raises(Refusal, match="does not accept the token"):
         fetcher(settings()).fetch(source)
 
@@ -88,7 +88,7 @@ def test_a_token_does_not_follow_a_redirect_to_another_place(
 ) -> None:
     studio.routes["/data/upload/1/a.jpg"] = always(303, Location=elsewhere.url + "/signed.jpg")
     elsewhere.routes["/signed.jpg"] = always(200, b"cat")
-    source = resolve("/data/upload/1/a.jpg", "1", Connection(studio.url, "f00d"), None)
+    source = resolve("/data/upload/1/a.jpg", "1", StudioConnection(studio.url, "f00d"), None)
     assert fetcher(settings()).fetch(source).content == b"cat"
     assert studio.requests[0][2] == "Token f00d"
     assert elsewhere.requests == [("GET", "/signed.jpg", None)]
@@ -100,7 +100,7 @@ def test_a_netrc_file_does_not_replace_the_token(
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     studio.routes["/data/upload/1/a.jpg"] = only_for("Token f00d", b"cat")
-    source = resolve("/data/upload/1/a.jpg", "1", Connection(studio.url, "f00d"), None)
+    source = resolve("/data/upload/1/a.jpg", "1", StudioConnection(studio.url, "f00d"), None)
     assert fetcher(settings()).fetch(source).content == b"cat"
 
 
@@ -108,7 +108,7 @@ def test_a_token_that_expires_while_it_is_used(studio: Site, settings: SettingsO
     studio.routes["/api/token/refresh/"] = always(200, b'{"access": "abc"}')
     studio.routes["/data/upload/1/a.jpg"] = only_for("Bearer abc", b"cat")
     own, fetches = (
-        Connection(studio.url, jwt(token_type="refresh")),
+        StudioConnection(studio.url, jwt(token_type="refresh")),
         fetcher(settings(LABEL_STUDIO_URL=studio.url)),
     )
     source = resolve("/data/upload/1/a.jpg", "1", own, None)
@@ -120,15 +120,15 @@ def test_a_token_that_expires_while_it_is_used(studio: Site, settings: SettingsO
 
 
 def test_settings_come_before_setup_requests(settings: SettingsOf) -> None:
-    said = Connection("http://from-setup.example", "said")
+    said = StudioConnection("http://from-setup.example", "said")
     nothing = LabelStudioAccess(settings())
     assert nothing.connection(said) == said
     address = LabelStudioAccess(settings(LABEL_STUDIO_HOST="http://mine.example/"))
-    assert address.connection(said) == Connection("http://mine.example", "said")
+    assert address.connection(said) == StudioConnection("http://mine.example", "said")
     both = LabelStudioAccess(
         settings(LABEL_STUDIO_URL="http://mine.example", LABEL_STUDIO_ACCESS_TOKEN="own"),
     )
-    assert both.connection(said) == Connection("http://mine.example", "own")
+    assert both.connection(said) == StudioConnection("http://mine.example", "own")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from sam_backend.label_studio.trust import setup_connection
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
-from sam_backend.shared.projects import Connection
+from sam_backend.shared.projects import StudioConnection
 from sam_backend.shared.state import State
 from tests.fakes import BRUSH_LABELS, keypoint, picture, request_body
 from tests.loopback import Site, always, dripping, site, who_am_i
@@ -246,7 +246,7 @@ def test_a_hostname_that_is_no_address_tells_nothing(hostname: object) -> None:
 
 @pytest.mark.parametrize("token", ["", None, "a\nX-Y: z", "\u2603", ["a", "b"], "x" * 10_000])
 def test_a_token_that_no_header_may_hold_is_none(token: object) -> None:
-    assert setup_connection("http://studio.example/", token) == Connection(
+    assert setup_connection("http://studio.example/", token) == StudioConnection(
         "http://studio.example", None
     )
 
@@ -258,7 +258,7 @@ def test_a_hostname_that_could_be_read_in_two_ways_tells_nothing(hostname: str) 
 
 def test_an_empty_hostname_keeps_the_earlier_connection(tmp_path: Path) -> None:
     state = State(tmp_path / "state")
-    state.remember_setup("1", Connection("http://studio.example", "f00d"), {"a": 1})
+    state.remember_setup("1", StudioConnection("http://studio.example", "f00d"), {"a": 1})
     state.remember_setup("1", None, {"a": 2})
-    assert state.project("1").from_setup == Connection("http://studio.example", "f00d")
+    assert state.project("1").from_setup == StudioConnection("http://studio.example", "f00d")
     assert state.project("1").extra_params == {"a": 2}

@@ -17,7 +17,7 @@ from sam_backend.label_studio import access, api, trust
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.label_studio.api import StudioApi
 from sam_backend.settings import Settings
-from sam_backend.shared.projects import Connection
+from sam_backend.shared.projects import StudioConnection
 from tests.loopback import Site, always, dripping, site
 
 SettingsOf = Callable[..., Settings]
@@ -30,19 +30,19 @@ ENCODINGS = {"one": "gzip", "twice": "gzip, gzip", "deflate": "deflate"}
 
 def exchange(settings: SettingsOf, url: str) -> None:
     access = LabelStudioAccess(settings(LABEL_STUDIO_URL=url))
-    access.authorization(Connection(url, REFRESH))
+    access.authorization(StudioConnection(url, REFRESH))
 
 
 def proof(settings: SettingsOf, url: str) -> None:
     access = LabelStudioAccess(settings())
-    own = Connection(url, "f00d")
+    own = StudioConnection(url, "f00d")
     trust.prove(own, access.session, access.authorization(own))
 
 
 def picture(settings: SettingsOf, url: str) -> None:
     ours = settings(LABEL_STUDIO_URL=url, MAX_IMAGE_MB="1", FETCH_SECONDS="1")
     fetcher = Fetcher(ours, LabelStudioAccess(ours))
-    fetcher.fetch(resolve("/data/upload/1/a.jpg", "1", Connection(url, None), None))
+    fetcher.fetch(resolve("/data/upload/1/a.jpg", "1", StudioConnection(url, None), None))
 
 
 def page(settings: SettingsOf, url: str) -> None:

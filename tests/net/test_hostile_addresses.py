@@ -14,7 +14,7 @@ from sam_backend.images.fetching import Fetcher
 from sam_backend.images.sources import resolve
 from sam_backend.label_studio.access import LabelStudioAccess
 from sam_backend.settings import Settings
-from sam_backend.shared.projects import Connection
+from sam_backend.shared.projects import StudioConnection
 from tests.loopback import Site, always, certificate, site
 
 SettingsOf = Callable[..., Settings]
@@ -27,7 +27,7 @@ def bucket() -> Iterator[Site]:
         yield served
 
 
-def fetch(settings: Settings, url: str, label_studio: Connection | None = None) -> bytes:
+def fetch(settings: Settings, url: str, label_studio: StudioConnection | None = None) -> bytes:
     access = LabelStudioAccess(settings)
     return Fetcher(settings, access).fetch(resolve(url, "1", label_studio, None)).content
 
@@ -78,7 +78,7 @@ def test_an_allowed_address_is_fetched(bucket: Site, settings: SettingsOf) -> No
 
 
 def test_label_studio_itself_needs_no_permission(bucket: Site, settings: SettingsOf) -> None:
-    own = Connection(bucket.url, None)
+    own = StudioConnection(bucket.url, None)
     assert fetch(settings(LABEL_STUDIO_URL=bucket.url), "/data/upload/1/a.jpg", own) == b"cat"
 
 
@@ -91,7 +91,7 @@ def test_redirects_are_checked_at_each_hop(bucket: Site, settings: SettingsOf) -
         with pytest.raises(Refusal, match="private address"):
             fetch(allowed, bucket.url + "/data/upload/1/r")
         with pytest.raises(Refusal, match="private address"):
-            fetch(studio, "/data/upload/1/r", Connection(bucket.url, "f00d"))
+            fetch(studio, "/data/upload/1/r", StudioConnection(bucket.url, "f00d"))
 
 
 def test_a_bucket_beside_label_studio_is_named_as_it_must_be_allowed(
@@ -103,7 +103,7 @@ def test_a_bucket_beside_label_studio_is_named_as_it_must_be_allowed(
             303, Location=bucket.url + "/data/upload/1/a.jpg?X-Amz-Signature=s3cret"
         )
         bucket.routes["/data/upload/1/a.jpg?X-Amz-Signature=s3cret"] = always(200, b"cat")
-        own = Connection(studio.url, "f00d")
+        own = StudioConnection(studio.url, "f00d")
         with pytest.raises(Refusal, match=r"\(127\.0\.0\.1\): add 127\.0\.0\.1 to ALLOWED_IMAGE"):
             fetch(settings(LABEL_STUDIO_URL=studio.url), "s3://b/a.jpg", own)
         allowed = settings(LABEL_STUDIO_URL=studio.url, ALLOWED_IMAGE_HOSTS="127.0.0.1")
@@ -135,7 +135,7 @@ def test_label_studio_moved_to_https(bucket: Site, settings: SettingsOf) -> None
         fetch(
             settings(LABEL_STUDIO_URL=bucket.url),
             "/data/upload/1/a.jpg",
-            Connection(bucket.url, "f00d"),
+            StudioConnection(bucket.url, "f00d"),
         )
 
 
@@ -231,14 +231,14 @@ def test_a_certificate_that_nobody_here_knows(
     with site(context) as studio:
         studio.routes["/data/upload/1/a.jpg"] = always(200, b"cat")
         url = studio.url.replace("127.0.0.1", "localhost")
-        ours, own = settings(LABEL_STUDIO_URL=url), Connection(url, "f00d")
+        ours, own = settings(LABEL_STUDIO_URL=url), StudioConnection(url, "f00d")
         with pytest.raises(Refusal, match=r"certificate is not trusted here.*REQUESTS_CA_BUNDLE"):
             fetch(ours, "/data/upload/1/a.jpg", own)
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(cert))
         assert fetch(ours, "/data/upload/1/a.jpg", own) == b"cat"
         by_number = settings(LABEL_STUDIO_URL=studio.url)
         with pytest.raises(Refusal, match="certificate"):  # it is for the name alone
-            fetch(by_number, "/data/upload/1/a.jpg", Connection(studio.url, "f00d"))
+            fetch(by_number, "/data/upload/1/a.jpg", StudioConnection(studio.url, "f00d"))
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "gone.pem"))
         with pytest.raises(Refusal, match=r"gone\.pem"):
             fetch(ours, "/data/upload/1/a.jpg", own)

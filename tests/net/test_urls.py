@@ -20,7 +20,7 @@ from sam_backend.label_studio.access import LabelStudioAccess, TokenAuth
 from sam_backend.net import guarded_http, urls
 from sam_backend.net.addresses import IPAddress
 from sam_backend.settings import Settings
-from sam_backend.shared.projects import Connection
+from sam_backend.shared.projects import StudioConnection
 from tests.loopback import Site, always, site
 
 SettingsOf = Callable[..., Settings]
@@ -77,7 +77,7 @@ _ENDS_AT_BACKSLASH = f"http://O\\@S{IMAGE}"
 
 def fetch(two: Two, settings: Settings, value: str) -> None:
     access = LabelStudioAccess(settings)
-    own = Connection(two.studio.url, "f00d")
+    own = StudioConnection(two.studio.url, "f00d")
     with contextlib.suppress(Refusal):
         Fetcher(settings, access).fetch(resolve(value, "1", own, None))
 
@@ -132,7 +132,7 @@ def test_connections_go_to_the_host_in_the_address(two: Two, pattern: str) -> No
     if url is None:
         return
     with contextlib.suppress(OSError, guarded_http.AddressRefused):
-        guarded_http.session(rule).get(url.text, timeout=5, headers={"Connection": "close"})
+        guarded_http.session(rule).get(url.text, timeout=5, headers={"StudioConnection": "close"})
     scheme, host, port = url.origin
     assert set(judged) <= {host}
     if two.studio.requests:
@@ -203,6 +203,6 @@ def test_an_address_of_a_megabyte_is_refused_at_once(
             value = head + piece * (1_000_000 // len(piece))
             started = time.process_time()
             with pytest.raises(Refusal) as refused:
-                resolve(value, "1", Connection("http://studio.example", None), root)
+                resolve(value, "1", StudioConnection("http://studio.example", None), root)
             assert time.process_time() - started < 0.5
             assert len(str(refused.value)) < 400

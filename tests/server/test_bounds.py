@@ -21,14 +21,14 @@ from sam_backend.server.app import create_app
 from sam_backend.server.ml_backend import SamMLBackend
 from sam_backend.services import Services
 from sam_backend.shared import earlier_clicks, kept_shapes, projects, refusal_records
-from sam_backend.shared.projects import Connection
+from sam_backend.shared.projects import StudioConnection
 from sam_backend.shared.refusal_records import RefusalRecord
 from sam_backend.shared.state import State
 from tests.fakes import BRUSH_LABELS, keypoint, request_body
 from tests.shades import change_memory
 
 MB = 1 << 20
-STUDIO = Connection("http://studio.example", "f00d")
+STUDIO = StudioConnection("http://studio.example", "f00d")
 TARGET = Target("image", None, ("Car",), 40, 30, 0.0)
 
 
@@ -101,7 +101,7 @@ def test_a_nul_at_the_start_hides_no_megabyte(
     made = services()
     client = create_app(made.settings, made).test_client()
     assert client.post(route, json=body).status_code == 200
-    made.learning.heard(body)
+    made.learning.handle_event(body)
     assert sum(file.stat().st_size for file in tmp_path.glob("*.sqlite3")) < 200_000
     assert len(client.get("/").data) < 20_000
 
@@ -214,7 +214,7 @@ def test_long_values_are_left_out_and_the_file_stays_in_use(
     assert shared.project("1").extra_params == {}
     assert "extra params are left out" in caplog.text
     caplog.clear()
-    shared.remember_setup("1", Connection("http://studio.example", "t" * MB), {})
+    shared.remember_setup("1", StudioConnection("http://studio.example", "t" * MB), {})
     shared.remember_setup("p" * MB, STUDIO, {})
     change_memory(shared, "p" * MB, "1", TARGET, lambda _: memory_of("a"))
     change_memory(shared, "p", "1", Target("i", None, ("L" * MB,), 4, 3, 0.0), lambda m: m)

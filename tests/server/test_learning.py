@@ -92,14 +92,14 @@ def made(services: ServicesOf) -> Services:
 
 def test_a_few_small_masks_make_the_next_click_small(made: Services) -> None:
     for annotation in range(4):
-        made.learning.heard(kept(annotation, 18))
+        made.learning.handle_event(kept(annotation, 18))
     assert not is_small(made)
-    made.learning.heard(kept(4, 18))
+    made.learning.handle_event(kept(4, 18))
     assert is_small(made)
 
 
 def test_only_clicks_of_the_same_label_and_project_change(made: Services) -> None:
-    made.learning.heard(kept(1, 18, count=9))
+    made.learning.handle_event(kept(1, 18, count=9))
     assert is_small(made)
     assert not is_small(made, label="Bike")
     assert not is_small(made, project="1.1795249999")
@@ -107,13 +107,13 @@ def test_only_clicks_of_the_same_label_and_project_change(made: Services) -> Non
 
 
 def test_all_workers_know_and_a_restart_forgets_nothing(services: ServicesOf) -> None:
-    services(SmallOrLarge()).learning.heard(kept(1, 18, count=9))
+    services(SmallOrLarge()).learning.handle_event(kept(1, 18, count=9))
     assert is_small(services(SmallOrLarge()))
 
 
 def test_a_click_that_was_answered_before_is_answered_anew(made: Services) -> None:
     assert not is_small(made)
-    made.learning.heard(kept(1, 18, count=9))
+    made.learning.handle_event(kept(1, 18, count=9))
     assert is_small(made), "the state of an earlier answer is not used"
 
 
@@ -144,22 +144,22 @@ def test_the_sdks_fit_is_enough(made: Services, line: str) -> None:
 def test_the_payload_of_a_real_label_studio_is_understood(
     made: Services, payload: Callable[[str], Event]
 ) -> None:
-    made.learning.heard(payload("webhook_annotation_created"))
+    made.learning.handle_event(payload("webhook_annotation_created"))
     (known,) = made.learning.known()
     assert (known.project, known.label, known.count) == ("6.1795225349", "Car", 1)
 
 
 def test_a_deleted_annotation_is_forgotten(made: Services) -> None:
-    made.learning.heard(kept(1, 18, count=9))
+    made.learning.handle_event(kept(1, 18, count=9))
     gone = kept(1, 18, action="ANNOTATIONS_DELETED", annotations=[{"id": 1}], annotation=None)
-    made.learning.heard(gone)
+    made.learning.handle_event(gone)
     assert not is_small(made)
 
 
 def test_a_cancelled_annotation_is_not_learnt_from(made: Services) -> None:
     event = kept(1, 18, count=9)
     event["annotation"]["was_cancelled"] = True
-    made.learning.heard(event)
+    made.learning.handle_event(event)
     assert made.learning.known() == []
 
 
@@ -177,7 +177,7 @@ def test_a_cancelled_annotation_is_not_learnt_from(made: Services) -> None:
     ids=["the model is taken away", "the project is deleted", "the project does not want it"],
 )
 def test_a_project_is_forgotten(made: Services, forgetting: Callable[[Any], object]) -> None:
-    made.learning.heard(kept(1, 18, count=9))
+    made.learning.handle_event(kept(1, 18, count=9))
     forgetting(create_app(made.settings, made).test_client())
     assert made.learning.known() == []
     assert not is_small(made)
@@ -186,20 +186,20 @@ def test_a_project_is_forgotten(made: Services, forgetting: Callable[[Any], obje
 def test_a_project_that_does_not_want_it_is_not_learnt_from(made: Services) -> None:
     client = create_app(made.settings, made).test_client()
     post(client, "/setup", {"project": PROJECT, "extra_params": '{"learn": false}'})
-    made.learning.heard(kept(1, 18, count=9))
+    made.learning.handle_event(kept(1, 18, count=9))
     assert made.learning.known() == []
 
 
 def test_the_operator_switches_it_off(services: ServicesOf) -> None:
-    services(SmallOrLarge()).learning.heard(kept(1, 18, count=9))
+    services(SmallOrLarge()).learning.handle_event(kept(1, 18, count=9))
     off = services(SmallOrLarge(), LEARN="off")
     assert not is_small(off)
     assert off.learning.known() == []
 
 
 def test_the_status_page_says_what_was_learnt(made: Services) -> None:
-    made.learning.heard(kept(1, 18, count=6))
-    made.learning.heard(kept(2, 18, count=2, label="<b>Bike</b>"))
+    made.learning.handle_event(kept(1, 18, count=6))
+    made.learning.handle_event(kept(2, 18, count=2, label="<b>Bike</b>"))
     client = create_app(made.settings, made).test_client()
     assert client.get("/").get_json()["learnt"][0] == {
         "project": PROJECT,
@@ -213,7 +213,7 @@ def test_the_status_page_says_what_was_learnt(made: Services) -> None:
 
 
 def test_two_numbers_of_a_mask_are_kept_and_nothing_else(made: Services, tmp_path: Path) -> None:
-    made.learning.heard(kept(1, 18))
+    made.learning.handle_event(kept(1, 18))
     (path,) = tmp_path.rglob("shapes.sqlite3")
     stored = b"".join(file.read_bytes() for file in path.parent.glob("shapes.sqlite3*"))
     assert b"Car" in stored
@@ -238,8 +238,8 @@ def test_two_numbers_of_a_mask_are_kept_and_nothing_else(made: Services, tmp_pat
     ],
 )
 def test_odd_events_do_no_harm(made: Services, event: Event) -> None:
-    made.learning.heard(kept(1, 18, count=9))
-    made.learning.heard(orjson.loads(orjson.dumps(event)))
+    made.learning.handle_event(kept(1, 18, count=9))
+    made.learning.handle_event(orjson.loads(orjson.dumps(event)))
     client = create_app(made.settings, made).test_client()
     assert post(client, "/webhook", event) == {"status": "ok"}
     assert click(client, keypoint("k", 50, 50))["result"]

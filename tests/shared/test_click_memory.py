@@ -12,11 +12,11 @@ from flask.testing import FlaskClient
 
 from sam_backend.shared import kept_shapes
 from sam_backend.shared.earlier_clicks import EarlierClicks
-from sam_backend.shared.projects import Connection, Project
+from sam_backend.shared.projects import Project, StudioConnection
 from sam_backend.shared.state import State
 from tests.fakes import keypoint, request_body
 
-STUDIO = Connection("http://studio.example", "token")
+STUDIO = StudioConnection("http://studio.example", "token")
 
 
 def test_a_click_on_a_known_image_opens_the_shared_file_once(

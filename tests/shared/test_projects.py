@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sam_backend.shared.projects import Connection
+from sam_backend.shared.projects import StudioConnection
 from sam_backend.shared.state import State
 
-ONE, OTHER = Connection("http://one.example", "f00d"), Connection("http://other.example", None)
+ONE, OTHER = (
+    StudioConnection("http://one.example", "f00d"),
+    StudioConnection("http://other.example", None),
+)
 
 
 def test_a_project_by_its_number(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from sam_backend.engines.protocol import SAM, Embedding
 from sam_backend.formats.pictures import Pixels
 from sam_backend.images.tasks import Picture
 from sam_backend.services import Services
-from sam_backend.shared.projects import Connection, Project
+from sam_backend.shared.projects import Project, StudioConnection
 from sam_backend.shared.refusal_records import RefusalRecord
 from sam_backend.shared.state import State
 from tests.fakes import inline, picture
@@ -40,7 +40,7 @@ from tests.shades import change_memory
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TARGET = Target("image", None, ("Car",), 40, 30, 0.0)
-STUDIO = Connection("http://studio.example", "f00d")
+STUDIO = StudioConnection("http://studio.example", "f00d")
 SERVICES = Callable[..., Services]
 
 

@@ -27,7 +27,7 @@ _IMAGE_FIELDS = ("image", "image_id")
 
 
 @dataclass(frozen=True)
-class ImageAsked:
+class ImageFields:
     """An image by its id, by its address, or as the bytes of its file."""
 
     id: str | None = None
@@ -36,7 +36,7 @@ class ImageAsked:
 
 
 @dataclass(frozen=True)
-class ObjectAsked:
+class ObjectFields:
     """What points at one object. The numbers are checked where the image's size is known."""
 
     points: Any
@@ -47,15 +47,15 @@ class ObjectAsked:
 
 
 @dataclass(frozen=True)
-class ExamplesAsked:
+class ExampleFields:
     """What is like the objects to find, what is not, and what is there already."""
 
-    examples: list[ObjectAsked]
-    negatives: list[ObjectAsked]
-    taken: list[ObjectAsked]
+    examples: list[ObjectFields]
+    negatives: list[ObjectFields]
+    taken: list[ObjectFields]
 
 
-def image(body: Mapping[str, Any], *, by_id: bool = True) -> ImageAsked:
+def image(body: Mapping[str, Any], *, by_id: bool = True) -> ImageFields:
     """`image_id`, or `image` with a `url` or with `base64`."""
     id_, given = body.get("image_id"), body.get("image")
     if by_id and (id_ is None) == (given is None):
@@ -63,24 +63,24 @@ def image(body: Mapping[str, Any], *, by_id: bool = True) -> ImageAsked:
     if by_id and id_ is not None:
         if not isinstance(id_, str):
             raise BadRequest("'image_id' is not a text")
-        return ImageAsked(id=id_)
+        return ImageFields(id=id_)
     if not isinstance(given, Mapping) or len(given) != 1:
         raise BadRequest("""'image' is neither {"url": "…"} nor {"base64": "…"}""")
     ((kind, value),) = given.items()
     if kind not in ("url", "base64") or not isinstance(value, str):
         raise BadRequest("""'image' is neither {"url": "…"} nor {"base64": "…"}""")
-    return address(value) if kind == "url" else ImageAsked(content=decoded(value))
+    return address(value) if kind == "url" else ImageFields(content=decoded(value))
 
 
-def address(value: str) -> ImageAsked:
+def address(value: str) -> ImageFields:
     """An image at an http or https address, or in a data URL."""
     if value[:5].lower() == "data:":
-        return ImageAsked(content=decoded(value))
+        return ImageFields(content=decoded(value))
     if not value.lower().startswith(("http://", "https://")):
         raise BadRequest(
             f"the image's url {one_line(value, 100)!r} is not an http or https address"
         )
-    return ImageAsked(url=value)
+    return ImageFields(url=value)
 
 
 def decoded(text: str) -> bytes:
@@ -95,18 +95,18 @@ def decoded(text: str) -> bytes:
         raise BadRequest("the image is not base64 text") from None
 
 
-def objects(body: Mapping[str, Any]) -> list[ObjectAsked]:
+def objects(body: Mapping[str, Any]) -> list[ObjectFields]:
     """`objects`, or the fields of one object beside the others."""
     return _objects(body, _OBJECT_FIELDS)
 
 
-def examples(body: Mapping[str, Any]) -> ExamplesAsked:
+def examples(body: Mapping[str, Any]) -> ExampleFields:
     """The examples as `objects` has them, `negatives` and `taken`; each may be a mask."""
     others = [
         [] if body.get(name) in (None, []) else _listed(body, name, _EXAMPLE_FIELDS)
         for name in ("negatives", "taken")
     ]
-    found = ExamplesAsked(_objects(body, _EXAMPLE_FIELDS), *others)
+    found = ExampleFields(_objects(body, _EXAMPLE_FIELDS), *others)
     if sum(map(len, (found.examples, *others))) > MOST_EXAMPLES:
         raise BadRequest(
             f"there are over {MOST_EXAMPLES} objects in 'objects', 'negatives' and 'taken'"
@@ -164,7 +164,7 @@ def choice(body: Mapping[str, Any], name: str, default: str, choices: tuple[str,
     return str(value)
 
 
-def _objects(body: Mapping[str, Any], names: tuple[str, ...]) -> list[ObjectAsked]:
+def _objects(body: Mapping[str, Any], names: tuple[str, ...]) -> list[ObjectFields]:
     if body.get("objects") is None:
         return [_object({name: body.get(name) for name in names})]
     if any(body.get(name) is not None for name in names):
@@ -172,7 +172,7 @@ def _objects(body: Mapping[str, Any], names: tuple[str, ...]) -> list[ObjectAske
     return _listed(body, "objects", names)
 
 
-def _listed(body: Mapping[str, Any], name: str, names: tuple[str, ...]) -> list[ObjectAsked]:
+def _listed(body: Mapping[str, Any], name: str, names: tuple[str, ...]) -> list[ObjectFields]:
     """The objects in a list, each with fields of these names."""
     given = body[name]
     if not isinstance(given, list) or not 0 < len(given) <= MOST_OBJECTS:
@@ -188,7 +188,7 @@ def _listed(body: Mapping[str, Any], name: str, names: tuple[str, ...]) -> list[
     return found
 
 
-def _object(given: Mapping[str, Any]) -> ObjectAsked:
+def _object(given: Mapping[str, Any]) -> ObjectFields:
     points, labels, box = given.get("points"), given.get("labels"), given.get("box")
     for name, value in (("points", points), ("labels", labels), ("box", box)):
         if value is not None and not isinstance(value, list):
@@ -203,4 +203,4 @@ def _object(given: Mapping[str, Any]) -> ObjectAsked:
         raise BadRequest("give either a 'mask' or what points at the object")
     if mask is not None and not isinstance(mask, Mapping):
         raise BadRequest("""'mask' is not {"size": [height, width], "counts": "…"}""")
-    return ObjectAsked(points, labels, box, mask_input, mask)
+    return ObjectFields(points, labels, box, mask_input, mask)

@@ -12,7 +12,7 @@ from sam_backend.images import sources
 from sam_backend.images.sources import Source
 from sam_backend.programs.image import EmbeddedImage
 from sam_backend.server.programs import problems
-from sam_backend.server.programs.fields import ImageAsked
+from sam_backend.server.programs.fields import ImageFields
 from sam_backend.services import Services
 
 
@@ -41,7 +41,7 @@ class KeptImages:
         self._services = services
         self._ids = ids
 
-    def find(self, asked: ImageAsked, name: str | None = None) -> KeptImage:
+    def find(self, asked: ImageFields, name: str | None = None) -> KeptImage:
         """The image that a request is about; a new id for one that was sent or has an address.
 
         `name` is an id of the program's own choice.
@@ -56,7 +56,7 @@ class KeptImages:
         id_ = self._ids.add_image(known.content, name)
         return KeptImage(id_, EmbeddedImage(self._services.engine.ready(), embedding))
 
-    def pixels(self, asked: ImageAsked) -> Pixels:
+    def pixels(self, asked: ImageFields) -> Pixels:
         """The pixels of an image that a request brings, or the address of: they are not kept."""
         return self._services.images.pixels(self._source(asked))
 
@@ -70,7 +70,7 @@ class KeptImages:
                 content, self._services.engine.ready().fingerprint
             )
 
-    def _source(self, asked: ImageAsked) -> Source:
+    def _source(self, asked: ImageFields) -> Source:
         if asked.content is None:
             # Without a Label Studio: no token of its goes anywhere, and no local file is read.
             return sources.resolve(asked.url or "", "", None, None)

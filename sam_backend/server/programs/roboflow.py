@@ -18,7 +18,7 @@ from werkzeug.exceptions import BadRequest
 from sam_backend.programs.mask import ObjectMask
 from sam_backend.server.json_http import Handler, json_object
 from sam_backend.server.programs import fields, mask_room
-from sam_backend.server.programs.fields import ImageAsked, ObjectAsked
+from sam_backend.server.programs.fields import ImageFields, ObjectFields
 from sam_backend.server.programs.kept_images import KeptImage
 from sam_backend.server.programs.routes import Fields, Programs, answered
 
@@ -93,7 +93,7 @@ class Roboflow:
             raise BadRequest("give 'image', or the 'image_id' of an image that was embedded")
         # An id of this server's own, or one that the program chose.
         known = self._programs.ids.content(name) is not None
-        return self._programs.images.find(ImageAsked(id=name if known else own))
+        return self._programs.images.find(ImageFields(id=name if known else own))
 
 
 def _name(body: Mapping[str, Any]) -> str | None:
@@ -103,16 +103,16 @@ def _name(body: Mapping[str, Any]) -> str | None:
     return name
 
 
-def _image(given: Any) -> ImageAsked:
+def _image(given: Any) -> ImageFields:
     value = given.get("value") if isinstance(given, Mapping) else None
     if not isinstance(value, str):
         raise BadRequest("""'image' is not {"type": "url" or "base64", "value": "…"}""")
     if value.lower().startswith(("http:", "https:", "data:")) or given.get("type") == "url":
         return fields.address(value)
-    return ImageAsked(content=fields.decoded(value))
+    return ImageFields(content=fields.decoded(value))
 
 
-def _objects(body: Mapping[str, Any]) -> list[ObjectAsked]:
+def _objects(body: Mapping[str, Any]) -> list[ObjectFields]:
     """The prompts, in either of Roboflow's forms; none asks for the most prominent object."""
     if body.get("point_coords") is not None:
         one = {"points": body["point_coords"], "labels": body.get("point_labels")}
@@ -140,8 +140,8 @@ def _object(prompt: Mapping[str, Any]) -> Fields:
     }
 
 
-def _all_of(kept: KeptImage) -> ObjectAsked:
-    return ObjectAsked(None, None, [0, 0, kept.image.width, kept.image.height], None)
+def _all_of(kept: KeptImage) -> ObjectFields:
+    return ObjectFields(None, None, [0, 0, kept.image.width, kept.image.height], None)
 
 
 def _polygons(mask: ObjectMask) -> list[list[list[int]]]:

@@ -26,7 +26,7 @@ from sam_backend.programs.mask import MOST_ALTERNATIVES, ObjectMask
 from sam_backend.server.admission import EVERYTHING_AT_ONCE, Admission
 from sam_backend.server.json_http import Handler, answer, content, json_object
 from sam_backend.server.programs import fields, mask_room, problems
-from sam_backend.server.programs.fields import Format, ImageAsked, ObjectAsked
+from sam_backend.server.programs.fields import Format, ImageFields, ObjectFields
 from sam_backend.server.programs.kept_images import KeptImage, KeptImages
 from sam_backend.services import Services
 from sam_backend.shared import click_budget, stale
@@ -109,7 +109,7 @@ class Programs:
     @answered
     def embed(self) -> Fields:
         if request.mimetype != "application/json":
-            return _facts(self.images.find(ImageAsked(content=content())))
+            return _facts(self.images.find(ImageFields(content=content())))
         body = json_object()
         fields.known(body, "image")
         return _facts(self.images.find(fields.image(body, by_id=False)))
@@ -195,7 +195,7 @@ class Programs:
         self.images.forget(image_id)
         return Response(status=204)
 
-    def mask(self, kept: KeptImage, asked: ObjectAsked) -> tuple[Answered, ObjectMask]:
+    def mask(self, kept: KeptImage, asked: ObjectFields) -> tuple[Answered, ObjectMask]:
         """The mask of an object, and what it follows from."""
         image = kept.image
         prompt = prompts.object_prompt(
@@ -207,7 +207,7 @@ class Programs:
         with metrics.STAGE.labels("decode").time():
             return which, self.answers.mask(image, which)
 
-    def _example(self, kept: KeptImage, asked: ObjectAsked) -> Mask:
+    def _example(self, kept: KeptImage, asked: ObjectFields) -> Mask:
         """The low-res mask (256, 256) of an object that a prompt or a mask shows."""
         frame = kept.image.embedding.frame
         if asked.mask is None:
@@ -231,7 +231,11 @@ class Programs:
         return Answered.from_json(known.value, kept.image)
 
     def _object(
-        self, kept: KeptImage, asked: ObjectAsked, write: Callable[[ObjectMask], Fields], count: int
+        self,
+        kept: KeptImage,
+        asked: ObjectFields,
+        write: Callable[[ObjectMask], Fields],
+        count: int,
     ) -> Fields:
         """One object's mask, or the line that says why there is none. `count`: alternatives."""
         try:
