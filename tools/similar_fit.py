@@ -4,9 +4,10 @@
 
 FOLDER is as for `tools.similar_bench`. Each round searches all pictures with the weights of the
 round before, because these decide where the next point lies. A logistic model then learns which of
-the masks that were seen have an IoU of at least .5 with an object of the label. Each search counts
-the same. `--measure` prints two tables of searches with weights that were fitted to other pictures:
-to the other half of each domain, and to the other domains.
+the masks that were seen have an IoU of at least .5 with an object of the label. It learns from the
+searches that offer something, and each of them counts the same. `--measure` prints two tables of
+searches with weights that were fitted to other pictures: to the other half of each domain, and to
+the other domains.
 """
 
 from __future__ import annotations
@@ -42,17 +43,18 @@ Array = npt.NDArray[np.float64]
 class Seen:
     """The masks of one point: their features, and which of them are right."""
 
-    features: Array  # (N, 11)
+    features: Array  # (N, 5)
     right: npt.NDArray[np.bool_]  # (N,)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Search:
     """All masks that a search saw."""
 
     domain: str
     picture: str
     seen: list[Seen] = field(default_factory=list)
+    stands_out: bool = False  # whether the search offers something
 
 
 class Recording(similar.Kind):
@@ -63,7 +65,7 @@ class Recording(similar.Kind):
         self._known, self._others, self._search = examples.any(axis=0), others, search
         self._last = np.zeros(0)
 
-    def likeness(self, masks: Mask, scores: Floats, stabilities: Floats) -> Floats:
+    def likeness(self, masks: Mask, scores: Floats, stabilities: Floats) -> tuple[Floats, Floats]:
         found = super().likeness(masks, scores, stabilities)
         is_new = [
             (mask & self._known).sum() <= 0.5 * min(mask.sum(), self._known.sum()) for mask in masks
@@ -74,10 +76,8 @@ class Recording(similar.Kind):
         self._search.seen.append(Seen(self._last[is_new], right[is_new]))
         return found
 
-    def features(
-        self, looks: Looks, examples: Looks, scores: Floats, stabilities: Floats
-    ) -> Floats:
-        found = super().features(looks, examples, scores, stabilities)
+    def features(self, looks: Looks, scores: Floats, stabilities: Floats) -> Floats:
+        found = super().features(looks, scores, stabilities)
         self._last = found[:, 0].astype(np.float64)
         return found
 
@@ -93,13 +93,15 @@ def searched(engine: Engine, picture: Picture, cache: Path | None, start: int) -
     search = Search(picture.domain, picture.name)
     examples = truths[order[:1]]
     kind = Recording(Tokens(embedding), examples, truths[order[1:]], search)
-    for _ in similar.candidates(engine, embedding, kind, examples, similar.MOST_DECODES):
-        pass
+    found = similar.candidates(engine, embedding, kind, examples, similar.MOST_DECODES)
+    best_first = sorted(found, key=lambda each: -each.likeness)
+    search.stands_out = bool(similar.offered(best_first, kind))
     return search
 
 
 def fitted(searches: Sequence[Search]) -> tuple[Array, float]:
-    """The weights of the features and the bias."""
+    """The weights of the features and the bias, from the searches where objects stand out."""
+    searches = [each for each in searches if each.stands_out] or searches
     parts = [(s.features, s.right, len(each.seen)) for each in searches for s in each.seen]
     features = np.concatenate([part for part, _, _ in parts])
     right = np.concatenate([part for _, part, _ in parts]).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Compares masks of one picture: their insides, their surroundings and their shapes.
+"""Compares masks of one picture: their insides, their surroundings, their sizes and shapes.
 
 The inside of a mask is the mean of the encoder's features in it. The picture's mean is subtracted
 from the features of each token, because it is the same for all masks. Then they get unit length.
@@ -25,7 +25,7 @@ class Looks:
     inside: Floats  # (N, C) mean features, unit length
     ring: Floats  # (N, C) mean features of the surroundings, unit length
     stands_out: Floats  # (N,) the difference between inside and surroundings, about 0 to 1
-    shape: Floats  # (N, 3) log of the area in low-res pixels, log of the elongation, solidity
+    shape: Floats  # (N, 2) log of the area in low-res pixels, and solidity
 
     def __len__(self) -> int:
         return len(self.inside)
@@ -70,18 +70,13 @@ class Tokens:
 
 
 def comparison(looks: Looks, examples: Looks) -> Floats:
-    """Features (N, M, 7) of N masks beside M examples.
+    """Features (N, M, 3) of N masks beside M examples.
 
-    Cosines of the insides, of the surroundings, and of a mask's inside with the example's
-    surroundings; the contrast of a mask with its own; differences of area, elongation, solidity.
+    The cosines of the insides, and the differences of the log of the area and of the solidity.
     """
     inside = looks.inside @ examples.inside.T
-    around = looks.ring @ examples.ring.T
-    crossed = looks.inside @ examples.ring.T
-    own = (looks.inside * looks.ring).sum(axis=1)
-    contrast = np.broadcast_to(own[:, None], inside.shape)
     shape = np.abs(looks.shape[:, None] - examples.shape[None])
-    together: Floats = np.dstack([inside, around, crossed, contrast, shape])
+    together: Floats = np.dstack([inside, shape])
     return together
 
 
@@ -100,19 +95,14 @@ def _ring(covered: Floats) -> Floats:
     return around
 
 
-def _shape(mask: Mask) -> tuple[float, float, float]:
+def _shape(mask: Mask) -> tuple[float, float]:
     bits = mask.astype(np.uint8)
-    moments = cv2.moments(bits, binaryImage=True)
-    area = max(1.0, moments["m00"])
-    # A pixel has an extent of its own, so that a line is not infinitely long.
-    xx, yy, xy = (moments[key] / area for key in ("mu20", "mu02", "mu11"))
-    middle, spread = (xx + yy) / 2 + 1 / 12, np.hypot((xx - yy) / 2, xy)
-    elongation = np.log((middle + spread) / max(1 / 12, middle - spread)) / 2
+    area = max(1, int(np.count_nonzero(bits)))
     outlines, _ = cv2.findContours(bits, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     # A contour runs through the middles of pixels.
     hull = cv2.convexHull(np.concatenate(outlines))
     full = cv2.contourArea(hull) + cv2.arcLength(hull, closed=True) / 2 + 1
-    return float(np.log(area)), float(elongation), float(min(1.0, area / full))
+    return float(np.log(area)), float(min(1.0, area / full))
 
 
 def _sums(weights: Floats, features: Floats) -> Floats:

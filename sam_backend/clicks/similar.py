@@ -5,8 +5,8 @@ point there and takes the mask of the four that is most like the examples. A mas
 more alike one is dropped.
 
 The features of a small model separate nuclei from their surroundings. They do not separate a cup
-from a glass. If the masks that were found are not very likely on average, likeness says little in
-this picture, and only very likely masks are offered.
+from a glass. The sign of it is how much the objects stand out: if the examples and the masks that
+were found are much like their surroundings, likeness says nothing, and no mask is offered.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ SPACING = 0.35  # between points, in square roots of an example's area
 SAME_OBJECT = 0.5  # of the smaller of two masks lies in the other one
 LEAST = 0.3  # how likely a mask must be to be offered
 SURE = 0.5  # a mask with this likelihood needs no further points inside
-# The mean likelihood of the offered masks. Below it, likeness says little in this picture, and only
-# masks are offered that are very likely by themselves.
-EXPECTED, VERY_LIKELY = 0.6, 0.8
-ALIKE = 0.5  # the least cosine of the insides, because size and shape alone are not enough
-# A logistic model of whether a mask is an object of the kind. `tools.similar_fit` prints it.
+# How much the examples and the masks to offer stand out on average. Below it, likeness says nothing
+# in this picture. All photos of everyday objects that were measured lie below, and all nuclei above
+# that are found at all.
+STANDING_OUT = 0.62
+ALIKE = 0.4  # the least cosine of the insides, because size and shape alone are not enough
+LARGER = 0.35  # the cosine that a difference of 1 in the log of the area outweighs
+# A logistic model of whether a mask is an object of the kind, in pictures where the objects stand
+# out. `tools.similar_fit` prints it.
 # `Kind.features` names the features.
-WEIGHTS = np.array(
-    [0.034, 0.709, -0.64, -1.546, -0.643, -0.906, -2.909, 5.53, -0.624, 3.819, 0.467], np.float32
-)
-BIAS = np.float32(-6.684)
+WEIGHTS = np.array([0.62, -0.93, -3.2, 3.61, 0.46], np.float32)
+BIAS = np.float32(-2.26)
 
 _PIXEL = MODEL_SIDE // LOW_RES_SIDE  # side of a low-res pixel in the model's square
 
@@ -49,6 +50,7 @@ class Candidate:
     """A mask that may be offered."""
 
     likeness: float
+    stands_out: float
     bits: Bits  # low-res mask (256, 256), packed
     logits: npt.NDArray[np.float16]  # (256, 256)
 
@@ -76,7 +78,7 @@ def rest(
     found = sorted(
         candidates(engine, embedding, kind, left_out, most), key=lambda each: -each.likeness
     )
-    return _full_size(embedding, _offered(found))
+    return _full_size(embedding, offered(found, kind))
 
 
 def _full_size(embedding: Embedding, found: Sequence[Candidate]) -> Iterator[Proposal]:
@@ -87,15 +89,13 @@ def _full_size(embedding: Embedding, found: Sequence[Candidate]) -> Iterator[Pro
             yield Proposal(mask, candidate.likeness)
 
 
-def _offered(found: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates, best first, of which no two show the same object."""
+def offered(found: Sequence[Candidate], kind: Kind) -> list[Candidate]:
+    """The candidates, best first, of which no two show the same object; none if all is alike."""
     kept: list[Candidate] = []
     for candidate in found:
         if not _overlaps(candidate.bits, [other.bits for other in kept]):
             kept.append(candidate)
-    if kept and np.mean([each.likeness for each in kept]) < EXPECTED:
-        return [each for each in kept if each.likeness >= VERY_LIKELY]
-    return kept
+    return kept if kind.stands_out([each.stands_out for each in kept]) else []
 
 
 class Kind:
@@ -108,44 +108,51 @@ class Kind:
         areas = examples.sum(axis=(1, 2))
         self.spacing = max(_PIXEL / 2, SPACING * float(np.sqrt(np.median(areas))))  # low-res pixels
         alike = tokens.map_of(self._examples)
-        self._standing_out = float(self._examples.stands_out.mean())
-        self._usual, self._spread = float(alike.mean()), max(1e-3, float(alike.std()))
         step = LOW_RES_SIDE // tokens.side
         # Finer than the tokens, because an object may be smaller than a token.
         wide = cv2.resize(alike, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC)
         self.map: Floats = np.asarray(wide, np.float32)
 
-    def likeness(self, masks: Mask, scores: Floats, stabilities: Floats) -> Floats:
-        """How likely masks (N, 256, 256) are objects of the kind (N,), 0 to 1."""
-        looks = self._tokens.looks(masks)
-        likely = likelihood(self.features(looks, self._examples, scores, stabilities))
-        if self._counter is not None:
-            others = likelihood(self.features(looks, self._counter, scores, stabilities))
-            likely[others >= likely] = 0
-        return likely
+    def stands_out(self, others: Sequence[float]) -> bool:
+        """Whether the examples and other masks differ enough from what surrounds them."""
+        return bool(np.mean([*self._examples.stands_out, *others]) >= STANDING_OUT)
 
-    def features(
-        self, looks: Looks, examples: Looks, scores: Floats, stabilities: Floats
-    ) -> Floats:
-        """Features (N, M, 11) of N masks beside M examples.
+    def likeness(self, masks: Mask, scores: Floats, stabilities: Floats) -> tuple[Floats, Floats]:
+        """How likely masks (N, 256, 256) are objects of the kind (N,), 0 to 1.
 
-        The features are: `comparison`, the engine's score, the stability, how much the kind stands
-        out, and how unusual the cosine of the insides is in this picture.
+        And how much each of them stands out (N,).
         """
-        compared = comparison(looks, examples)
-        unusual = (compared[..., 0] - self._usual) / self._spread
-        own = np.stack([scores, stabilities, np.full_like(scores, self._standing_out)], 1)
-        same = np.broadcast_to(own[:, None], (*unusual.shape, own.shape[1]))
-        return np.concatenate([compared, same, unusual[..., None]], axis=2).astype(np.float32)
+        looks = self._tokens.looks(masks)
+        likely = likelihood(self.features(looks, scores, stabilities))
+        if self._counter is not None:
+            likely[_kinship(looks, self._counter) >= _kinship(looks, self._examples)] = 0
+        return likely, looks.stands_out
+
+    def features(self, looks: Looks, scores: Floats, stabilities: Floats) -> Floats:
+        """Features (N, M, 5) of N masks beside M examples.
+
+        The features are: `comparison`, the engine's score, and the stability.
+        """
+        compared = comparison(looks, self._examples)
+        own = np.stack([scores, stabilities], 1)
+        same = np.broadcast_to(own[:, None], (*compared.shape[:2], own.shape[1]))
+        return np.concatenate([compared, same], axis=2).astype(np.float32)
 
 
 def likelihood(features: Floats) -> Floats:
     """The likelihood (N,) of N masks to be the same kind of object as one of M examples, 0 to 1.
 
-    `features` (N, M, 11) come from `Kind.features`.
+    `features` (N, M, 5) come from `Kind.features`.
     """
     logits = np.where(features[..., 0] < ALIKE, -np.inf, features @ WEIGHTS).max(axis=1) + BIAS
     found: Floats = 1 / (1 + np.exp(-logits))
+    return found
+
+
+def _kinship(looks: Looks, examples: Looks) -> Floats:
+    """How much N masks are like the most similar of M examples (N,), to compare two kinds."""
+    compared = comparison(looks, examples)
+    found: Floats = (compared[..., 0] - LARGER * compared[..., 1]).max(axis=1)
     return found
 
 
@@ -188,12 +195,13 @@ def _most_alike(
     if not len(kept):
         return None
     stabilities = np.array([stability_of(each)[0] for each in logits[kept]], np.float32)
-    likely = kind.likeness(masks[kept], scores[kept], stabilities)
-    if likely.max() < LEAST:
+    likely, stands_out = kind.likeness(masks[kept], scores[kept], stabilities)
+    first = likely.argmax()
+    if likely[first] < LEAST:
         return None
-    best = kept[likely.argmax()]
-    bits = np.packbits(masks[best])
-    return Candidate(float(likely.max()), bits, logits[best].astype(np.float16))
+    best = kept[first]
+    bits, small = np.packbits(masks[best]), logits[best].astype(np.float16)
+    return Candidate(float(likely[first]), float(stands_out[first]), bits, small)
 
 
 def _point(embedding: Embedding, row: int, column: int) -> Floats:
