@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import pytest
 import requests
@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.e2e.editor import Editor
 from tests.e2e.pictures import Shape, draw
+from tests.e2e.try_page import TryPage
 from tools.label_studio import LabelStudio, find_executable, free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -190,3 +191,31 @@ def editor(browser: Browser, studio: LabelStudio) -> Iterator[Editor]:
     yield editor
     context.close()
     assert editor.crashes == []
+
+
+@pytest.fixture(scope="session")
+def try_server(start_back_end: StartBackEnd) -> BackEnd:
+    return start_back_end({})
+
+
+@pytest.fixture
+def new_page(browser: Browser, try_server: BackEnd) -> Iterator[Callable[..., TryPage]]:
+    contexts = []
+
+    def make(**options: Any) -> TryPage:
+        context = browser.new_context(**options)
+        contexts.append(context)
+        made = TryPage(context.new_page())
+        made.page.goto(f"{try_server.url}/try")
+        return made
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def page(new_page: Callable[..., TryPage]) -> Iterator[TryPage]:
+    made = new_page()
+    yield made
+    assert made.faults == []
