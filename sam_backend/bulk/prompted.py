@@ -9,6 +9,7 @@ from typing import Any
 from sam_backend.bulk import stored_prompts
 from sam_backend.bulk.stored_prompts import PromptChoice, StoredObject
 from sam_backend.bulk.task_answer import TaskAnswer
+from sam_backend.clicks import object_results
 from sam_backend.clicks.objects import Objects
 from sam_backend.clicks.output import Output, Result
 from sam_backend.errors import Refusal
@@ -70,7 +71,8 @@ def _mask(
     output = Output.in_control(task.config, target, control.name)
     embedding = maker.pictures.embedding(picture, target.size)
     # Objects of its own: annotators' clicks keep what is remembered for them.
-    found = Objects().results(
+    found = object_results.results(
+        Objects(),
         maker.engine.ready(),
         embedding,
         output,

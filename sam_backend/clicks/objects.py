@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from cachetools import LRUCache
 
-from sam_backend import metrics, watched_click
-from sam_backend.clicks import existing_masks, overlap, prompts
+from sam_backend.clicks import existing_masks, prompts
 from sam_backend.clicks.existing_masks import ExistingMask
 from sam_backend.clicks.learnt_shapes import Learnt
-from sam_backend.clicks.output import Output, Result
 from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.clicks.segmenter import (
     DecodeState,
@@ -100,53 +97,9 @@ class Objects:
         """The masks that a task has on the target's page."""
         return existing_masks.on_page(task, target, self._masks)
 
-    def results(
-        self,
-        engine: Engine,
-        embedding: Embedding,
-        output: Output,
-        group: Sequence[Prompt],
-        task: Mapping[str, Any],
-        sent: Container[str],
-        polygon_tolerance: float,
-        learnt: Learnt | None = None,
-    ) -> list[Result]:
-        """The results of an object's masks. Empty if the model finds no object there.
-
-        Clicks and whole data sets share this way from prompts to results. The arguments are those
-        of `segment`, and how many pixels a polygon may be off.
-        """
-        with metrics.STAGE.labels("decode").time(), watched_click.stage("decode"):
-            found = self.segment(
-                engine, embedding, task, output.target, group, sent, output.candidates, learnt
-            )
-        if not all(segmentation.mask.any() for _, segmentation in found):
-            return []
-        for _, segmentation in found:
-            watched_click.current().saw_mask(segmentation.mask)
-        new = {prompts.mask_id(prompt.id) for prompt in group}
-        answer: list[Result] = []
-        with metrics.STAGE.labels("rle").time():
-            for region_id, each in found:
-                is_new = region_id.partition("~")[0] in new
-                segmentation, cut = self._overlapping(region_id, each, output, task)
-                answer += output.results(region_id, segmentation, polygon_tolerance, is_new=is_new)
-                answer += cut
-        return answer
-
-    def _overlapping(
-        self, region_id: str, found: Segmentation, output: Output, task: Mapping[str, Any]
-    ) -> tuple[Segmentation, list[Result]]:
-        """A mask that gave way to others as its control wishes, and others that gave way to it."""
-        wish = output.control.finish.overlap
-        if wish == "allow":
-            return found, []
-        touched = existing_masks.touching(task, output.target, found.mask, self._masks)
-        others = [other for other in touched if other.id != region_id]
-        if wish == "below":
-            return replace(found, mask=overlap.below(found.mask, others)), []
-        there = existing_masks.in_annotation(task)
-        return found, overlap.cut_by(found.mask, others, there)
+    def touching(self, task: Mapping[str, Any], target: Target, mask: Mask) -> list[ExistingMask]:
+        """The masks on the target's page that seem to overlap a mask (H, W)."""
+        return existing_masks.touching(task, target, mask, self._masks)
 
     def segment(
         self,

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from sam_backend.clicks import existing_masks
 from sam_backend.clicks.existing_masks import ExistingMask
+from sam_backend.clicks.finishing import Overlap
 from sam_backend.errors import Refusal
 from sam_backend.formats import mask_reader, mask_writer, results
 from sam_backend.formats.mask import Mask, tight_box
@@ -23,6 +25,18 @@ MOST_LAYERS = 40
 # The form of a mask by its key in a value. An outline has several regions, which cannot be cut.
 _FORMS = {"rle": mask_writer.brush, "imageDataURL": mask_writer.bitmask}
 _UNREADABLE = (ValueError, TypeError, OSError, KeyError)
+
+
+def applied(
+    wish: Overlap, mask: Mask, others: Sequence[ExistingMask], task: Mapping[str, Any]
+) -> tuple[Mask, list[dict[str, Any]]]:
+    """A new mask (H, W) and the results of others, after the new one or the others gave way.
+
+    `wish` is "below" or "above".
+    """
+    if wish == "below":
+        return below(mask, others), []
+    return mask, cut_by(mask, others, existing_masks.in_annotation(task))
 
 
 def below(mask: Mask, others: Sequence[ExistingMask]) -> Mask:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sam_backend.clicks import find_rest, prompts
+from sam_backend.clicks import find_rest, object_results
 from sam_backend.clicks.output import Result
 from sam_backend.errors import Refusal
 from sam_backend.mask_maker import MaskMaker
@@ -45,9 +45,10 @@ def _masks(maker: MaskMaker, report: Report, part: Part) -> list[Result]:
     embedding = maker.pictures.embedding(part.picture, output.target.size)
     stale.check()  # kept masks answer without a decode, which would check it
     learnt = maker.learning.learnt(part.picture.project, output.target.labels)
-    for group in prompts.objects(part.prompts):
+    for group in part.objects:
         try:
-            found = maker.objects.results(
+            found = object_results.results(
+                maker.objects,
                 maker.engine.ready(),
                 embedding,
                 output,

@@ -12,6 +12,7 @@ from sam_backend.clicks.click_prompts import ClickPrompts
 from sam_backend.clicks.joining import EarlierClick
 from sam_backend.clicks.output import Output
 from sam_backend.clicks.prompts import Prompt, Target
+from sam_backend.clicks.prompts import objects as prompts_of_objects
 from sam_backend.images.tasks import Picture, ProjectTask
 from sam_backend.shared.click_memory import ClickedTask
 
@@ -26,6 +27,11 @@ class Part:
     sent: frozenset[str]  # the ids of the prompts of the click
     turn: AbstractContextManager[None]
     finds_rest: bool
+
+    @property
+    def objects(self) -> list[tuple[Prompt, ...]]:
+        """The prompts of each object."""
+        return prompts_of_objects(self.prompts)
 
 
 def parts(clicked: ClickedTask, task: ProjectTask, prompts: ClickPrompts) -> list[Part]:
