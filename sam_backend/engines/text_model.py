@@ -6,8 +6,6 @@ SAM 3 answers with masks. A detector answers with boxes, and the engine makes th
 from __future__ import annotations
 
 import importlib
-import json
-import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sam_backend.engines import model_source
 from sam_backend.engines.findings import Finding
 from sam_backend.engines.torch_engine import choose_device, import_torchvision
 from sam_backend.errors import Refusal, SettingsError
@@ -31,8 +30,7 @@ KINDS = {
     "owlvit": (_DETECTOR, 0.1),
 }
 MOST_TOKENS = 200  # Grounding DINO reads 256, the others fewer
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-_NO_FILES = "has no readable config.json of transformers"
+_SETTING = "SAM_TEXT_MODEL"
 
 
 class TextModel:
@@ -94,23 +92,7 @@ class TextModel:
 
 def check_source(source: str) -> None:
     """SettingsError unless it is a folder with a known model, or may be a name on the hub."""
-    folder = Path(source).expanduser()
-    if not folder.is_dir():
-        if not _HUB_NAME.fullmatch(source):
-            raise SettingsError(f"SAM_TEXT_MODEL={source!r} is no folder, and no name on a hub")
-        return
-    try:
-        kind = json.loads((folder / "config.json").read_text("utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError):
-        raise SettingsError(f"SAM_TEXT_MODEL={source!r} {_NO_FILES}") from None
-    _check_kind(source, kind)
-
-
-def _check_kind(source: str, kind: object) -> None:
-    if kind not in KINDS:
-        raise SettingsError(
-            f"SAM_TEXT_MODEL={source!r} is a model of type {kind!r}, not one of " + ", ".join(KINDS)
-        )
+    model_source.check(_SETTING, source, KINDS)
 
 
 def _load(source: str) -> tuple[Any, Any, str]:
@@ -121,7 +103,7 @@ def _load(source: str) -> tuple[Any, Any, str]:
     place = str(folder) if folder.is_dir() else source
     try:
         kind = transformers.AutoConfig.from_pretrained(place).model_type
-        _check_kind(source, kind)
+        model_source.check_kind(_SETTING, source, kind, KINDS)
         processor = transformers.AutoProcessor.from_pretrained(place)
         # Only safetensors, because pickles can run code.
         model = getattr(transformers, KINDS[kind][0]).from_pretrained(place, use_safetensors=True)

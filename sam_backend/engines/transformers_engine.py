@@ -8,14 +8,13 @@ padding it, so its masks are moved to the frame that all engines share.
 from __future__ import annotations
 
 import importlib
-import json
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from sam_backend.engines import model_source
 from sam_backend.engines.frame import Floats, Frame, Halves
 from sam_backend.engines.protocol import SAM, SAM_2, Embedding, halved, model_input
 from sam_backend.engines.torch_engine import choose_device, encoding_lock, import_torchvision
@@ -32,7 +31,7 @@ CLASSES = {
     "edgetam_video": "EdgeTamModel",
 }
 STRETCHING = ("Sam2Model", "EdgeTamModel")
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_SETTING = "TRANSFORMERS_MODEL"
 
 
 class TransformersSam:
@@ -98,27 +97,7 @@ class TransformersSam:
 
 def check_source(source: str) -> None:
     """SettingsError unless it is a folder with a known model, or may be a name on the hub."""
-    folder = Path(source).expanduser()
-    if not folder.is_dir():
-        if not _HUB_NAME.fullmatch(source):
-            raise SettingsError(
-                f"TRANSFORMERS_MODEL={source!r} is neither a folder nor a model's name on a hub"
-            )
-        return
-    try:
-        kind = json.loads((folder / "config.json").read_text()).get("model_type")
-    except (OSError, ValueError, AttributeError):
-        raise SettingsError(f"{folder} has no readable config.json of transformers") from None
-    _class_name(source, kind)
-
-
-def _class_name(source: str, kind: str) -> str:
-    if kind not in CLASSES:
-        raise SettingsError(
-            f"TRANSFORMERS_MODEL={source!r} is a model of type {kind!r}, not one of "
-            + ", ".join(CLASSES)
-        )
-    return CLASSES[kind]
+    model_source.check(_SETTING, source, CLASSES)
 
 
 def open_transformers(source: str, device: str = "auto") -> TransformersSam:
@@ -134,10 +113,10 @@ def load(source: str) -> Any:
 
     place = str(Path(source).expanduser()) if Path(source).expanduser().is_dir() else source
     try:
-        config = transformers.AutoConfig.from_pretrained(place)
-        name = _class_name(source, config.model_type)
+        kind = transformers.AutoConfig.from_pretrained(place).model_type
+        model_source.check_kind(_SETTING, source, kind, CLASSES)
         # Only safetensors, because pickles can run code.
-        model = getattr(transformers, name).from_pretrained(place, use_safetensors=True)
+        model = getattr(transformers, CLASSES[kind]).from_pretrained(place, use_safetensors=True)
     except (OSError, ValueError, SafetensorError) as error:
         problem = " ".join(str(error).split())[:200]
         raise SettingsError(f"TRANSFORMERS_MODEL={source!r} cannot be loaded: {problem}") from None

@@ -88,7 +88,7 @@ def test_a_folder_of_something_else_stops_the_start(
 
 def test_a_path_that_is_missing_is_not_taken_for_a_name_on_the_hub() -> None:
     need("torch", "transformers")
-    with pytest.raises(SettingsError, match="is no folder, and no name on a hub"):
+    with pytest.raises(SettingsError, match="is neither a folder"):
         text_choice.check("/no/such/folder")
 
 
