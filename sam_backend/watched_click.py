@@ -25,7 +25,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 class _Prompt(Protocol):
-    """What is noted of a smart keypoint or rectangle."""
+    """The parts of a smart keypoint or rectangle that are counted."""
 
     @property
     def id(self) -> str: ...
@@ -49,7 +49,7 @@ class WatchedClick:
         self._stage, self._since = _REST, perf_counter()
 
     def enter(self, stage: str) -> str:
-        """Begins a stage; the one that it interrupts."""
+        """Begins a stage. Returns the stage that it interrupts."""
         now = perf_counter()
         self.seconds[self._stage] += now - self._since
         interrupted, self._stage, self._since = self._stage, stage, now
@@ -64,7 +64,7 @@ class WatchedClick:
         return self.positive + self.negative + self.boxes > 0
 
     def saw_prompts(self, prompts: Iterable[_Prompt]) -> None:
-        """All that the answer is made from: sent with the click, or remembered."""
+        """Counts the prompts that the answer is made from: sent with the click, or remembered."""
         for prompt in prompts:
             self.boxes += prompt.is_rectangle
             self.positive += prompt.is_positive and not prompt.is_rectangle
@@ -84,7 +84,7 @@ _of_request: ContextVar[WatchedClick | None] = ContextVar("watched_click", defau
 
 @contextmanager
 def watched(click: WatchedClick) -> Iterator[None]:
-    """Within, this thread's request is the click that `stage` and `current` speak of."""
+    """Makes this the click of `stage` and `current`, in this thread and within the block."""
     token = _of_request.set(click)
     try:
         yield
@@ -93,7 +93,7 @@ def watched(click: WatchedClick) -> Iterator[None]:
 
 
 def current() -> WatchedClick:
-    """The click that this thread answers. Of others, nothing is kept: commands, prefetches."""
+    """The click that this thread answers. For commands and prefetches, one that nobody keeps."""
     return _of_request.get() or WatchedClick()
 
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
-    """A file to write. At the end it replaces the file at `path`; after an error it is deleted.
+    """A file to write. At the end it replaces the file at `path`. After an error it is deleted.
 
     `durable` waits until the content is on the disk, so that the file survives a power cut.
     """

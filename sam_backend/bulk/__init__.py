@@ -1,1 +1,1 @@
-"""What works on whole data sets; each command of `python -m sam_backend` is a module here."""
+"""Commands for whole data sets. Each command of `python -m sam_backend` is a module here."""

@@ -181,7 +181,7 @@ def _standing(annotation: Mapping[str, Any]) -> tuple[bool, str, float]:
 
 
 def prediction(task: Task, version: str | None, own_version: str) -> Mapping[str, Any]:
-    """The newest prediction of a version; without one, of another model than this back end's."""
+    """The newest prediction of a version. Without a version: of any model but this back end's."""
     usable = [
         prediction
         for prediction in mappings(task.get(PREDICTIONS))

@@ -134,7 +134,7 @@ def _smooth(mask: Mask, radius: int) -> Mask:
 
 
 def _without_small_parts(mask: Mask, min_area: int) -> Mask:
-    """The mask without the parts below an area; its largest part stays."""
+    """The mask without the parts below an area. Its largest part stays."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     areas = stats[:, cv2.CC_STAT_AREA].copy()
     areas[0] = 0  # all that is not in the mask

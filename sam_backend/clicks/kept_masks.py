@@ -23,7 +23,7 @@ class KeptMask:
 
 
 def of_annotation(annotation: Saved) -> list[KeptMask]:
-    """The masks with a label; none of an annotation that was cancelled."""
+    """The masks with a label. A cancelled annotation has none."""
     if annotation.get("was_cancelled"):
         return []
     found = []

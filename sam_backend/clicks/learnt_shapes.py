@@ -29,7 +29,7 @@ _STRENGTH = 0.2  # below 1, because the numbers of a mask say little about its o
 
 
 def figures(mask: Mask) -> Figures | None:
-    """Two numbers of a low-res mask (h, w), without padding; none where it is empty.
+    """Two numbers of a low-res mask (h, w), without padding. None if it is empty.
 
     The logarithm of its share of the image, and how much of its box it fills.
     """
@@ -50,7 +50,7 @@ class Learnt:
 
     @classmethod
     def of(cls, kept: Sequence[Figures]) -> Learnt | None:
-        """From the figures of kept masks, the oldest first; none if they are too few."""
+        """From the figures of kept masks, the oldest first. None if they are too few."""
         count = max((step for step in STEPS if step <= len(kept)), default=0)
         if not count:
             return None

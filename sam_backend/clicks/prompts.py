@@ -157,7 +157,7 @@ def nearest_rectangle(keypoint: Prompt, rectangles: RectangleArray) -> tuple[int
 
 
 def object_prompt(prompts: Sequence[Prompt], target: Target) -> ObjectPrompt:
-    """The prompts of one object in image pixels; at most one of them is a rectangle."""
+    """The prompts of one object in image pixels. At most one of them is a rectangle."""
     rectangle = next((prompt for prompt in prompts if prompt.is_rectangle), None)
     keypoints = [prompt for prompt in prompts if not prompt.is_rectangle]
     return ObjectPrompt(

@@ -45,7 +45,7 @@ class Subject:
 
     @property
     def setup(self) -> Project:
-        """What `/setup` requests told of the project, or of the last one: where Label Studio is."""
+        """The project and its Label Studio, from its `/setup` request or from the last one."""
         return self.services.state.numbered(self.project) or Project(str(self.project or ""))
 
 
@@ -126,7 +126,7 @@ def _click(
     model_id: int | None,
     image: images.Readable,
 ) -> Finding:
-    """Through Label Studio, as the editor does it; or here, where that is not possible."""
+    """Clicks through Label Studio, as the editor does. If that is not possible, clicks here."""
     picture = image.picture
     results = trial_prompt.prompt(
         parsed, picture.image.name, image.width, image.height, picture.item_index

@@ -65,7 +65,7 @@ class Readable:
 def check(
     services: Services, picture: Picture, name: str
 ) -> tuple[Finding, tuple[int, int] | None]:
-    """Reads the picture of a task; its width and height, if that is possible."""
+    """Reads the picture of a task. Returns its width and height if that is possible."""
     try:
         height, width = services.masks.pictures.pixels(picture).shape[:2]
     except Refusal as refusal:

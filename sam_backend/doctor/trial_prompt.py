@@ -14,7 +14,7 @@ Result = dict[str, Any]
 def prompt(
     config: LabelConfig, to_name: str, width: int, height: int, item_index: int | None = None
 ) -> list[Result]:
-    """A keypoint in the middle, else a rectangle around it, with the first label; [] for neither.
+    """A keypoint in the middle, else a rectangle around it, with the first label. Else [].
 
     With shared labels these are two results of one id.
     """

@@ -61,7 +61,7 @@ class Embeddings:
         disk_bytes: int,
         machines: MachinesEmbeddings | None = None,
     ) -> Embeddings:
-        """With the tiers of this machine, and of others; 0 bytes of disk: none on disk."""
+        """With the tiers of this machine and of others. 0 bytes of disk: nothing is on disk."""
         return cls(
             memory_bytes,
             EmbeddingStore(folder / "embeddings", disk_bytes) if disk_bytes else None,

@@ -49,7 +49,7 @@ def packed(embedding: Embedding) -> bytes | None:
 
 
 def unpacked(content: bytes | memoryview) -> Embedding | None:
-    """The embedding; None if its bytes are cut off, changed or of another format."""
+    """The embedding. None if its bytes are cut off, changed or of another format."""
     if len(content) < _HEAD.size:
         return None
     magic, checksum, height, width, count = _HEAD.unpack_from(content)

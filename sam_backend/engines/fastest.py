@@ -101,7 +101,7 @@ def _fastest(times: Times, among: Sequence[Arithmetic]) -> Arithmetic:
 def _measured(
     files: tuple[Path, Path], among: Sequence[Arithmetic]
 ) -> dict[str, dict[str, list[float]]] | None:
-    """Times from a process of its own; None, with a warning, if that fails."""
+    """Times from a process of its own. If that fails: None, and a warning."""
     command = [sys.executable, "-m", "sam_backend.engines.timing"]
     command += [*(str(path.resolve()) for path in files), *map(str, among)]
     # It does not count in the metrics of the server's workers.
@@ -166,7 +166,7 @@ def _recorded(path: Path | None, key: str, among: Sequence[Arithmetic]) -> Choic
 
 
 def _records(path: Path | None) -> dict[str, Any]:
-    """What is in the file; nothing if it is not there or cannot be read."""
+    """The content of the file. Empty if it is missing or cannot be read."""
     with contextlib.suppress(OSError, ValueError):
         found = json.loads(path.read_bytes()) if path else {}
         return found if isinstance(found, dict) else {}

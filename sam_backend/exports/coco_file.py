@@ -59,7 +59,7 @@ class CocoFile:
         return self._annotations.get(_key(image.get("id")), ())
 
     def category(self, annotation: CocoAnnotation) -> str | None:
-        """The name of an annotation's category; None if the file does not have it."""
+        """The name of an annotation's category. None if the file does not have it."""
         return self._categories.get(_key(annotation.get("category_id")))
 
 
@@ -74,7 +74,7 @@ def size(image: CocoImage) -> tuple[int, int]:
 
 
 def polygons(annotation: CocoAnnotation) -> list[Points] | None:
-    """The polygons [[x0, y0, x1, …], …] of an annotation; None if its mask is an RLE."""
+    """The polygons [[x0, y0, x1, …], …] of an annotation. None if its mask is an RLE."""
     segmentation = annotation.get("segmentation")
     if isinstance(segmentation, Mapping):
         return None

@@ -10,7 +10,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom; pixels, the last tw
 
 
 def tight_box(mask: Mask) -> Box | None:
-    """The smallest box around the mask; None if the mask is empty."""
+    """The smallest box around the mask. None if the mask is empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return None

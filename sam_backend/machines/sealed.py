@@ -17,7 +17,7 @@ def seal(place: str, value: bytes) -> bytes:
 
 
 def unsealed(place: str, content: object) -> bytes | None:
-    """The value; None if there is none, or another one."""
+    """The value. None if it is missing, damaged or from another place."""
     if not isinstance(content, bytes):
         return None
     value = content[_BYTES:]

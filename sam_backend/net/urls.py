@@ -68,7 +68,7 @@ def _parse(text: str) -> Url | None:
 
 
 def origin(text: str) -> Origin | None:
-    """Scheme, host and port of an address; None if it is not one."""
+    """Scheme, host and port of an address. None if it is no address."""
     url = parse(text)
     return url.origin if url else None
 

@@ -52,7 +52,7 @@ class ObjectMask:
 
     @property
     def box(self) -> Box | None:
-        """Left, top, right, bottom of the mask; None if the mask is empty."""
+        """Left, top, right, bottom of the mask. None if the mask is empty."""
         return tight_box(self.array)
 
     def polygons(self, tolerance: float = 1.0) -> list[Line]:

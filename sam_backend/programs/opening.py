@@ -12,7 +12,7 @@ from sam_backend.shared.text_search import TextSearch
 
 
 def opened(arguments: Mapping[str, object], engine: Engine | None) -> tuple[Engine, TextSearch]:
-    """The engine and the text model. `arguments` has values for settings; None is not given.
+    """The engine and the text model. `arguments` has values for settings. None: not given.
 
     SettingsError if something is missing. The text model is loaded at its first use.
     """

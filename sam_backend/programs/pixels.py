@@ -34,7 +34,7 @@ def pixels_of(source: ImageSource) -> Pixels:
 
 
 def name_of(source: ImageSource) -> str:
-    """The name of an image's file; empty for images without one."""
+    """The name of an image's file. Empty for images without a file."""
     return Path(source).name if isinstance(source, str | Path) else ""
 
 

@@ -35,7 +35,7 @@ class Part:
 
 
 def parts(clicked: ClickedTask, task: ProjectTask, prompts: ClickPrompts) -> list[Part]:
-    """The parts of a click; of its task's draft if the click has no prompts."""
+    """The parts of a click. If it has no prompts, the draft of its task has them."""
     config = task.config
 
     def picture(target: Target) -> Picture:

@@ -45,7 +45,7 @@ class ClickRequests:
         self._services.refusals.report("clicks", Refusal("limit", str(message)))
 
     def _record(self, click: WatchedClick, asked: PredictionRequest, found: Response) -> None:
-        """For the status page; unless the prompts are gone, which is no click."""
+        """Keeps a record for the status page. A request without prompts is no click."""
         if not click.has_prompts:
             return
         click.stop()

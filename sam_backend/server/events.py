@@ -42,7 +42,7 @@ def has_lost_its_context(tasks: Sequence[Task]) -> bool:
 def results(
     services: Services, project: str, config_xml: str, task: Task, event: object
 ) -> list[dict[str, Any]]:
-    """The results of an event in a task; an unknown event has no results."""
+    """The results of an event in a task. An unknown event has no results."""
     if event == CAPABILITIES:
         return [_result(event, _capabilities(services))]
     if event == "prewarm":

@@ -63,7 +63,7 @@ class SamMLBackend(LabelStudioMLBase):  # type: ignore[misc]
     def predict(
         self, tasks: Sequence[Task], context: Mapping[str, Any] | None = None, **_: object
     ) -> list[Any]:
-        """A prediction for a click; without a context, an empty list for each task.
+        """A prediction for a click. Without a context, an empty list for each task.
 
         Label Studio stores nothing for an empty list, but an empty prediction would hide the task
         from later runs. The answer to a click must be a prediction, or the editor shows nothing.

@@ -58,7 +58,7 @@ def shared() -> Iterator[None]:
 
 @contextmanager
 def unlimited() -> Iterator[None]:
-    """Within, decodes are not counted: for work that is known to need many."""
+    """Does not count decodes within the block, for work that is known to need many."""
     token = _of_request.set(None)
     try:
         yield

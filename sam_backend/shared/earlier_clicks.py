@@ -32,7 +32,7 @@ create table if not exists memory (
 
 
 class EarlierClicks:
-    """What earlier clicks on one task left behind; with a connection, within its transaction.
+    """What earlier clicks on one task left behind. With a connection: within its transaction.
 
     Of two clicks that this machine and the others know, the later one counts.
     """
@@ -102,7 +102,7 @@ def written(click: EarlierClick) -> bytes:
 
 
 def read(value: bytes) -> EarlierClick:
-    """A click from its bytes; one without prompts if another version wrote them."""
+    """A click from its bytes. If another version wrote them, it has no prompts."""
     try:
         fields = orjson.loads(value)
         return EarlierClick(

@@ -71,7 +71,7 @@ def _if_possible(
 
 
 class KeptShapes:
-    """Reads and writes the file; each call is one transaction."""
+    """Reads and writes the file. Each call is one transaction."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -110,7 +110,7 @@ class KeptShapes:
 
     @_if_possible
     def learnt(self, project: str, label: str) -> Learnt | None:
-        """What a label's masks have in common; none while they are too few.
+        """What a label's masks have in common. None while they are too few.
 
         The file is read again only after a change, because most clicks come without one. Two
         changes can have the same time, so a file that has just changed is always read.
@@ -141,7 +141,7 @@ class KeptShapes:
 
     @_if_possible
     def forget_annotations(self, project: str, annotations: Sequence[str]) -> None:
-        """They were deleted in Label Studio."""
+        """Forgets annotations that were deleted in Label Studio."""
         with self._database.transaction() as db:
             db.executemany(
                 "delete from kept where project = ? and annotation = ?",
@@ -150,7 +150,7 @@ class KeptShapes:
 
     @_if_possible
     def forget_project(self, project: str) -> None:
-        """It was deleted, or its masks are not to be used."""
+        """Forgets a project that was deleted, or whose masks must not be used."""
         with self._database.transaction() as db:
             db.execute("delete from kept where project = ?", (project,))
 
@@ -174,7 +174,7 @@ class KeptShapes:
 
 
 def _hash(project: str, label: str) -> bytes:
-    """Of a fixed length, however long the names are."""
+    """A hash of fixed length, for names of any length."""
     return hashlib.sha256(repr((project, label)).encode()).digest()
 
 

@@ -59,12 +59,12 @@ class LoadingEngine:
         thread.shutdown(wait=False)
 
     def ready(self) -> ScheduledEngine:
-        """The engine; waits for it while it is being opened."""
+        """The engine. Waits while it is being opened."""
         return self._engine.result()
 
     @property
     def name(self) -> str:
-        """The engine's name; of one that is not open, there is none yet."""
+        """The engine's name. Empty while the engine is not open."""
         is_open = self._engine.done() and self._engine.exception() is None
         return self._engine.result().name if is_open else ""
 

@@ -56,7 +56,7 @@ def read(db: sqlite3.Connection, project: str) -> Project:
 
 
 def numbered(db: sqlite3.Connection, number: int | None) -> Project | None:
-    """The project of this number, or the one that `/setup` told of last.
+    """The project with this number. Without a number, the project of the last `/setup`.
 
     `/setup` calls a project by its number and the time when it was made.
     """
@@ -74,7 +74,7 @@ def with_params(project: Project, extra_params: Mapping[str, Any] | None) -> Pro
 
 
 def short_params(extra_params: Mapping[str, Any]) -> bytes:
-    """Extra params as JSON; none if they are too long."""
+    """Extra params as JSON. Empty if they are too long."""
     extra = orjson.dumps(extra_params)
     if len(extra) > EXTRA_BYTES:
         logger.warning("the model's extra params are left out: %d bytes are too many", len(extra))

@@ -54,7 +54,7 @@ class MachinesShapes:
         self._attempt(put)
 
     def learnt(self, project: str, label: str) -> Learnt | None:
-        """What a label's masks have in common; none while they are too few."""
+        """What a label's masks have in common. None while they are too few."""
         key = self._store.key("shapes", project, label)
         with self._lock, contextlib.suppress(KeyError):
             return self._answers[key]
@@ -69,7 +69,7 @@ class MachinesShapes:
         return found
 
     def forget_annotations(self, project: str, annotations: Sequence[str]) -> None:
-        """They were deleted in Label Studio."""
+        """Forgets annotations that were deleted in Label Studio."""
         self._own.forget_annotations(project, annotations)
 
         async def forget(redis: Redis) -> None:
@@ -80,7 +80,7 @@ class MachinesShapes:
         self._attempt(forget)
 
     def forget_project(self, project: str) -> None:
-        """It was deleted, or its masks are not to be used."""
+        """Forgets a project that was deleted, or whose masks must not be used."""
         self._own.forget_project(project)
         self._attempt(lambda redis: self._forget(redis, project))
 
@@ -95,7 +95,7 @@ class MachinesShapes:
         self._attempt(forget)
 
     def known(self) -> list[Knowledge] | None:
-        """What this machine has heard of."""
+        """The shapes that this machine knows."""
         return self._own.known()
 
     async def _put(

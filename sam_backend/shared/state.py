@@ -58,7 +58,7 @@ def _if_possible(
 
 
 class State:
-    """Reads and writes the shared file; each call is one transaction."""
+    """Reads and writes the shared file. Each call is one transaction."""
 
     def __init__(self, path: Path, machines: TasksOfMachines | None = None) -> None:
         self.path = path
@@ -133,7 +133,7 @@ class State:
 
     @_if_possible
     def numbered(self, number: int | None) -> Project | None:
-        """The project of this number, or the one that `/setup` told of last."""
+        """The project with this number. Without a number, the project of the last `/setup`."""
         with self._database.opened() as db:
             return projects.numbered(db, number)
 

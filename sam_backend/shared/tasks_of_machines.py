@@ -41,7 +41,7 @@ class TasksOfMachines:
         self._store = store
 
     def task(self, project: str, task: str) -> TaskOfMachines | None:
-        """What the machines know of a task; None if the common store does not answer."""
+        """What the machines know of a task. None if the common store does not answer."""
         setup, key = self._store.key("setup", project), self._store.key("task", task)
 
         async def read(redis: Redis) -> tuple[object, dict[bytes, bytes]]:
@@ -95,7 +95,7 @@ class TasksOfMachines:
             self._store.ask(lambda redis: redis.set(key, seal(key, extra_params), ex=SETUP_KEPT_S))
 
     def extra_params(self, project: str) -> Mapping[str, Any] | None:
-        """A project's extra params; None if no machine knows, or the store does not answer."""
+        """A project's extra params. None if no machine knows, or the store does not answer."""
         key = self._store.key("setup", project)
         try:
             return _params(key, self._store.ask(lambda redis: redis.get(key)))

@@ -39,7 +39,7 @@ class TextSearch:
     def in_image(
         self, image: bytes, pixels: Callable[[], Pixels]
     ) -> Callable[[str], list[Finding]]:
-        """What to call with each phrase, to find it in one image. See `find`."""
+        """A function that finds a phrase in one image. See `find`."""
         return lambda phrase: self.find(image, phrase, pixels)
 
     def find(self, image: bytes, phrase: str, pixels: Callable[[], Pixels]) -> list[Finding]:

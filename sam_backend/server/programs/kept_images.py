@@ -42,7 +42,7 @@ class KeptImages:
         self._ids = ids
 
     def find(self, asked: ImageFields, name: str | None = None) -> KeptImage:
-        """The image that a request is about; a new id for one that was sent or has an address.
+        """The image of a request. It gets a new id if it was sent or has an address.
 
         `name` is an id of the program's own choice.
         """
@@ -61,7 +61,7 @@ class KeptImages:
         return self._services.images.pixels(self._source(asked))
 
     def forget(self, image_id: str) -> None:
-        """Removes an image and its answers; its embedding, if no other id stands for it."""
+        """Removes an image and its answers, and its embedding if no other id stands for it."""
         if self._ids.content(image_id) is None:
             raise problems.unknown_image()
         content = self._ids.remove_image(image_id)
