@@ -70,7 +70,7 @@ def encodes(
     most_s: float = _ENOUGH_S,
     clock: Callable[[], float] = time.process_time,
 ) -> Times:
-    """Times an encoder whose padding can be left out. Others take too long at a start."""
+    """Of an encoder whose padding can be left out. Others take too long to be timed at a start."""
     if reader.read_encoder(encoder).raw or encoder.stat().st_size > SMALL_BYTES:
         return {}
     try:
@@ -99,7 +99,7 @@ def decodes(
     most_s: float = _ENOUGH_S,
     clock: Callable[[], float] = time.process_time,
 ) -> Times:
-    """Times of a decoder that can be rebuilt for clicks."""
+    """Of a decoder that can be rebuilt for clicks."""
     model = reader.read_decoder(decoder).model
     random = np.random.default_rng(0)
     features = random.normal(0, 0.3, (1, 256, 64, 64)).astype(np.float32)
