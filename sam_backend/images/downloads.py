@@ -49,7 +49,7 @@ class Downloads:
         return changed
 
     def is_check_due(self, source: Source) -> bool:
-        """Whether a click should have the image checked for the next one. True once a while.
+        """Whether a click should have the image checked for the next one. True once in a while.
 
         Only where a few bytes can answer that, and no more often than when tasks are opened.
         """
