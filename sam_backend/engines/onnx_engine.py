@@ -18,9 +18,8 @@ from sam_backend.engines.click_decoder import ClickDecoder, open_click_decoder
 from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats, Frame
 from sam_backend.engines.graph import reader
 from sam_backend.engines.protocol import (
+    KINDS,
     PIXEL_MEAN,
-    SAM,
-    SAM_2,
     Embedding,
     halved,
     model_input,
@@ -65,8 +64,10 @@ class OnnxSam:
         self.name = name
         self._takes = reader.read_encoder(encoder)
         self._gives = reader.read_decoder(decoder)
-        self._stretches = self._gives.kind == "sam2"
-        self.facts = SAM_2 if self._stretches else SAM
+        if self._gives.kind not in KINDS:
+            raise SettingsError(f"{decoder} was converted by a newer version: convert it again")
+        self._kind = KINDS[self._gives.kind]
+        self.facts = self._kind.facts
         on_gpu = device != "cpu" and "CUDAExecutionProvider" in ort.get_available_providers()
         if device.startswith(("cuda", "mps")) and not on_gpu:
             raise SettingsError(
@@ -106,10 +107,9 @@ class OnnxSam:
 
     def encode(self, image: Pixels) -> Embedding:
         height, width = image.shape[:2]
-        details: list[npt.NDArray[Any]] = []
         with self._one_at_a_time:
             if self._trimmed is not None:
-                features = self._trimmed.encode(image)
+                features, *details = self._trimmed.encode(image)
             else:
                 inputs = {self._takes.image_input: self._pixels(image)}
                 wanted = [_image_output(self._encoder), *self._gives.details]
@@ -128,9 +128,9 @@ class OnnxSam:
         size = embedding.height, embedding.width
         self._refuse_size(*size)
         frame = embedding.frame
-        if self._stretches:
-            square = Frame(*size, stretched=True)
-            coordinates, codes = prompt_points(square, points, labels, box, pads_boxes=True)
+        if self._kind.stretches:
+            square, pads = Frame(*size, stretched=True), self._kind.pads_boxes
+            coordinates, codes = prompt_points(square, points, labels, box, pads_boxes=pads)
             mask = None if mask_input is None else frame.to_stretched(mask_input)
             logits, scores = self._exported(embedding, _prompt(coordinates, codes, mask), size)
             return frame.from_stretched(logits), scores
@@ -166,8 +166,7 @@ class OnnxSam:
 
     def _open_trimmed(self, encoder: Path) -> TrimmedEncoder | None:
         """An encoder that leaves the padding out, where the graph is a known one."""
-        has_details = bool(self._gives.details)
-        if self._takes.raw or has_details or encoder.stat().st_size > SMALL_BYTES:
+        if self._takes.raw or self._kind.stretches or encoder.stat().st_size > SMALL_BYTES:
             return None
         return open_trimmed(onnx.load(encoder), self._open_encoder)
 
@@ -219,7 +218,7 @@ class OnnxSam:
         self._refuse_size(*image.shape[:2])
         takes = self._takes
         if not takes.raw:
-            pixels = model_input(image, stretched=self._stretches)
+            pixels = model_input(image, stretched=self._kind.stretches)
             return pixels.astype(takes.dtype, copy=False)
         scaled = to_model_frame(image)
         if takes.size is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -36,6 +37,26 @@ class Facts:
 SAM = Facts()
 # SAM 2's own predictor cuts logits to this, and draws the line of a rectangle's mask at 0.
 SAM_2 = Facts(feedback_limit=32.0, box_doubt=0.0)
+# SAM-HQ's own predictor has no limit, and draws the line at 0, too. Each of its masks is one of
+# SAM's plus the mask of the further token, so its logits are about twice as large.
+SAM_HQ = Facts(feedback_limit=math.inf, box_doubt=0.0)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How images and prompts are prepared for a model, and what its answers mean."""
+
+    facts: Facts
+    stretches: bool = False  # it stretches an image to a square, instead of padding it
+    pads_boxes: bool = False  # it expects the padding point with a box, too
+
+
+# By the names that converted files carry.
+KINDS = {
+    "sam": Kind(SAM),
+    "sam2": Kind(SAM_2, stretches=True, pads_boxes=True),
+    "hq": Kind(SAM_HQ),
+}
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,20 @@ from typing import Any, Literal
 from sam_backend.errors import SettingsError
 
 Shapes = Mapping[str, tuple[int, ...]]
-Family = Literal["sam", "sam2", "transformers"]
+Family = Literal["sam", "sam2", "hq", "transformers"]
 
-# What a transformers config.json calls the models that can be converted → our name of each.
+# What a transformers config.json calls the models that can be converted → our name of each, and
+# the part of the converter.
 # SAM 2 and EdgeTAM are published as models for videos, which contain the model for images.
-OF_TRANSFORMERS = {
-    "sam2": "SAM 2",
-    "sam2_video": "SAM 2",
-    "edgetam": "EdgeTAM",
-    "edgetam_video": "EdgeTAM",
+OF_TRANSFORMERS: dict[str, tuple[str, Family]] = {
+    "sam2": ("SAM 2", "transformers"),
+    "sam2_video": ("SAM 2", "transformers"),
+    "edgetam": ("EdgeTAM", "transformers"),
+    "edgetam_video": ("EdgeTAM", "transformers"),
+    "sam_hq": ("SAM-HQ", "hq"),
 }
 # Known to transformers, but not converted. docs/models.md says why.
-_ONLY_IN_TRANSFORMERS = {"sam": "SAM", "sam_hq": "SAM-HQ"}
+_ONLY_IN_TRANSFORMERS = {"sam": "SAM"}
 
 # The parts of a SAM and of a SAM 2, by the beginnings of their weights' names.
 _PARTS = {"image_encoder", "prompt_encoder", "mask_decoder"}
@@ -65,7 +67,9 @@ def recognise(weights: Shapes) -> Model | None:
             return Model(name, None)
     size = "tiny" if _TINY_VIT in weights else _VIT_SIZES.get(weights.get(_VIT, (0,))[0], "")
     if "mask_decoder.hf_token.weight" in weights:
-        return Model("Light HQ-SAM" if size == "tiny" else f"SAM-HQ-{size}".rstrip("-"), None)
+        is_known = size or _VIT in weights  # of any width: the shapes tell the rest
+        name = "Light HQ-SAM" if size == "tiny" else f"SAM-HQ-{size}".rstrip("-")
+        return Model(name, "hq" if is_known else None)
     names = {"tiny": "MobileSAM", "": ""}
     name = names.get(size, f"SAM-{size}")
     return Model(name, "sam") if name else None
@@ -99,7 +103,7 @@ def recognise_folder(folder: Path) -> Model:
             f"{folder} is a model of type {kind!r}, and these can be converted: "
             + ", ".join(OF_TRANSFORMERS)
         )
-    return Model(OF_TRANSFORMERS[kind], "transformers")
+    return Model(*OF_TRANSFORMERS[kind])
 
 
 def shapes(weights: Mapping[str, Any]) -> Shapes:

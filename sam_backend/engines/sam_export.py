@@ -1,4 +1,4 @@
-"""The encoder and the decoder of SAM and MobileSAM, as modules that can be exported."""
+"""The encoder and the decoder of SAM, MobileSAM and SAM-HQ, as modules that can be exported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Exportable:
     # The encoder's outputs after the features: their names and shapes. The decoder takes them.
     details: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     object_score: bool = False  # whether it is the decoder's third output
-    kind: str = "sam"  # how images and prompts are prepared: sam or sam2
+    kind: str = "sam"  # of model: a key of protocol.KINDS
 
     @property
     def features(self) -> tuple[int, ...]:
@@ -39,6 +39,23 @@ def exportable(sam: Any, fixed_size: tuple[int, int] | None = None) -> Exportabl
     if fixed_size is None:
         return Exportable(sam.image_encoder, decoder, channels)
     return Exportable(sam.image_encoder, decoder, channels, "masks", fixed_size)
+
+
+def hq_exportable(sam: Any) -> Exportable:
+    """The parts of a `HqSam`, whose finer features are a detail of the embedding."""
+    channels = sam.prompt_encoder.embed_dim
+    finer = {"finer_features": (1, channels // 8, LOW_RES_SIDE, LOW_RES_SIDE)}
+    return Exportable(_HqEncoder(sam), FourMasks(sam), channels, details=finer, kind="hq")
+
+
+class _HqEncoder(torch.nn.Module):
+    def __init__(self, sam: Any) -> None:
+        super().__init__()
+        self.sam = sam
+
+    def forward(self, image: Any) -> tuple[Any, Any]:
+        features, finer = self.sam.encode(image)
+        return features, finer
 
 
 class FourMasks(torch.nn.Module):
@@ -57,14 +74,16 @@ class FourMasks(torch.nn.Module):
         point_labels: Any,
         mask_input: Any,
         has_mask_input: Any,
+        *details: Any,
     ) -> tuple[Any, Any]:
         no_mask = self.prompts.no_mask_embed.weight.reshape(1, -1, 1, 1)
         dense = has_mask_input * self.prompts.mask_downscaling(mask_input)
         masks, scores = self.decoder.predict_masks(
-            image_embeddings=image_embeddings,
-            image_pe=self.prompts.get_dense_pe(),
-            sparse_prompt_embeddings=self._sparse(point_coords, point_labels.unsqueeze(-1)),
-            dense_prompt_embeddings=dense + (1 - has_mask_input) * no_mask,
+            image_embeddings,
+            self.prompts.get_dense_pe(),
+            self._sparse(point_coords, point_labels.unsqueeze(-1)),
+            dense + (1 - has_mask_input) * no_mask,
+            *details,
         )
         if self.fixed_size:
             height, width = Frame(*self.fixed_size).scaled

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sam_backend.engines.frame import Floats
+from sam_backend.engines.frame import Floats, Halves
 from sam_backend.engines.protocol import SAM, Embedding, model_input, prompt_points
 from sam_backend.engines.recognise import convertible, recognise, shapes
 from sam_backend.engines.weights import published, sha256
@@ -62,28 +62,41 @@ class TorchSam:
         box: Floats | None = None,
         mask_input: Floats | None = None,
     ) -> tuple[Floats, Floats]:
-        coordinates, codes = prompt_points(embedding.frame, points, labels, box)
-        # The prompt encoder takes a box separately from the points, and adds the padding point.
-        is_point = np.isin(codes[0], (*_BOX_CODES, -1), invert=True)
-        corners = coordinates[:, np.isin(codes[0], _BOX_CODES)]
-        with torch.inference_mode():
-            sparse, dense = self.sam.prompt_encoder(
-                points=(self._on(coordinates[:, is_point]), self._on(codes[:, is_point]))
-                if box is None or is_point.any()
-                else None,
-                boxes=None if box is None else self._on(corners.reshape(1, 4)),
-                masks=None if mask_input is None else self._on(mask_input[None, None]),
-            )
-            logits, scores = self.sam.mask_decoder.predict_masks(
-                image_embeddings=self._on(embedding.features),
-                image_pe=self.sam.prompt_encoder.get_dense_pe(),
-                sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense,
-            )
-            return logits[0].float().cpu().numpy(), scores[0].float().cpu().numpy()
+        return decoded(self.sam, self.device, embedding, (points, labels, box, mask_input))
 
-    def _on(self, array: Floats) -> Any:
-        return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.device)
+
+def decoded(
+    sam: Any,
+    device: torch.device,
+    embedding: Embedding,
+    prompt: tuple[Floats, Floats, Floats | None, Floats | None],
+) -> tuple[Floats, Floats]:
+    """What a model with the modules of SAM answers: see `Engine.decode`."""
+
+    def on_device(array: Floats | Halves) -> Any:
+        return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(device)
+
+    points, labels, box, mask_input = prompt
+    coordinates, codes = prompt_points(embedding.frame, points, labels, box)
+    # The prompt encoder takes a box separately from the points, and adds the padding point.
+    is_point = np.isin(codes[0], (*_BOX_CODES, -1), invert=True)
+    corners = coordinates[:, np.isin(codes[0], _BOX_CODES)]
+    with torch.inference_mode():
+        sparse, dense = sam.prompt_encoder(
+            points=(on_device(coordinates[:, is_point]), on_device(codes[:, is_point]))
+            if box is None or is_point.any()
+            else None,
+            boxes=None if box is None else on_device(corners.reshape(1, 4)),
+            masks=None if mask_input is None else on_device(mask_input[None, None]),
+        )
+        logits, scores = sam.mask_decoder.predict_masks(
+            on_device(embedding.features),
+            sam.prompt_encoder.get_dense_pe(),
+            sparse,
+            dense,
+            *map(on_device, embedding.details),
+        )
+        return logits[0].float().cpu().numpy(), scores[0].float().cpu().numpy()
 
 
 def encoding_lock(device: torch.device) -> threading.Lock:
@@ -103,7 +116,7 @@ def choose_device(wanted: str) -> str:
 
 def check_file(checkpoint: Path, model: str) -> None:
     """SettingsError if the checkpoint is missing, damaged or of another model. Loads no weights."""
-    _package(model)
+    package(model)
     if checkpoint.is_file():
         published(checkpoint)
     _expect(model, checkpoint, read(checkpoint, "meta"))
@@ -113,7 +126,7 @@ def load(checkpoint: Path, model: str) -> Any:
     """The `Sam` module from its package, on the CPU, ready for inference."""
     weights = read(checkpoint, "cpu")
     _expect(model, checkpoint, weights)
-    build = _package(model).sam_model_registry[ARCHITECTURES[model][1]]
+    build = package(model).sam_model_registry[ARCHITECTURES[model][1]]
     # On the meta device, no random weights are drawn only to be overwritten. TinyViT computes
     # tables when it is built, and no checkpoint contains them.
     with torch.device("cpu" if model == "MobileSAM" else "meta"):
@@ -148,7 +161,7 @@ def read(checkpoint: Path, device: str) -> dict[str, Any]:
     return {name: value for name, value in weights.items() if isinstance(name, str)}
 
 
-def _package(model: str) -> ModuleType:
+def package(model: str) -> ModuleType:
     package = ARCHITECTURES[model][0]
     for needed in (package, "torchvision"):
         if importlib.util.find_spec(needed) is None:

@@ -1,8 +1,9 @@
-"""SAM 2, SAM-HQ, SlimSAM and SAM as Hugging Face's transformers defines them.
+"""SAM 2, EdgeTAM, SlimSAM and SAM as Hugging Face's transformers defines them.
 
 Two things differ from SAM's own code. These models return either the single mask or the three
 others, so the engine asks twice for all four. SAM 2 stretches the image to a square instead of
-padding it, so its masks are moved to the frame that all engines share.
+padding it, so its masks are moved to the frame that all engines share. SAM-HQ is loaded too, but
+another engine runs it, see hq_model.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 
 from sam_backend.engines import model_source
 from sam_backend.engines.frame import Floats, Frame, Halves
-from sam_backend.engines.protocol import SAM, SAM_2, Embedding, halved, model_input
+from sam_backend.engines.protocol import SAM, SAM_2, Embedding, Engine, halved, model_input
 from sam_backend.engines.torch_engine import choose_device, encoding_lock, import_torchvision
 from sam_backend.errors import SettingsError
 from sam_backend.formats.pictures import Pixels
@@ -50,7 +51,7 @@ class TransformersSam:
         with self._one_at_a_time, torch.inference_mode():
             made = self.model.get_image_embeddings(pixels.to(self.device))
             parts = [_array(part) for part in _flat(made)]
-        *details, features = parts if self._stretches else parts[::-1]
+        *details, features = parts
         return Embedding(features, image.shape[0], image.shape[1], tuple(map(halved, details)))
 
     def decode(
@@ -87,8 +88,6 @@ class TransformersSam:
         parts = [*map(self._on, embedding.details), self._on(embedding.features)]
         if self._stretches:
             return {"image_embeddings": parts}
-        if len(parts) == 2:
-            return {"image_embeddings": parts[1], "intermediate_embeddings": parts[:1]}
         return {"image_embeddings": parts[0]}
 
     def _on(self, array: Floats | Halves) -> Any:
@@ -100,9 +99,14 @@ def check_source(source: str) -> None:
     model_source.check(_SETTING, source, CLASSES)
 
 
-def open_transformers(source: str, device: str = "auto") -> TransformersSam:
+def open_transformers(source: str, device: str = "auto") -> Engine:
     """The engine of a folder or of a name on a hub. SettingsError if it cannot be loaded."""
-    return TransformersSam(load(source), source, device)
+    model = load(source)
+    if type(model).__name__ == "SamHQModel":
+        from sam_backend.engines import hq_engine  # noqa: PLC0415 (it needs two more packages)
+
+        return hq_engine.TorchHq(hq_engine.of_transformers(model), source, device)
+    return TransformersSam(model, source, device)
 
 
 def load(source: str) -> Any:
@@ -124,11 +128,9 @@ def load(source: str) -> Any:
 
 
 def _flat(made: Any) -> list[Any]:
-    """Unpacks get_image_embeddings: one tensor, several, or one and a list of intermediate ones."""
+    """Unpacks get_image_embeddings: one tensor or several."""
     if isinstance(made, torch.Tensor):
         return [made]
-    if len(made) == 2 and isinstance(made[1], (list, tuple)):
-        return [made[0], made[1][0]]  # SAM-HQ only uses the first
     return list(made)
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx
 
 from sam_backend import memory
-from sam_backend.engines.frame import MODEL_SIDE, TOKEN_SIDE, Floats, Frame
+from sam_backend.engines.frame import MODEL_SIDE, Floats, Frame
 from sam_backend.engines.graph.any_size_encoder import AnySizeEncoder, any_size, inputs, used
 from sam_backend.engines.protocol import model_input
 from sam_backend.formats.pictures import Pixels
@@ -54,6 +54,7 @@ class TrimmedEncoder:
         self._sizes = encoder.sizes  # and not the graph, which takes as much memory as its weights
         self.session = open_session(encoder.model)
         self._input = self.session.get_inputs()[0].name
+        self._outputs = [output.name for output in encoder.model.graph.output]
         # It takes as long as an image, so only the first image waits for it.
         ahead = ThreadPoolExecutor(1, thread_name_prefix="empty-image")
         self._empty = ahead.submit(
@@ -62,20 +63,20 @@ class TrimmedEncoder:
         ahead.submit(memory.give_back)
         ahead.shutdown(wait=False)
 
-    def encode(self, image: Pixels) -> Floats:
-        """Features (1, C, 64, 64) of an RGB image (H, W, 3)."""
+    def encode(self, image: Pixels) -> list[Floats]:
+        """Features (1, C, 64, 64) of an RGB image (H, W, 3), and the details if there are any."""
         height, width = (used(size) for size in Frame(*image.shape[:2]).scaled)
-        features = self._run(model_input(image, height, width))
-        if features.shape[2:] == self._empty.result().shape[2:]:
-            return features
-        whole: Floats = self._empty.result().copy()
-        whole[:, :, : height // TOKEN_SIDE, : width // TOKEN_SIDE] = features
+        found = self._run(model_input(image, height, width))
+        if (height, width) == (MODEL_SIDE, MODEL_SIDE):
+            return found
+        whole = [empty.copy() for empty in self._empty.result()]
+        for square, part in zip(whole, found, strict=True):
+            square[:, :, : part.shape[2], : part.shape[3]] = part
         return whole
 
-    def _run(self, pixels: Floats) -> Floats:
+    def _run(self, pixels: Floats) -> list[Floats]:
         sizes = inputs(self._sizes, *pixels.shape[2:])
-        features: Floats = self.session.run(None, {self._input: pixels, **sizes})[0]
-        return features
+        return self.session.run(self._outputs, {self._input: pixels, **sizes})
 
 
 def open_trimmed(model: onnx.ModelProto, open_session: OpenSession) -> TrimmedEncoder | None:

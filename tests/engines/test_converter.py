@@ -193,16 +193,16 @@ def test_a_pair_of_a_fixed_size_serves_clicks_on_images_of_any_size(
 def test_a_pair_that_differs_is_not_put_in_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sam_backend.engines import converter  # noqa: PLC0415
+    from sam_backend.engines import converter, onnx_export, pair_check  # noqa: PLC0415
 
     need_files(CHECKPOINT, *PAIR)
 
-    def copy(name: int) -> Any:
-        return lambda _sam, path, *_rest: shutil.copy(PAIR[name], path)
+    def copy(_parts: Any, folder: Path, _facts: Any) -> None:
+        for file in PAIR:
+            shutil.copy(file, folder / file.name)
 
-    monkeypatch.setattr(converter, "_export_encoder", copy(0))
-    monkeypatch.setattr(converter, "_export_decoder", copy(1))
-    monkeypatch.setattr(converter, "compare", lambda *_: 0.5)
+    monkeypatch.setattr(onnx_export, "write", copy)
+    monkeypatch.setattr(pair_check, "compare", lambda *_: 0.5)
     with pytest.raises(SettingsError, match=r"differs from PyTorch .IoU 0.500.: nothing was"):
         converter.convert(CHECKPOINT, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

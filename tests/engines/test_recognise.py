@@ -39,8 +39,10 @@ def hiera(width: int, blocks: int, **more: tuple[int, ...]) -> Shapes:
         (vit(1024), "SAM-L", "sam"),
         (vit(1280), "SAM-H", "sam"),
         (TINY_VIT | DECODER, "MobileSAM", "sam"),  # and TinySAM
-        (TINY_VIT | DECODER | HQ, "Light HQ-SAM", None),
-        (vit(768) | HQ, "SAM-HQ-B", None),
+        (TINY_VIT | DECODER | HQ, "Light HQ-SAM", "hq"),
+        (vit(768) | HQ, "SAM-HQ-B", "hq"),
+        (vit(384) | HQ, "SAM-HQ", "hq"),
+        (DECODER | HQ, "SAM-HQ", None),
         (hiera(96, 12), "SAM 2 tiny", "sam2"),
         (hiera(96, 16), "SAM 2 small", "sam2"),
         (hiera(112, 24, no_obj_embed_spatial=(1, 64)), "SAM 2.1 base_plus", "sam2"),
@@ -95,18 +97,23 @@ def test_a_refusal_says_what_was_recognised_and_what_was_not() -> None:
 
 
 def test_a_model_that_is_known_but_not_converted_is_refused_by_name() -> None:
-    weights = {name: np.zeros(shape) for name, shape in (TINY_VIT | DECODER | HQ).items()}
-    with pytest.raises(SettingsError, match="Light HQ-SAM, which cannot be converted: docs/models"):
+    weights = {name: np.zeros(shape) for name, shape in (DECODER | HQ).items()}
+    with pytest.raises(SettingsError, match="SAM-HQ, which cannot be converted: docs/models"):
         convertible(weights, Path("x.pt"))
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"),
-    [("sam2", "SAM 2"), ("sam2_video", "SAM 2"), ("edgetam", "EdgeTAM")],
+    ("kind", "model"),
+    [
+        ("sam2", Model("SAM 2", "transformers")),
+        ("sam2_video", Model("SAM 2", "transformers")),
+        ("edgetam", Model("EdgeTAM", "transformers")),
+        ("sam_hq", Model("SAM-HQ", "hq")),
+    ],
 )
-def test_a_folder_of_transformers_says_what_it_is(tmp_path: Path, kind: str, name: str) -> None:
+def test_a_folder_of_transformers_says_what_it_is(tmp_path: Path, kind: str, model: Model) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
-    assert recognise_folder(tmp_path) == Model(name, "transformers")
+    assert recognise_folder(tmp_path) == model
 
 
 @pytest.mark.parametrize(
@@ -114,7 +121,7 @@ def test_a_folder_of_transformers_says_what_it_is(tmp_path: Path, kind: str, nam
     [
         ('{"model_type": "bert"}', "a model of type 'bert', and these can be converted: sam2"),
         ('{"model_type": ["sam2"]}', "of type "),
-        ('{"model_type": "sam_hq"}', "is SAM-HQ, which cannot be converted from a folder: docs"),
+        ('{"model_type": "sam"}', "is SAM, which cannot be converted from a folder: docs"),
         ("{}", "has no readable config.json"),
         ("[1]", "has no readable config.json"),
         ("<html>", "has no readable config.json"),

@@ -133,6 +133,9 @@ def test_it_says_what_the_model_itself_says(engine: Any, folder: Path) -> None:
     """Against the model called in one go, with the image as its own processor would prepare it."""
     import torch  # noqa: PLC0415
 
+    if folder.name.endswith("sam_hq"):
+        pytest.skip("transformers decodes it wrongly: test_hq_conversion tests it")
+
     image = scene(1024, 1024)  # a square: neither stretched nor padded
     pixels = image.astype(np.float32)
     if folder.name.endswith("sam2"):

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from sam_backend.engines.frame import MODEL_SIDE, TOKEN_SIDE
+from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, TOKEN_SIDE
 from sam_backend.engines.graph.attention import split_products
 
 # The rectangle's sides are multiples of this, so that all strides divide them.
@@ -53,7 +53,10 @@ def any_size(model: onnx.ModelProto) -> AnySizeEncoder:
     copy.CopyFrom(model)
     side = MODEL_SIDE // TOKEN_SIDE
     _free(copy.graph.input[0], (3, MODEL_SIDE, MODEL_SIDE))
-    _free(copy.graph.output[0], (256, side, side))
+    features, *details = copy.graph.output
+    _free(features, (256, side, side))
+    for detail in details:
+        _free(detail, (32, LOW_RES_SIDE, LOW_RES_SIDE))
     rewriter = _Rewriter(copy.graph)
     rewriter.run()
     split_products(copy.graph)

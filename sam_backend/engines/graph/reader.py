@@ -19,7 +19,7 @@ from sam_backend.errors import SettingsError
 OFFICIAL_INPUTS = ("image_embeddings", "point_coords", "point_labels", "mask_input")
 _FURTHER_INPUTS = ("has_mask_input", "orig_im_size")
 TRANSFORMERS_INPUTS = ("image_embeddings", "input_points", "input_labels")
-# A fact in files of `engines.converter`: how images and prompts are prepared, as SAM or as SAM 2.
+# A fact in files of `engines.converter`: the kind of model: a key of protocol.KINDS.
 KIND = "prepared_as"
 POSITIONS = "image_positional_embeddings"
 
@@ -58,7 +58,7 @@ class Decoder:
     size: tuple[int, int] | None  # height and width, if it was made for images of one size
     inputs: frozenset[str]
     details: tuple[str, ...] = ()  # inputs that take the encoder's further outputs
-    kind: str = "sam"  # how images and prompts are prepared: sam or sam2
+    kind: str = "sam"  # of model: a key of protocol.KINDS
 
     @property
     def by_transformers(self) -> bool:

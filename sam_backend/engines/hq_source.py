@@ -1,0 +1,23 @@
+"""Reads SAM-HQ and Light HQ-SAM for the converter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sam_backend.engines import hq_model, torch_engine, transformers_engine
+from sam_backend.engines.hq_engine import TorchHq, of_transformers
+from sam_backend.engines.sam2_source import need_transformers
+from sam_backend.engines.sam_export import Exportable, hq_exportable
+
+
+def read(source: Path, name: str) -> tuple[TorchHq, Exportable]:
+    """The model of a folder of transformers, or of a checkpoint of its makers."""
+    if source.is_dir():
+        need_transformers(name)
+        model = of_transformers(transformers_engine.load(str(source)))
+    else:
+        # Their names of SAM's parts are those of these packages, which it is built from.
+        torch_engine.package("SAM-B")
+        torch_engine.package("MobileSAM")
+        model = hq_model.load(torch_engine.read(source, "cpu"))
+    return TorchHq(model, f"{name} in PyTorch", "cpu"), hq_exportable(model)
