@@ -25,7 +25,6 @@ from sam_backend.errors import SettingsError
 
 _SIDE = MODEL_SIDE // TOKEN_SIDE
 _BLOCK = re.compile(r"image_encoder\.blocks\.(\d+)\.attn\.rel_pos_h$")
-_TINY_WIDTH = 160  # of the layer of a TinyViT that the finer features come from
 # A TinyViT has these for naming what is in a picture. A checkpoint may lack them.
 _UNUSED = re.compile(r"image_encoder\.(norm_head|head)\.")
 HEADS = 8  # of the decoder's attention
@@ -65,9 +64,13 @@ def _encoded_by_tiny_vit(encoder: Any, pixels: Any) -> tuple[Any, Any]:
     for stage, layer in enumerate(encoder.layers):
         tokens = layer(tokens)
         if stage == 1:
-            early = tokens.view(1, _SIDE, _SIDE, _TINY_WIDTH)
-    tokens = tokens.view(1, _SIDE, _SIDE, tokens.size()[2])
-    return encoder.neck(tokens.permute(0, 3, 1, 2)), early
+            early = _as_grid(tokens)
+    return encoder.neck(_as_grid(tokens).permute(0, 3, 1, 2)), early
+
+
+def _as_grid(tokens: Any) -> Any:
+    batch, _, channels = tokens.size()
+    return tokens.view(batch, _SIDE, _SIDE, channels)
 
 
 class HqDecoder(torch.nn.Module):

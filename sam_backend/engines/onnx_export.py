@@ -28,7 +28,8 @@ def _export_encoder(parts: Exportable, path: Path, facts: dict[str, str]) -> Non
     with step("exporting the encoder"):
         blank = torch.zeros(1, 3, MODEL_SIDE, MODEL_SIDE)
         outputs = {"image_embeddings": parts.features, **parts.details}
-        _export(parts.encoder, {"image": blank}, list(outputs), {}, path)
+        axes = {"image": {0: "images"}} if parts.any_batch else {}
+        _export(parts.encoder, {"image": blank}, list(outputs), axes, path)
         _finish(path, facts, outputs)
 
 

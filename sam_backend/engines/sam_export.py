@@ -27,6 +27,9 @@ class Exportable:
     object_score: bool = False  # whether it is the decoder's third output
     kind: str = "sam"  # of model: a key of protocol.KINDS
 
+    # A graph for any number of images names the sizes that `graph.any_size_encoder` looks for.
+    any_batch: bool = False
+
     @property
     def features(self) -> tuple[int, ...]:
         return (1, self.channels, _SIDE, _SIDE)
@@ -37,7 +40,8 @@ def exportable(sam: Any, fixed_size: tuple[int, int] | None = None) -> Exportabl
     channels = sam.prompt_encoder.embed_dim
     decoder = FourMasks(sam, fixed_size)
     if fixed_size is None:
-        return Exportable(sam.image_encoder, decoder, channels)
+        any_batch = _is_tiny_vit(sam)
+        return Exportable(sam.image_encoder, decoder, channels, any_batch=any_batch)
     return Exportable(sam.image_encoder, decoder, channels, "masks", fixed_size)
 
 
@@ -45,7 +49,19 @@ def hq_exportable(sam: Any) -> Exportable:
     """The parts of a `HqSam`, whose finer features are a detail of the embedding."""
     channels = sam.prompt_encoder.embed_dim
     finer = {"finer_features": (1, channels // 8, LOW_RES_SIDE, LOW_RES_SIDE)}
-    return Exportable(_HqEncoder(sam), FourMasks(sam), channels, details=finer, kind="hq")
+    return Exportable(
+        _HqEncoder(sam),
+        FourMasks(sam),
+        channels,
+        details=finer,
+        kind="hq",
+        any_batch=_is_tiny_vit(sam),
+    )
+
+
+def _is_tiny_vit(sam: Any) -> bool:
+    """Whether padding can be left out. The blocks of a ViT that see everything see it, too."""
+    return hasattr(sam.image_encoder, "layers")
 
 
 class _HqEncoder(torch.nn.Module):
