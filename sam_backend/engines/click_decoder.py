@@ -15,8 +15,10 @@ import numpy.typing as npt
 import onnx
 
 from sam_backend import memory
-from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats
+from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats, Halves
 from sam_backend.engines.graph.click_decoder import (
+    FINER,
+    FINEST,
     GRID,
     IMAGE,
     KEPT,
@@ -38,8 +40,9 @@ OUTSIDE = -10.0
 BLOCK = 2  # a block of padding tokens with this side is decoded as one token
 _TOLERANCE = 1e-2  # of logits, which are around ten
 
-# (features, coordinates, codes, mask or None) -> logits (4, 256, 256), scores (4,)
-Decode = Callable[[Floats, Floats, Floats, "Floats | None"], tuple[Floats, Floats]]
+Details = tuple[Halves, ...]
+# (features, details, coordinates, codes, mask or None) -> logits (4, 256, 256), scores (4,)
+Decode = Callable[[Floats, Details, Floats, Floats, "Floats | None"], tuple[Floats, Floats]]
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,20 @@ class Layout:
 class ClickDecoder:
     """Two graphs of one decoder: one for an earlier mask, and a faster one without it."""
 
-    def __init__(self, model: onnx.ModelProto, open_session: OpenSession) -> None:
-        """ValueError or KeyError if the decoder is not SAM's."""
-        self._plain = open_session(click_decoder(model, with_mask=False))
-        self._with_mask = _Later(open_session, click_decoder(model, with_mask=True))
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        open_session: OpenSession,
+        stability: tuple[float, float] | None = None,
+    ) -> None:
+        """`stability` is for SAM 2, see reader.STABILITY.
+
+        ValueError or KeyError if the decoder is not SAM's or SAM 2's.
+        """
+        self._stability = stability
+        build = partial(click_decoder, model, of_sam2=stability is not None)
+        self._plain = open_session(build(with_mask=False))
+        self._with_mask = _Later(open_session, build(with_mask=True))
         places = DecoderWeights(model.graph).places
         self._layout = lru_cache(maxsize=32)(partial(Layout.of, places))
 
@@ -94,11 +107,13 @@ class ClickDecoder:
         coordinates: Floats,
         codes: Floats,
         mask: Floats | None,
+        details: Details = (),
     ) -> tuple[Floats, Floats]:
         """Logits (4, 256, 256) and scores (4,).
 
         features (1, 256, 64, 64), with so many used rows and columns; coordinates (1, N, 2) in
-        the model's square with codes (1, N); mask (256, 256) logits or None.
+        the model's square with codes (1, N); mask (256, 256) logits or None; details as
+        `arranged` returns them.
         """
         rows, columns = used
         layout = self._layout(rows, columns)
@@ -113,6 +128,8 @@ class ClickDecoder:
             "point_coords": coordinates,
             "point_labels": codes,
         }
+        if self._stability is not None:
+            inputs[FINEST], inputs[FINER] = (detail[0, 0] for detail in details)
         session = self._plain
         if mask is None:
             del inputs[KEPT]
@@ -124,21 +141,47 @@ class ClickDecoder:
             whole = np.full((4, LOW_RES_SIDE, LOW_RES_SIDE), OUTSIDE, np.float32)
             whole[:, : 4 * rows, : 4 * columns] = logits
             logits = whole
+        if self._stability is not None:
+            _stabilise(logits, scores[0], *self._stability)
         return logits, scores[0]
+
+    def arranged(self, details: Details) -> Details:
+        """Details of SAM 2 in the order in which decoding needs them, once for an image.
+
+        From (1, c, 256, 256) and (1, c, 128, 128) to (1, 1, pixels, c), token by token: the four
+        parts of each token, and the four pixels of each part.
+        """
+        if self._stability is None:
+            return details
+        finest, finer = (detail[0] for detail in details)
+        by_pixel = finest.reshape(-1, SIDE, 2, 2, SIDE, 2, 2).transpose(1, 4, 2, 5, 3, 6, 0)
+        by_part = finer.reshape(-1, SIDE, 2, SIDE, 2).transpose(1, 3, 2, 4, 0)
+        return tuple(a.reshape(1, 1, -1, a.shape[-1]) for a in (by_pixel, by_part))
+
+    def example(self, points: int, *, with_mask: bool = False) -> Callable[[], object]:
+        """A decode of so many points, on noise: it takes as long as any other."""
+        random = np.random.default_rng(0)
+        is_whole = self._stability is not None
+        mask = np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), np.float32) if with_mask else None
+        return partial(
+            self.decode,
+            random.normal(0, 0.3, (1, 256, SIDE, SIDE)).astype(np.float32),
+            (SIDE if is_whole else SIDE * 3 // 4, SIDE),
+            random.uniform(0, MODEL_SIDE, (1, points, 2)).astype(np.float32),
+            np.array([[1] * (points - 1) + [-1]], np.float32),
+            mask,
+            self.arranged(_noise(random)) if is_whole else (),
+        )
+
+    def _decode_example(self, points: int, *, with_mask: bool) -> None:
+        self.example(points, with_mask=with_mask)()
 
     def warm_up(self) -> None:
         """Opens the sessions in the background, so that the first click need not wait."""
         ahead = ThreadPoolExecutor(1, thread_name_prefix="first-decodes")
-        for mask in (None, np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), np.float32)):
+        for with_mask in (False, True):
             for points in (2, 3):
-                ahead.submit(
-                    self.decode,
-                    np.zeros((1, 256, SIDE, SIDE), np.float32),
-                    (SIDE * 3 // 4, SIDE),
-                    np.zeros((1, points, 2), np.float32),
-                    np.zeros((1, points), np.float32),
-                    mask,
-                )
+                ahead.submit(self._decode_example, points, with_mask=with_mask)
         ahead.submit(memory.give_back)
         ahead.shutdown(wait=False)
 
@@ -149,15 +192,34 @@ class ClickDecoder:
         coordinates = random.uniform(0, MODEL_SIDE, (1, 3, 2)).astype(np.float32)
         codes = np.array([[1, 0, -1]], np.float32)
         mask = random.normal(0, 5, (LOW_RES_SIDE, LOW_RES_SIDE)).astype(np.float32)
+        details = () if self._stability is None else _noise(random)
+        ordered = self.arranged(details)
         for earlier in (None, mask):
-            ours = self.decode(features, (64, 64), coordinates, codes, earlier)
-            theirs = decode(features, coordinates, codes, earlier)
+            ours = self.decode(features, (SIDE, SIDE), coordinates, codes, earlier, ordered)
+            theirs = decode(features, details, coordinates, codes, earlier)
             if not all(
                 np.allclose(a, b, rtol=0, atol=_TOLERANCE)
                 for a, b in zip(ours, theirs, strict=True)
             ):
                 return False
         return True
+
+
+def _noise(random: np.random.Generator) -> Details:
+    """The details of SAM 2 for some image."""
+    shapes = (1, 32, LOW_RES_SIDE, LOW_RES_SIDE), (1, 64, LOW_RES_SIDE // 2, LOW_RES_SIDE // 2)
+    return tuple(random.normal(0, 0.3, shape).astype(np.float16) for shape in shapes)
+
+
+def _stabilise(logits: Floats, scores: Floats, limit: float, ratio: float) -> None:
+    """Replaces the single mask, in place, by the best of the others if it is not stable.
+
+    So does SAM 2's own predictor.
+    """
+    certain, possible = (np.count_nonzero(logits[0] > edge) for edge in (limit, -limit))
+    if possible and certain / possible < ratio:
+        best = 1 + int(scores[1:].argmax())
+        logits[0], scores[0] = logits[best], scores[best]
 
 
 class _Later:
@@ -178,11 +240,14 @@ class _Later:
 
 
 def open_click_decoder(
-    model: onnx.ModelProto, open_session: OpenSession, decode: Decode
+    model: onnx.ModelProto,
+    open_session: OpenSession,
+    decode: Decode,
+    stability: tuple[float, float] | None = None,
 ) -> ClickDecoder | None:
     """The decoder for clicks. None if this graph cannot be rebuilt with the same masks."""
     try:
-        decoder = ClickDecoder(model, open_session)
+        decoder = ClickDecoder(model, open_session, stability)
     except (KeyError, ValueError, StopIteration) as error:
         logger.info("the decoder is used as it was exported: %r", error)
         return None

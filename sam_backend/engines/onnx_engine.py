@@ -14,7 +14,7 @@ import onnx
 import onnxruntime as ort
 
 from sam_backend.engines.arithmetic import ONNX_F32, Arithmetic
-from sam_backend.engines.click_decoder import ClickDecoder, open_click_decoder
+from sam_backend.engines.click_decoder import ClickDecoder, Details, open_click_decoder
 from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats, Frame
 from sam_backend.engines.graph import reader
 from sam_backend.engines.protocol import (
@@ -82,26 +82,28 @@ class OnnxSam:
         self._encoder = self._trimmed.session if self._trimmed else self._open_encoder(encoder)
         # Names weights, preprocessing and arithmetic. It is part of the key of embeddings on disk.
         arithmetic = f"onnx-{_ENCODING}{self._precision()}"
-        self.fingerprint = f"{arithmetic}:{sha256(encoder)}"
         self._constants = self._positions(encoder)
-        self._click = self._open_click(is_known=published(decoder) is not None)
         self._refuse_other_details(encoder)
+        self._click = self._open_click(is_known=published(decoder) is not None)
         if self._click is None:
             _ = self._decoder  # so that an error in it appears now
+        elif self._gives.details:
+            arithmetic += "-arranged"
+        self.fingerprint = f"{arithmetic}:{sha256(encoder)}"
         # One encode uses the whole GPU, and a second one might not fit into its memory.
         self._one_at_a_time = threading.Lock() if on_gpu else nullcontext()
 
     @cached_property
     def _decoder(self) -> tuple[Session, dict[str, Any]]:
-        """The decoder as it was exported, and the type of each of its inputs.
+        """The decoder as it was exported, if it is not replaced by the rebuilt one."""
+        # Without details, it serves decoders of other programs only.
+        return self._open_exported(self._decode_in if self._gives.details else ONNX_F32)
 
-        It is not opened if the rebuilt one replaces it.
-        """
+    def _open_exported(self, arithmetic: Arithmetic) -> tuple[Session, dict[str, Any]]:
+        """The decoder as it was exported, and the type of each of its inputs."""
         model = reader.with_half_inputs(self._gives.model, self._gives.details)
         inputs = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
         dtypes = {name: _DTYPES.get(kind, np.float32) for name, kind in inputs.items()}
-        # With details, no other decoder serves. Without, it is what a rebuilt one is compared with.
-        arithmetic = self._decode_in if self._gives.details else ONNX_F32
         session = open_session(model, arithmetic, self._device, self._threads, CORES_A_DECODE)
         return session, dtypes
 
@@ -115,7 +117,10 @@ class OnnxSam:
                 wanted = [_image_output(self._encoder), *self._gives.details]
                 features, *details = self._encoder.run(wanted, inputs)
         features = features.astype(np.float32, copy=False)
-        return Embedding(features, height, width, tuple(map(halved, details)))
+        halves = tuple(map(halved, details))
+        if self._click is not None:
+            halves = self._click.arranged(halves)
+        return Embedding(features, height, width, halves)
 
     def decode(
         self,
@@ -132,7 +137,12 @@ class OnnxSam:
             square, pads = Frame(*size, stretched=True), self._kind.pads_boxes
             coordinates, codes = prompt_points(square, points, labels, box, pads_boxes=pads)
             mask = None if mask_input is None else frame.to_stretched(mask_input)
-            logits, scores = self._exported(embedding, _prompt(coordinates, codes, mask), size)
+            if self._click is not None:
+                logits, scores = self._click.decode(
+                    embedding.features, square.tokens, coordinates, codes, mask, embedding.details
+                )
+            else:
+                logits, scores = self._exported(embedding, _prompt(coordinates, codes, mask), size)
             return frame.from_stretched(logits), scores
         coordinates, codes = prompt_points(frame, points, labels, box)
         if self._click is not None:
@@ -150,11 +160,12 @@ class OnnxSam:
         embedding: Embedding,
         prompt: dict[str, npt.NDArray[np.generic]],
         size: tuple[int, int],
+        opened: tuple[Session, dict[str, Any]] | None = None,
     ) -> tuple[Floats, Floats]:
-        """Decodes with the decoder as it was exported."""
+        """Decodes with the decoder as it was exported, perhaps in a session of its own."""
         details = dict(zip(self._gives.details, embedding.details, strict=True))
         inputs = prompt | {"image_embeddings": embedding.features} | details | self._constants
-        session, dtypes = self._decoder
+        session, dtypes = opened or self._decoder
         wanted = {name: inputs[name].astype(dtype, copy=False) for name, dtype in dtypes.items()}
         masks, scores = session.run([self._gives.masks, self._gives.scores], wanted)
         if self._gives.full_size:
@@ -184,32 +195,41 @@ class OnnxSam:
         other decoder is compared with its rebuilt form when it is opened.
         """
         gives = self._gives
-        if gives.by_transformers or gives.full_size or gives.size or gives.details:
+        if gives.by_transformers or gives.full_size or gives.size:
             return None
-
-        def exported(
-            features: Floats, coordinates: Floats, codes: Floats, mask: Floats | None
-        ) -> tuple[Floats, Floats]:
-            size = MODEL_SIDE, MODEL_SIDE
-            embedding = Embedding(features, *size)
-            return self._exported(embedding, _prompt(coordinates, codes, mask), size)
-
+        if gives.details and gives.stability is None:
+            return None
         decoder = None
         if not is_known:
             # Compared in full precision, whatever serves.
+            opened = self._open_exported(ONNX_F32)
+
+            def exported(
+                features: Floats,
+                details: Details,
+                coordinates: Floats,
+                codes: Floats,
+                mask: Floats | None,
+            ) -> tuple[Floats, Floats]:
+                embedding = Embedding(features, MODEL_SIDE, MODEL_SIDE, details)
+                prompt = _prompt(coordinates, codes, mask)
+                return self._exported(embedding, prompt, (MODEL_SIDE, MODEL_SIDE), opened)
+
             decoder = open_click_decoder(
-                self._gives.model,
+                gives.model,
                 lambda model: open_onnx(model, self._device, self._threads),
                 exported,
+                gives.stability,
             )
             if decoder is None:
                 return None
         if decoder is None or self._decode_in != ONNX_F32:
             decoder = ClickDecoder(
-                self._gives.model,
+                gives.model,
                 lambda model: open_session(
                     model, self._decode_in, self._device, self._threads, CORES_A_DECODE
                 ),
+                gives.stability,
             )
         decoder.warm_up()
         return decoder

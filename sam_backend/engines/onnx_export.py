@@ -10,7 +10,7 @@ import onnx
 import torch
 
 from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE
-from sam_backend.engines.graph.reader import KIND
+from sam_backend.engines.graph.reader import KIND, STABILITY
 from sam_backend.engines.sam_export import Exportable
 from sam_backend.engines.steps import step
 
@@ -20,6 +20,8 @@ OPSET = 17
 def write(parts: Exportable, folder: Path, facts: dict[str, str]) -> None:
     """Both files, with some facts about the model."""
     facts = facts | {KIND: parts.kind}
+    if parts.stability:
+        facts[STABILITY] = " ".join(map(str, parts.stability))
     _export_encoder(parts, folder / "encoder.onnx", facts)
     _export_decoder(parts, folder / "decoder.onnx", facts)
 

@@ -27,6 +27,7 @@ class Exportable:
     object_score: bool = False  # whether it is the decoder's third output
     kind: str = "sam"  # of model: a key of protocol.KINDS
 
+    stability: tuple[float, float] | None = None  # see graph.reader.STABILITY
     # A graph for any number of images names the sizes that `graph.any_size_encoder` looks for.
     any_batch: bool = False
 

@@ -34,7 +34,6 @@ Times = dict[Arithmetic, list[float]]
 
 # Rows and columns of the picture: what is left of a square shows the same in a fraction of it.
 _PICTURE = (192, MODEL_SIDE)
-_USED = (48, 64)  # rows and columns of an embedding, for the decoder: of a 4:3 picture
 _ENCODES, _DECODES = 5, 11  # rounds, where the machine has time for them
 _LEAST_ROUNDS = 3
 _ENOUGH_S = 2.0
@@ -100,17 +99,16 @@ def decodes(
     clock: Callable[[], float] = time.process_time,
 ) -> Times:
     """Of a decoder that can be rebuilt for clicks."""
-    model = reader.read_decoder(decoder).model
-    random = np.random.default_rng(0)
-    features = random.normal(0, 0.3, (1, 256, 64, 64)).astype(np.float32)
-    coordinates = random.uniform(0, MODEL_SIDE, (1, 2, 2)).astype(np.float32)
-    codes = np.array([[1, -1]], np.float32)
+    gives = reader.read_decoder(decoder)
+    if gives.details and gives.stability is None:
+        return {}
 
     def run(arithmetic: Arithmetic) -> Run:
-        rebuilt = ClickDecoder(
-            model, lambda graph: _opened(graph, arithmetic, threads, CORES_A_DECODE)
-        )
-        return lambda: rebuilt.decode(features, _USED, coordinates, codes, None)
+        return ClickDecoder(
+            gives.model,
+            lambda graph: _opened(graph, arithmetic, threads, CORES_A_DECODE),
+            gives.stability,
+        ).example(points=2)
 
     try:
         return in_turn(_possible(run, among), rounds, most_s, clock)

@@ -30,7 +30,15 @@ def exportable(model: Any) -> Exportable:
         details=details,
         object_score=True,
         kind="sam2",
+        stability=_stability(model.mask_decoder),
     )
+
+
+def _stability(decoder: Any) -> tuple[float, float] | None:
+    """When the model replaces the single mask: see graph.reader.STABILITY."""
+    if not decoder.dynamic_multimask_via_stability:
+        return None
+    return decoder.dynamic_multimask_stability_delta, decoder.dynamic_multimask_stability_thresh
 
 
 class _Sam2Encoder(torch.nn.Module):

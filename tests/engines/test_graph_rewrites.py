@@ -7,7 +7,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from sam_backend.engines.click_decoder import open_click_decoder
+from sam_backend.engines.click_decoder import Details, open_click_decoder
 from sam_backend.engines.frame import Floats
 from sam_backend.engines.graph.any_size_encoder import any_size, used
 from sam_backend.engines.graph.reader import read_decoder
@@ -91,7 +91,7 @@ def test_the_rebuilt_decoder_of_the_published_weights_gives_the_same_masks() -> 
     whole = session(found.model)
 
     def decode(
-        features: Floats, coordinates: Floats, codes: Floats, mask: Floats | None
+        features: Floats, _details: Details, coordinates: Floats, codes: Floats, mask: Floats | None
     ) -> tuple[Floats, Floats]:
         inputs = {
             "image_embeddings": features,

@@ -1,4 +1,6 @@
-"""SAM's mask decoder, rebuilt from its weights for clicks: the same masks with half the arithmetic.
+"""The mask decoder of SAM or SAM 2, rebuilt from its weights for clicks.
+
+It gives the same masks with half the arithmetic.
 
 An exported decoder projects each of the 4096 image tokens to keys, values and queries in each
 layer, for a handful of prompt tokens. Here the few prompt tokens are projected instead:
@@ -27,13 +29,18 @@ _HEADS = 8  # of attention
 IMAGE, KEPT, PLACES, WEIGHTS = "image_tokens", "kept", "places", "log_weights"
 USED, GRID, SHAPE = "used", "logits_grid", "logits_shape"
 LOGITS, SCORES = "logits", "scores"
+# SAM 2 adds the encoder's details to the image tokens when it scales them up: to four pixels of
+# each token, and to sixteen. Here they are in the order of the tokens, in half precision.
+FINER, FINEST = "finer_pixels", "finest_pixels"
 
 
-def click_decoder(model: onnx.ModelProto, *, with_mask: bool) -> onnx.ModelProto:
+def click_decoder(
+    model: onnx.ModelProto, *, with_mask: bool, of_sam2: bool = False
+) -> onnx.ModelProto:
     """A decoder from image tokens (n, 256), points and labels to logits and scores.
 
     logits (4, 4 * used rows, 4 * used columns), scores (1, 4); `with_mask` adds the input
-    mask_input (1, 1, 256, 256).
+    mask_input (1, 1, 256, 256), and `of_sam2` the inputs of the details.
     ValueError if the graph is not SAM's, KeyError if a part has another name.
     """
     weights = DecoderWeights(model.graph)
@@ -49,7 +56,10 @@ def click_decoder(model: onnx.ModelProto, *, with_mask: bool) -> onnx.ModelProto
     else:
         image = build.op("Add", IMAGE, build.constant(weights.no_mask.reshape(1, WIDTH)))
     queries, image = _transformer(build, weights, tokens, image)
-    _heads(build, weights, queries, image)
+    first = 1 if of_sam2 else 0  # SAM 2 has a token for the presence of an object before the others
+    _scores(build, weights, queries, first, of_sam2=of_sam2)
+    kernels = _kernels(build, weights, queries, first + 1)
+    _logits(build, kernels, _scaled_up(build, weights, image, of_sam2=of_sam2))
     return build.model(model, {name for node in build.nodes for name in node.input})
 
 
@@ -127,6 +137,8 @@ class _Builder:
             helper.make_tensor_value_info(USED, onnx.TensorProto.INT64, [1]),
             helper.make_tensor_value_info(GRID, onnx.TensorProto.INT64, [7]),
             helper.make_tensor_value_info(SHAPE, onnx.TensorProto.INT64, [3]),
+            helper.make_tensor_value_info(FINER, onnx.TensorProto.FLOAT16, ["n4", WIDTH // 4]),
+            helper.make_tensor_value_info(FINEST, onnx.TensorProto.FLOAT16, ["n16", WIDTH // 8]),
         ]
         graph = helper.make_graph(
             self.nodes,
@@ -244,16 +256,25 @@ def _from_image(
     return build.op("Gemm", shares, build.reshape(v, (-1, WIDTH)), image[1], transA=1)
 
 
-def _heads(build: _Builder, weights: DecoderWeights, queries: str, image: str) -> None:
-    """The masks and their predicted IoUs."""
-    first = build.op("Slice", queries, *(build.constant([n], np.int64) for n in (0, 1, 0)))
+def _scores(
+    build: _Builder, weights: DecoderWeights, queries: str, index: int, *, of_sam2: bool
+) -> None:
+    """The predicted IoUs of the masks."""
+    token = build.op(
+        "Slice", queries, *(build.constant([n], np.int64) for n in (index, index + 1, 0))
+    )
     for layer in range(3):
-        first = build.linear(first, weights.linear(f"iou_prediction_head/layers.{layer}"))
+        token = build.linear(token, weights.linear(f"iou_prediction_head/layers.{layer}"))
         if layer < 2:
-            first = build.op("Relu", first)
-    build.op("Identity", first, name=SCORES)
+            token = build.op("Relu", token)
+    build.op("Sigmoid" if of_sam2 else "Identity", token, name=SCORES)
 
-    tokens = build.op("Slice", queries, *(build.constant([n], np.int64) for n in (1, 5, 0)))
+
+def _kernels(build: _Builder, weights: DecoderWeights, queries: str, start: int) -> str:
+    """(4, 32): what each mask multiplies the pixels with."""
+    tokens = build.op(
+        "Slice", queries, *(build.constant([n], np.int64) for n in (start, start + 4, 0))
+    )
     kernels = build.reshape(tokens, (4, 1, WIDTH))
     for layer in range(3):
         pairs = [weights.linear(f"output_hypernetworks_mlps.{i}/layers.{layer}") for i in range(4)]
@@ -261,20 +282,30 @@ def _heads(build: _Builder, weights: DecoderWeights, queries: str, image: str) -
         kernels = build.op("Add", kernels, build.constant(np.stack([[b] for _, b in pairs])))
         if layer < 2:
             kernels = build.op("Relu", kernels)
-    kernels = build.reshape(kernels, (4, -1))
+    return build.reshape(kernels, (4, -1))
 
+
+def _scaled_up(build: _Builder, weights: DecoderWeights, image: str, *, of_sam2: bool) -> str:
+    """Sixteen pixels (16 n, 32) of each token of the image."""
     start, axis = (build.constant([0], np.int64) for _ in range(2))
     image = build.op("Slice", image, start, USED, axis)
-    for layer in (0, 3):
+    for layer, detail in ((0, FINER), (3, FINEST)):
         weight, bias = weights.upscaling(layer)
         # (in, out, 2, 2) as a product that computes the four pixels of a token together.
         flat = weight.transpose(0, 2, 3, 1).reshape(weight.shape[0], -1)
         image = build.linear(image, (flat, np.tile(bias, 4)))
         image = build.reshape(image, (-1, weight.shape[1]))
+        if of_sam2:
+            whole = build.op("Cast", detail, to=onnx.TensorProto.FLOAT)
+            image = build.op("Add", image, whole)
         if layer == 0:
             image = build.norm(image, weights.upscaling_norm())
         image = build.gelu(image)
-    logits = build.op("Gemm", kernels, image, transB=1)
+    return image
+
+
+def _logits(build: _Builder, kernels: str, pixels: str) -> None:
+    logits = build.op("Gemm", kernels, pixels, transB=1)
     logits = build.op("Reshape", logits, GRID)
     logits = build.op("Transpose", logits, perm=[0, 1, 3, 5, 2, 4, 6])
     build.op("Reshape", logits, SHAPE, name=LOGITS)

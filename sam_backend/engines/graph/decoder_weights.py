@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -12,6 +13,23 @@ from sam_backend.engines.frame import Floats
 
 SIDE, WIDTH = 64, 256  # of the embedding: tokens on a side, channels
 _EPSILON = 1e-5  # of the layer norms, if a node has none
+# From SAM's names of modules to those of transformers. It calls the first and the last layer of a
+# small network by name, and numbers the ones between.
+_BY_TRANSFORMERS = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"(^|/)norm(\d|_final_attn)", r"\1layer_norm\2"),
+        (r"/out_proj", "/o_proj"),
+        (r"/mlp/lin1", "/mlp/proj_in"),
+        (r"/mlp/lin2", "/mlp/proj_out"),
+        (r"(_head|_mlps\.\d)/layers\.0", r"\1/proj_in"),
+        (r"(_head|_mlps\.\d)/layers\.1", r"\1/layers.0"),
+        (r"(_head|_mlps\.\d)/layers\.2", r"\1/proj_out"),
+        (r"output_upscaling\.0", "upscale_conv1"),
+        (r"output_upscaling\.3", "upscale_conv2"),
+        (r"mask_downscaling\.6", "conv3"),
+    )
+)
 
 
 class DecoderWeights:
@@ -25,11 +43,18 @@ class DecoderWeights:
             parts = name.split("/")
             for start in range(1, len(parts)):
                 self._by_end.setdefault("/".join(parts[start:]), []).append(node)
+        self._by_transformers = any(end.startswith("upscale_conv1/") for end in self._by_end)
         self._arrays = {tensor.name: tensor for tensor in graph.initializer}
+        for node in graph.node:  # exporters keep arrays of the same content once
+            if node.op_type == "Identity" and node.input[0] in self._arrays:
+                self._arrays[node.output[0]] = self._arrays[node.input[0]]
 
     def maker(self, suffix: str) -> onnx.NodeProto:
         """The node whose output has a name that ends like this."""
-        found = self._by_end.get(suffix, [])
+        name = suffix
+        for pattern, replacement in _BY_TRANSFORMERS if self._by_transformers else ():
+            name = pattern.sub(replacement, name)
+        found = self._by_end.get(name, [])
         if len(found) != 1:
             raise KeyError(suffix)
         return found[0]
@@ -60,6 +85,8 @@ class DecoderWeights:
         return self.array(node.input[1]), self.array(node.input[2])
 
     def upscaling_norm(self) -> tuple[Floats, Floats, float]:
+        if self._by_transformers:
+            return self.norm("upscale_layer_norm")
         scale = self.maker("output_upscaling.1/Mul_output_0")
         shift = self.maker("output_upscaling.1/Add_1_output_0")
         weight, bias = (
@@ -90,6 +117,9 @@ class DecoderWeights:
     @property
     def places(self) -> Floats:
         """The position encoding (4096, 256) of the image tokens: sines and cosines."""
+        for known, tensor in self._arrays.items():
+            if list(tensor.dims[-3:]) == [WIDTH, SIDE, SIDE]:  # computed when it was exported
+                return np.ascontiguousarray(self.array(known).reshape(WIDTH, -1).T)
         name = next(n for n in self._arrays if n.endswith("positional_encoding_gaussian_matrix"))
         steps = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE * 2 - 1
         places = np.stack(np.meshgrid(steps, steps), axis=-1)  # x, y of each token

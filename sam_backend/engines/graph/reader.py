@@ -21,6 +21,9 @@ _FURTHER_INPUTS = ("has_mask_input", "orig_im_size")
 TRANSFORMERS_INPUTS = ("image_embeddings", "input_points", "input_labels")
 # A fact in files of `engines.converter`: the kind of model: a key of protocol.KINDS.
 KIND = "prepared_as"
+# Two more, of SAM 2: the single mask is stable if the areas where its logits are above a limit, and
+# above minus this limit, have at least this ratio. Otherwise it is replaced.
+STABILITY = "stability_limit_and_ratio"
 POSITIONS = "image_positional_embeddings"
 
 # The operations of exported decoders between the four masks and the one that they return.
@@ -59,6 +62,7 @@ class Decoder:
     inputs: frozenset[str]
     details: tuple[str, ...] = ()  # inputs that take the encoder's further outputs
     kind: str = "sam"  # of model: a key of protocol.KINDS
+    stability: tuple[float, float] | None = None  # see STABILITY
 
     @property
     def by_transformers(self) -> bool:
@@ -118,7 +122,10 @@ def open_decoder(model: onnx.ModelProto) -> Decoder:
         _demand(("low_res_masks",), outputs, "output")
         facts = {fact.key: fact.value for fact in model.metadata_props}
         whole = _cut(model, makers, "low_res_masks", "iou_predictions")
-        return replace(whole, details=details, kind=facts.get(KIND, "sam"))
+        numbers = [float(number) for number in facts.get(STABILITY, "").split()]
+        stability = (numbers[0], numbers[1]) if len(numbers) == 2 else None
+        kind = facts.get(KIND, "sam")
+        return replace(whole, details=details, kind=kind, stability=stability)
     if "low_res_masks" in outputs:
         return _all_masks(model, makers, "low_res_masks", "iou_predictions", choice="Gather")
     _demand(("masks",), outputs, "output")
