@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Fetches model weights into models/. A file is only put in place if its SHA-256 is right.
+# Fetches model weights into models/. A file is only put in place if its SHA-256 is right. If the makers
+# publish none, the first download shows it and keeps it beside the file.
 # A second run fetches nothing, and an interrupted download is resumed.
 set -euo pipefail
 
@@ -14,6 +15,9 @@ Usage: ./download_models.sh [--model NAME]
 
   sam2.1_hiera_tiny, sam2.1_hiera_small, sam2.1_hiera_base_plus, sam2.1_hiera_large
                  SAM 2.1, to be converted by onnx_converter.py  (156, 184, 324 and 898 MB)
+
+  sam_hq_vit_tiny, sam_hq_vit_b, sam_hq_vit_l, sam_hq_vit_h
+                 Light HQ-SAM and SAM-HQ, to be converted, too   (about 43, 379, 1250 and 2570 MB)
 
   all            all of these
 
@@ -32,6 +36,8 @@ UNPKG=https://unpkg.com/$NPM/dist
 JSDELIVR=https://cdn.jsdelivr.net/npm/$NPM/dist
 META=https://dl.fbaipublicfiles.com/segment_anything
 META_2=https://dl.fbaipublicfiles.com/segment_anything_2/092824
+# The sizes of SAM-HQ are rough, and its hashes are unknown here.
+HQ=https://huggingface.co/lkeab/hq-sam/resolve/main
 MOBILE=https://github.com/ChaoningZhang/MobileSAM/raw/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights
 FILES="
 mobile_sam|mobile_sam/encoder.onnx|28085517|18348d144bd357285285dbd75dacd8c44a2789ea63c5edbc908e681516e95246|npm:dist/encoder.onnx $UNPKG/encoder.onnx $JSDELIVR/encoder.onnx
@@ -44,16 +50,31 @@ sam2.1_hiera_tiny|sam2.1_hiera_tiny.pt|156008466|7402e0d864fa82708a20fbd15bc8424
 sam2.1_hiera_small|sam2.1_hiera_small.pt|184416285|6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38|$META_2/sam2.1_hiera_small.pt
 sam2.1_hiera_base_plus|sam2.1_hiera_base_plus.pt|323606802|a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5|$META_2/sam2.1_hiera_base_plus.pt
 sam2.1_hiera_large|sam2.1_hiera_large.pt|898083611|2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318|$META_2/sam2.1_hiera_large.pt
+sam_hq_vit_tiny|sam_hq_vit_tiny.pth|42500000|unknown|$HQ/sam_hq_vit_tiny.pth
+sam_hq_vit_b|sam_hq_vit_b.pth|379000000|unknown|$HQ/sam_hq_vit_b.pth
+sam_hq_vit_l|sam_hq_vit_l.pth|1250000000|unknown|$HQ/sam_hq_vit_l.pth
+sam_hq_vit_h|sam_hq_vit_h.pth|2570000000|unknown|$HQ/sam_hq_vit_h.pth
 "
 
 say() { printf '%s\n' "$*"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 size() { wc -c <"$1" | tr -d ' '; }
 
+sha256_of() { # FILE
+    if have sha256sum; then set -- "$(sha256sum <"$1")"; else set -- "$(shasum -a 256 <"$1")"; fi
+    say "${1%% *}"
+}
+
 is_right() { # FILE SHA256
-    [ -f "$1" ] || return 1
-    if have sha256sum; then set -- "$2" "$(sha256sum <"$1")"; else set -- "$2" "$(shasum -a 256 <"$1")"; fi
-    [ "${2%% *}" = "$1" ]
+    [ -f "$1" ] && [ "$(sha256_of "$1")" = "$2" ]
+}
+
+is_there() { # FILE SHA256: a file without a known hash is compared with what the first download had
+    if [ "$2" != unknown ]; then
+        is_right "$1" "$2"
+    else
+        [ -f "$1" ] && { [ ! -f "$1.sha256" ] || is_right "$1" "$(cat "$1.sha256")"; }
+    fi
 }
 
 http() { # URL FILE: goes on where FILE ends
@@ -84,10 +105,31 @@ get() { # SOURCE FILE
     esac
 }
 
+fetch_unknown() { # FILE SOURCE...
+    local name=$1 target="$MODEL_DIR/$1" part="$MODEL_DIR/$1.part" source
+    shift
+    for source; do
+        say "$name: from $source"
+        if get "$source" "$part" && [ -s "$part" ]; then
+            sha256_of "$part" >"$target.sha256"
+            mv -f "$part" "$target"
+            say "$name: in place. Its makers publish no SHA-256, so it could not be checked."
+            say "$name: its SHA-256 is $(cat "$target.sha256"). Later runs compare the file with it."
+            return 0
+        fi
+    done
+    say "$name: no source had it" >&2
+    return 1
+}
+
 fetch() { # FILE BYTES SHA256 SOURCE...
     local name=$1 bytes=$2 sha256=$3 target="$MODEL_DIR/$1" part="$MODEL_DIR/$1.part" source started
     shift 3
     mkdir -p "$(dirname "$target")"
+    if [ "$sha256" = unknown ]; then
+        fetch_unknown "$name" "$@"
+        return
+    fi
     for source; do
         started=yes
         # Again from the same source only when what an earlier run left may have been wrong.
@@ -124,6 +166,7 @@ done
 case $model in
     mobile_sam | mobile_sam_pt | sam_vit_b | sam_vit_l | sam_vit_h | all) ;;
     sam2.1_hiera_tiny | sam2.1_hiera_small | sam2.1_hiera_base_plus | sam2.1_hiera_large) ;;
+    sam_hq_vit_tiny | sam_hq_vit_b | sam_hq_vit_l | sam_hq_vit_h) ;;
     *) say "no model is called '$model'" >&2 && usage >&2 && exit 2 ;;
 esac
 
@@ -139,7 +182,7 @@ missing=() total=0 status=0
 while IFS='|' read -r name file bytes sha256 sources; do
     if [ -z "$name" ] || { [ "$model" != all ] && [ "$model" != "$name" ]; }; then
         continue
-    elif is_right "$MODEL_DIR/$file" "$sha256"; then
+    elif is_there "$MODEL_DIR/$file" "$sha256"; then
         say "$file: already there"
     else
         missing+=("$file|$bytes|$sha256|$sources")

@@ -180,6 +180,34 @@ def test_a_missing_file_is_named_and_the_others_are_fetched(place: Place, source
     assert place.holds(PAIR[1])
 
 
+HQ = "sam_hq_vit_tiny.pth"
+
+
+def test_a_file_without_a_known_hash_is_fetched_and_its_hash_is_shown(
+    place: Place, source: Source
+) -> None:
+    source.serves[HQ] = b"weights" * 1000
+    done = place.run(source.url, "--model", "sam_hq_vit_tiny")
+    assert done.returncode == 0, done.stderr
+    assert "publish no SHA-256, so it could not be checked" in done.stdout
+    assert hashlib.sha256(source.serves[HQ]).hexdigest() in done.stdout
+    assert (place.models / HQ).read_bytes() == source.serves[HQ]
+    source.asked.clear()
+    again = place.run(source.url, "--model", "sam_hq_vit_tiny")
+    assert (again.returncode, source.asked) == (0, [])
+    (place.models / HQ).write_bytes(b"damaged")
+    assert place.run(source.url, "--model", "sam_hq_vit_tiny").returncode == 0
+    assert (place.models / HQ).read_bytes() == source.serves[HQ]
+
+
+def test_a_file_without_a_known_hash_that_breaks_off_is_not_put_in_place(
+    place: Place, source: Source
+) -> None:
+    source.serves[HQ], source.breaks_at = b"weights" * 1000, 500
+    assert place.run(source.url, "--model", "sam_hq_vit_tiny").returncode == 1
+    assert not (place.models / HQ).exists()
+
+
 @pytest.mark.parametrize("arguments", [["--model", "sam9"], ["--model"], ["sam_vit_b"]])
 def test_a_wrong_call_prints_the_usage(place: Place, arguments: list[str]) -> None:
     done = place.run("", *arguments)

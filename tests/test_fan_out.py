@@ -14,8 +14,6 @@ ROOTS = {"services", "images.build", "server.app", "server.programs.routes", "do
 # The modules above the limit, and the most that they may import. Lower a number when it falls.
 ABOVE = {
     "clicks.find_rest": 10,  # between prompts, the search and results, which are its arguments
-    "engines.choice": 11,  # it names every engine, and imports each only when it is chosen
-    "engines.converter": 15,
     "engines.onnx_engine": 10,
 }
 

@@ -16,7 +16,7 @@ def read(source: Path, name: str) -> tuple[TorchHq, Exportable]:
         need_transformers(name)
         model = of_transformers(transformers_engine.load(str(source)))
     else:
-        # Their names of SAM's parts are those of these packages, which it is built from.
+        # It is built from the modules of these packages.
         torch_engine.package("SAM-B")
         torch_engine.package("MobileSAM")
         model = hq_model.load(torch_engine.read(source, "cpu"))

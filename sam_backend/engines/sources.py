@@ -25,7 +25,7 @@ class Source:
 
 
 def read(source: Path, fixed_size: tuple[int, int] | None) -> Source:
-    """SettingsError if it is no model that can be converted."""
+    """SettingsError if it cannot be converted."""
     if source.is_dir():
         model = recognise_folder(source)
     else:

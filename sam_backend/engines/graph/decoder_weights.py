@@ -13,7 +13,7 @@ from sam_backend.engines.frame import Floats
 
 SIDE, WIDTH = 64, 256  # of the embedding: tokens on a side, channels
 _EPSILON = 1e-5  # of the layer norms, if a node has none
-# From SAM's names of modules to those of transformers. It calls the first and the last layer of a
+# From SAM's names of modules to the names in transformers. It calls the first and the last layer of a
 # small network by name, and numbers the ones between.
 _BY_TRANSFORMERS = tuple(
     (re.compile(pattern), replacement)
