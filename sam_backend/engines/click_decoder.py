@@ -15,10 +15,10 @@ import numpy.typing as npt
 import onnx
 
 from sam_backend import memory
-from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats, Halves
-from sam_backend.engines.graph.click_decoder import (
-    FINER,
-    FINEST,
+from sam_backend.engines import click_details
+from sam_backend.engines.click_details import Details
+from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats
+from sam_backend.engines.graph.click_builder import (
     GRID,
     IMAGE,
     KEPT,
@@ -28,8 +28,8 @@ from sam_backend.engines.graph.click_decoder import (
     SHAPE,
     USED,
     WEIGHTS,
-    click_decoder,
 )
+from sam_backend.engines.graph.click_decoder import click_decoder
 from sam_backend.engines.graph.decoder_weights import SIDE, DecoderWeights
 from sam_backend.engines.trimmed_encoder import Array, OpenSession, Session
 
@@ -40,7 +40,6 @@ OUTSIDE = -10.0
 BLOCK = 2  # a block of padding tokens with this side is decoded as one token
 _TOLERANCE = 1e-2  # of logits, which are around ten
 
-Details = tuple[Halves, ...]
 # (features, details, coordinates, codes, mask or None) -> logits (4, 256, 256), scores (4,)
 Decode = Callable[[Floats, Details, Floats, Floats, "Floats | None"], tuple[Floats, Floats]]
 
@@ -87,14 +86,17 @@ class ClickDecoder:
         self,
         model: onnx.ModelProto,
         open_session: OpenSession,
+        kind: str = "sam",
         stability: tuple[float, float] | None = None,
     ) -> None:
-        """`stability` is for SAM 2, see reader.STABILITY.
+        """`kind` is a key of protocol.KINDS. `stability` is for SAM 2, see reader.STABILITY.
 
-        ValueError or KeyError if the decoder is not SAM's or SAM 2's.
+        ValueError or KeyError if the decoder is not of this kind.
         """
-        self._stability = stability
-        build = partial(click_decoder, model, of_sam2=stability is not None)
+        if kind == "sam2" and stability is None:
+            raise ValueError("it does not say when its single mask is stable")
+        self._kind, self._stability = kind, stability
+        build = partial(click_decoder, model, kind=kind)
         self._plain = open_session(build(with_mask=False))
         self._with_mask = _Later(open_session, build(with_mask=True))
         places = DecoderWeights(model.graph).places
@@ -115,7 +117,7 @@ class ClickDecoder:
         the model's square with codes (1, N); mask (256, 256) logits or None; details as
         `arranged` returns them.
         """
-        rows, columns = used
+        rows, columns = click_details.used_tokens(self._kind, used)
         layout = self._layout(rows, columns)
         inputs: dict[str, Array] = {
             IMAGE: layout.tokens(features),
@@ -128,8 +130,7 @@ class ClickDecoder:
             "point_coords": coordinates,
             "point_labels": codes,
         }
-        if self._stability is not None:
-            inputs[FINEST], inputs[FINER] = (detail[0, 0] for detail in details)
+        inputs |= click_details.inputs(self._kind, details, (rows, columns))
         session = self._plain
         if mask is None:
             del inputs[KEPT]
@@ -142,35 +143,26 @@ class ClickDecoder:
             whole[:, : 4 * rows, : 4 * columns] = logits
             logits = whole
         if self._stability is not None:
-            _stabilise(logits, scores[0], *self._stability)
+            click_details.stabilise(logits, scores[0], *self._stability)
         return logits, scores[0]
 
     def arranged(self, details: Details) -> Details:
-        """Details of SAM 2 in the order in which decoding needs them, once for an image.
-
-        From (1, c, 256, 256) and (1, c, 128, 128) to (1, 1, pixels, c), token by token: the four
-        parts of each token, and the four pixels of each part.
-        """
-        if self._stability is None:
-            return details
-        finest, finer = (detail[0] for detail in details)
-        by_pixel = finest.reshape(-1, SIDE, 2, 2, SIDE, 2, 2).transpose(1, 4, 2, 5, 3, 6, 0)
-        by_part = finer.reshape(-1, SIDE, 2, SIDE, 2).transpose(1, 3, 2, 4, 0)
-        return tuple(a.reshape(1, 1, -1, a.shape[-1]) for a in (by_pixel, by_part))
+        """The details of an embedding as `decode` takes them."""
+        return click_details.arranged(self._kind, details)
 
     def example(self, points: int, *, with_mask: bool = False) -> Callable[[], object]:
         """A decode of so many points, on noise: it takes as long as any other."""
         random = np.random.default_rng(0)
-        is_whole = self._stability is not None
+        rows = SIDE if self._kind == "sam2" else SIDE * 3 // 4  # as of a 4:3 picture
         mask = np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), np.float32) if with_mask else None
         return partial(
             self.decode,
             random.normal(0, 0.3, (1, 256, SIDE, SIDE)).astype(np.float32),
-            (SIDE if is_whole else SIDE * 3 // 4, SIDE),
+            (rows, SIDE),
             random.uniform(0, MODEL_SIDE, (1, points, 2)).astype(np.float32),
             np.array([[1] * (points - 1) + [-1]], np.float32),
             mask,
-            self.arranged(_noise(random)) if is_whole else (),
+            self.arranged(click_details.noise(self._kind, random)),
         )
 
     def _decode_example(self, points: int, *, with_mask: bool) -> None:
@@ -192,7 +184,7 @@ class ClickDecoder:
         coordinates = random.uniform(0, MODEL_SIDE, (1, 3, 2)).astype(np.float32)
         codes = np.array([[1, 0, -1]], np.float32)
         mask = random.normal(0, 5, (LOW_RES_SIDE, LOW_RES_SIDE)).astype(np.float32)
-        details = () if self._stability is None else _noise(random)
+        details = click_details.noise(self._kind, random)
         ordered = self.arranged(details)
         for earlier in (None, mask):
             ours = self.decode(features, (SIDE, SIDE), coordinates, codes, earlier, ordered)
@@ -203,23 +195,6 @@ class ClickDecoder:
             ):
                 return False
         return True
-
-
-def _noise(random: np.random.Generator) -> Details:
-    """The details of SAM 2 for some image."""
-    shapes = (1, 32, LOW_RES_SIDE, LOW_RES_SIDE), (1, 64, LOW_RES_SIDE // 2, LOW_RES_SIDE // 2)
-    return tuple(random.normal(0, 0.3, shape).astype(np.float16) for shape in shapes)
-
-
-def _stabilise(logits: Floats, scores: Floats, limit: float, ratio: float) -> None:
-    """Replaces the single mask, in place, by the best of the others if it is not stable.
-
-    So does SAM 2's own predictor.
-    """
-    certain, possible = (np.count_nonzero(logits[0] > edge) for edge in (limit, -limit))
-    if possible and certain / possible < ratio:
-        best = 1 + int(scores[1:].argmax())
-        logits[0], scores[0] = logits[best], scores[best]
 
 
 class _Later:
@@ -243,11 +218,12 @@ def open_click_decoder(
     model: onnx.ModelProto,
     open_session: OpenSession,
     decode: Decode,
+    kind: str = "sam",
     stability: tuple[float, float] | None = None,
 ) -> ClickDecoder | None:
     """The decoder for clicks. None if this graph cannot be rebuilt with the same masks."""
     try:
-        decoder = ClickDecoder(model, open_session, stability)
+        decoder = ClickDecoder(model, open_session, kind, stability)
     except (KeyError, ValueError, StopIteration) as error:
         logger.info("the decoder is used as it was exported: %r", error)
         return None

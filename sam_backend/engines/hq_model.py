@@ -150,14 +150,11 @@ class HqDecoder(torch.nn.Module):
         side = 4 * _SIDE
         channels, inner = last.weight.shape[:2]
         taps = (kernel @ last.weight.view(channels, -1)).view(inner, 9).transpose(0, 1)
-        taps = functional.pad((taps @ image.flatten(2)).view(1, 9, side, side), (1, 1, 1, 1))
-        spots = [divmod(tap, 3) for tap in range(9)]
-        parts = [
-            taps[:, tap : tap + 1, down : down + side, across : across + side]
-            for tap, (down, across) in enumerate(spots)
-        ]
+        taps = (taps @ image.flatten(2)).view(1, 9, side, side)
+        # This moves each of the nine products to its place, and adds them.
+        moved = functional.conv2d(taps, torch.eye(9).view(1, 9, 3, 3), padding=1)
         flat = kernel[:, None] @ finer.flatten(2) + kernel @ last.bias
-        return sum(parts) + flat.view(1, 1, side, side)
+        return moved + flat.view(1, 1, side, side)
 
 
 def load(weights: Mapping[str, Any], heads: int = HEADS) -> HqSam:

@@ -14,8 +14,8 @@ import onnx
 import onnxruntime as ort
 
 from sam_backend.engines.arithmetic import ONNX_F32, Arithmetic
-from sam_backend.engines.click_decoder import ClickDecoder, Details, open_click_decoder
-from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats, Frame
+from sam_backend.engines.click_decoder import ClickDecoder, open_click_decoder
+from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats, Frame, Halves
 from sam_backend.engines.graph import reader
 from sam_backend.engines.protocol import (
     KINDS,
@@ -87,7 +87,7 @@ class OnnxSam:
         self._click = self._open_click(is_known=published(decoder) is not None)
         if self._click is None:
             _ = self._decoder  # so that an error in it appears now
-        elif self._gives.details:
+        elif self._kind.stretches:
             arithmetic += "-arranged"
         self.fingerprint = f"{arithmetic}:{sha256(encoder)}"
         # One encode uses the whole GPU, and a second one might not fit into its memory.
@@ -147,7 +147,9 @@ class OnnxSam:
         coordinates, codes = prompt_points(frame, points, labels, box)
         if self._click is not None:
             used = embedding.frame.tokens
-            return self._click.decode(embedding.features, used, coordinates, codes, mask_input)
+            return self._click.decode(
+                embedding.features, used, coordinates, codes, mask_input, embedding.details
+            )
         if self._gives.by_transformers:
             inputs = self._prompt_of_transformers(coordinates, codes, box)
         else:
@@ -197,8 +199,6 @@ class OnnxSam:
         gives = self._gives
         if gives.by_transformers or gives.full_size or gives.size:
             return None
-        if gives.details and gives.stability is None:
-            return None
         decoder = None
         if not is_known:
             # Compared in full precision, whatever serves.
@@ -206,7 +206,7 @@ class OnnxSam:
 
             def exported(
                 features: Floats,
-                details: Details,
+                details: tuple[Halves, ...],
                 coordinates: Floats,
                 codes: Floats,
                 mask: Floats | None,
@@ -219,6 +219,7 @@ class OnnxSam:
                 gives.model,
                 lambda model: open_onnx(model, self._device, self._threads),
                 exported,
+                gives.kind,
                 gives.stability,
             )
             if decoder is None:
@@ -229,6 +230,7 @@ class OnnxSam:
                 lambda model: open_session(
                     model, self._decode_in, self._device, self._threads, CORES_A_DECODE
                 ),
+                gives.kind,
                 gives.stability,
             )
         decoder.warm_up()

@@ -100,13 +100,12 @@ def decodes(
 ) -> Times:
     """Of a decoder that can be rebuilt for clicks."""
     gives = reader.read_decoder(decoder)
-    if gives.details and gives.stability is None:
-        return {}
 
     def run(arithmetic: Arithmetic) -> Run:
         return ClickDecoder(
             gives.model,
             lambda graph: _opened(graph, arithmetic, threads, CORES_A_DECODE),
+            gives.kind,
             gives.stability,
         ).example(points=2)
 

@@ -7,7 +7,8 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from sam_backend.engines.click_decoder import Details, open_click_decoder
+from sam_backend.engines.click_decoder import open_click_decoder
+from sam_backend.engines.click_details import Details
 from sam_backend.engines.frame import Floats
 from sam_backend.engines.graph.any_size_encoder import any_size, used
 from sam_backend.engines.graph.reader import read_decoder

@@ -164,6 +164,29 @@ def test_the_engine_answers_as_the_one_in_pytorch_does(
     assert np.percentile(apart, 99) < 0.05 * np.abs(wanted_finer).max()
 
 
+def test_the_decoder_for_clicks_gives_the_masks_of_the_exported_one(
+    source: Path, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exactly for a square. For others, a few tokens stand for the padding."""
+    if source.is_dir():
+        pytest.skip("its decoder is smaller than the one that is rebuilt")
+    fast = OnnxSam(*pair, "ONNX", "cpu")
+    monkeypatch.setattr("sam_backend.engines.onnx_engine.open_click_decoder", lambda *_: None)
+    exported = OnnxSam(*pair, "ONNX", "cpu")
+    assert (fast._click is None, exported._click is None) == (False, True)
+    for size, least in (((700, 700), 1.0), ((300, 500), 0.99)):
+        embedding, used = fast.encode(scene(*size)), Frame(*size).used
+        for kind, prompt in prompts(*size).items():
+            logits, scores = fast.decode(embedding, *prompt)
+            wanted, wanted_scores = exported.decode(embedding, *prompt)
+            logits, wanted = (found[:, : used[0], : used[1]] for found in (logits, wanted))
+            alike = ((logits > 0) == (wanted > 0)).mean()
+            assert alike >= least - 1e-5, (kind, size, alike)
+            if least == 1:
+                np.testing.assert_allclose(logits, wanted, rtol=0, atol=1e-3, err_msg=kind)
+                np.testing.assert_allclose(scores, wanted_scores, rtol=0, atol=1e-4)
+
+
 def test_the_finer_mask_is_the_product_of_its_token_and_all_finer_features() -> None:
     """As it is defined, without the order of operations that saves half of them."""
     import torch  # noqa: PLC0415

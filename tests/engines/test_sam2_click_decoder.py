@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sam_backend.embeddings.packed import packed, rounded, unpacked
-from sam_backend.engines import click_decoder, timing
+from sam_backend.engines import click_details, timing
 from sam_backend.engines.arithmetic import ONNX_F32, OPENVINO_F32
 from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.parity import prompts, scene
@@ -121,8 +121,8 @@ def test_a_single_mask_that_is_not_stable_is_replaced_by_the_best_of_the_others(
     scores = np.array([0.9, 0.1, 0.8, 0.2], np.float32)
     stable = logits.copy(), scores.copy()
     stable[0][0, :100] = 9
-    click_decoder._stabilise(*stable, 0.05, 0.98)
+    click_details.stabilise(*stable, 0.05, 0.98)
     assert (stable[0][0, :100] == 9).all()
-    click_decoder._stabilise(logits, scores, 0.05, 0.98)
+    click_details.stabilise(logits, scores, 0.05, 0.98)
     np.testing.assert_array_equal(logits[0], logits[2])
     assert scores[0] == scores[2]

@@ -1,4 +1,4 @@
-"""The mask decoder of SAM or SAM 2, rebuilt from its weights for clicks.
+"""The mask decoder of SAM, SAM-HQ or SAM 2, rebuilt from its weights for clicks.
 
 It gives the same masks with half the arithmetic.
 
@@ -12,39 +12,39 @@ A graph is not changed unless all its parts are found by their names.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
 
 from sam_backend.engines.frame import Floats
+from sam_backend.engines.graph import hq_mask
+from sam_backend.engines.graph.click_builder import (
+    FINER,
+    FINEST,
+    GRID,
+    HEADS,
+    IMAGE,
+    KEPT,
+    LOGITS,
+    PLACES,
+    SCORES,
+    SHAPE,
+    USED,
+    WEIGHTS,
+    Builder,
+)
 from sam_backend.engines.graph.decoder_weights import SIDE, WIDTH, DecoderWeights
 
-_HEADS = 8  # of attention
-# Further inputs: the decoded image tokens, their indices among the 4096, their positions, and the
-# logarithm of the number of tokens that each one stands for. The first `used` of them are the image
-# and get logits. The last two inputs give these numbers as shapes.
-IMAGE, KEPT, PLACES, WEIGHTS = "image_tokens", "kept", "places", "log_weights"
-USED, GRID, SHAPE = "used", "logits_grid", "logits_shape"
-LOGITS, SCORES = "logits", "scores"
-# SAM 2 adds the encoder's details to the image tokens when it scales them up: to four pixels of
-# each token, and to sixteen. Here they are in the order of the tokens, in half precision.
-FINER, FINEST = "finer_pixels", "finest_pixels"
 
-
-def click_decoder(
-    model: onnx.ModelProto, *, with_mask: bool, of_sam2: bool = False
-) -> onnx.ModelProto:
+def click_decoder(model: onnx.ModelProto, *, with_mask: bool, kind: str = "sam") -> onnx.ModelProto:
     """A decoder from image tokens (n, 256), points and labels to logits and scores.
 
     logits (4, 4 * used rows, 4 * used columns), scores (1, 4); `with_mask` adds the input
-    mask_input (1, 1, 256, 256), and `of_sam2` the inputs of the details.
+    mask_input (1, 1, 256, 256), and `kind` (see protocol.KINDS) the
+    inputs of the details.
     ValueError if the graph is not SAM's, KeyError if a part has another name.
     """
     weights = DecoderWeights(model.graph)
-    build = _Builder()
+    build = Builder()
     prompt = weights.maker("layers.0/self_attn/q_proj/MatMul_output_0").input[0]
     reused = [prompt]
     if with_mask:
@@ -56,14 +56,21 @@ def click_decoder(
     else:
         image = build.op("Add", IMAGE, build.constant(weights.no_mask.reshape(1, WIDTH)))
     queries, image = _transformer(build, weights, tokens, image)
+    of_sam2 = kind == "sam2"
     first = 1 if of_sam2 else 0  # SAM 2 has a token for the presence of an object before the others
     _scores(build, weights, queries, first, of_sam2=of_sam2)
     kernels = _kernels(build, weights, queries, first + 1)
-    _logits(build, kernels, _scaled_up(build, weights, image, of_sam2=of_sam2))
+    pixels = _scaled_up(build, weights, image, of_sam2=of_sam2)
+    if kind == "hq":
+        finer = hq_mask.finer_mask(build, weights, queries, pixels)
+        plain = _logits(build, kernels, pixels)
+        build.op("Add", plain, finer, name=LOGITS)
+    else:
+        _logits(build, kernels, pixels, name=LOGITS)
     return build.model(model, {name for node in build.nodes for name in node.input})
 
 
-def _with_mask(build: _Builder, weights: DecoderWeights) -> str:
+def _with_mask(build: Builder, weights: DecoderWeights) -> str:
     """The image tokens plus the output of the last layer of the mask encoder."""
     projection = weights.mask_projection
     weight, bias = (weights.array(name) for name in projection.input[1:])
@@ -77,86 +84,8 @@ def _with_mask(build: _Builder, weights: DecoderWeights) -> str:
     return build.op("Gemm", spots, build.constant(layer), IMAGE)
 
 
-class _Builder:
-    """Makes nodes and names."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self._constants: list[onnx.TensorProto] = []
-
-    def op(self, op_type: str, *inputs: str, name: str = "", **attributes: Any) -> str:
-        output = name or f"click_{op_type}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op_type, list(inputs), [output], **attributes))
-        return output
-
-    def constant(self, value: Any, dtype: Any = np.float32) -> str:
-        name = f"click_constant_{len(self._constants)}"
-        array: np.ndarray[Any, Any] = np.ascontiguousarray(np.asarray(value, dtype))
-        self._constants.append(numpy_helper.from_array(array, name))
-        return name
-
-    def reshape(self, value: str, shape: Sequence[int], name: str = "") -> str:
-        return self.op("Reshape", value, self.constant(shape, np.int64), name=name)
-
-    def linear(self, value: str, layer: tuple[Floats, Floats]) -> str:
-        return self.op("Gemm", value, self.constant(layer[0]), self.constant(layer[1]))
-
-    def norm(self, value: str, layer: tuple[Floats, Floats, float]) -> str:
-        weight, bias, epsilon = layer
-        return self.op(
-            "LayerNormalization",
-            value,
-            self.constant(weight),
-            self.constant(bias),
-            axis=-1,
-            epsilon=epsilon,
-        )
-
-    def gelu(self, value: str) -> str:
-        """The form of exporters, which ONNX Runtime fuses into one operation."""
-        error = self.op("Erf", self.op("Div", value, self.constant(np.sqrt(2))))
-        product = self.op("Mul", value, self.op("Add", error, self.constant(1)))
-        return self.op("Mul", product, self.constant(0.5))
-
-    def by_head(self, value: str) -> str:
-        """Tokens (N, C) as (heads, N, C / heads)."""
-        split = self.op("Reshape", value, self.constant((0, _HEADS, -1), np.int64))
-        return self.op("Transpose", split, perm=[1, 0, 2])
-
-    def joined(self, value: str, width: int) -> str:
-        """(heads, N, C / heads) as tokens (N, C)."""
-        return self.reshape(self.op("Transpose", value, perm=[1, 0, 2]), (-1, width))
-
-    def model(self, source: onnx.ModelProto, used: set[str]) -> onnx.ModelProto:
-        inputs = [value for value in source.graph.input if value.name in used]
-        made = [
-            helper.make_tensor_value_info(IMAGE, onnx.TensorProto.FLOAT, ["n", WIDTH]),
-            helper.make_tensor_value_info(KEPT, onnx.TensorProto.INT64, ["n"]),
-            helper.make_tensor_value_info(PLACES, onnx.TensorProto.FLOAT, ["n", WIDTH]),
-            helper.make_tensor_value_info(WEIGHTS, onnx.TensorProto.FLOAT, [1, "n"]),
-            helper.make_tensor_value_info(USED, onnx.TensorProto.INT64, [1]),
-            helper.make_tensor_value_info(GRID, onnx.TensorProto.INT64, [7]),
-            helper.make_tensor_value_info(SHAPE, onnx.TensorProto.INT64, [3]),
-            helper.make_tensor_value_info(FINER, onnx.TensorProto.FLOAT16, ["n4", WIDTH // 4]),
-            helper.make_tensor_value_info(FINEST, onnx.TensorProto.FLOAT16, ["n16", WIDTH // 8]),
-        ]
-        graph = helper.make_graph(
-            self.nodes,
-            "click_decoder",
-            [value for value in made if value.name in used] + inputs,
-            [
-                helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-                for name in (LOGITS, SCORES)
-            ],
-            [t for t in source.graph.initializer if t.name in used] + self._constants,
-        )
-        return helper.make_model(
-            graph, opset_imports=source.opset_import, ir_version=source.ir_version
-        )
-
-
 def _transformer(
-    build: _Builder, weights: DecoderWeights, tokens: str, image: str
+    build: Builder, weights: DecoderWeights, tokens: str, image: str
 ) -> tuple[str, str]:
     """Two layers of attention in both directions, then once more from the tokens to the image."""
     queries = tokens
@@ -195,10 +124,10 @@ def _transformer(
 
 
 def _self_attention(
-    build: _Builder, weights: DecoderWeights, path: str, placed: str, values: str
+    build: Builder, weights: DecoderWeights, path: str, placed: str, values: str
 ) -> str:
     query, key, value = (weights.linear(f"{path}/{name}_proj") for name in "qkv")
-    scale = np.float32(1 / np.sqrt(query[0].shape[1] / _HEADS))
+    scale = np.float32(1 / np.sqrt(query[0].shape[1] / HEADS))
     q = build.by_head(build.linear(placed, (query[0] * scale, query[1] * scale)))
     k = build.op("Transpose", build.by_head(build.linear(placed, key)), perm=[0, 2, 1])
     v = build.by_head(build.linear(values, value))
@@ -208,12 +137,12 @@ def _self_attention(
 
 
 def _to_image(
-    build: _Builder, weights: DecoderWeights, path: str, queries: str, image: tuple[str, str]
+    build: Builder, weights: DecoderWeights, path: str, queries: str, image: tuple[str, str]
 ) -> str:
     """Prompt tokens attend to image tokens. The keys' bias would add the same to all of them."""
     query, key, value = (weights.linear(f"{path}/{name}_proj") for name in "qkv")
     inner = query[0].shape[1]
-    scale = np.float32(1 / np.sqrt(inner / _HEADS))
+    scale = np.float32(1 / np.sqrt(inner / HEADS))
     q = build.by_head(build.linear(queries, (query[0] * scale, query[1] * scale)))
     onto = build.op("MatMul", q, build.constant(_by_head(key[0]).transpose(0, 2, 1)))
     onto = build.reshape(onto, (-1, WIDTH))
@@ -222,14 +151,14 @@ def _to_image(
     # Channels first: cores divide the rows among them, and there are few prompt tokens.
     heads = build.op("Gemm", image[1], shares, transA=1, transB=1)
     heads = build.op("Transpose", heads, perm=[1, 0])
-    heads = build.reshape(heads, (_HEADS, -1, WIDTH))
+    heads = build.reshape(heads, (HEADS, -1, WIDTH))
     heads = build.op("MatMul", heads, build.constant(_by_head(value[0])))
-    heads = build.op("Add", heads, build.constant(value[1].reshape(_HEADS, 1, -1)))
+    heads = build.op("Add", heads, build.constant(value[1].reshape(HEADS, 1, -1)))
     return build.linear(build.joined(heads, inner), weights.linear(f"{path}/out_proj"))
 
 
 def _from_image(
-    build: _Builder,
+    build: Builder,
     weights: DecoderWeights,
     path: str,
     image: tuple[str, str],
@@ -238,26 +167,26 @@ def _from_image(
     """Image tokens attend to prompt tokens. Returns the image tokens with the result added."""
     query, key, value = (weights.linear(f"{path}/{name}_proj") for name in "qkv")
     out_weight, out_bias = weights.linear(f"{path}/out_proj")
-    scale = np.float32(1 / np.sqrt(query[0].shape[1] / _HEADS))
+    scale = np.float32(1 / np.sqrt(query[0].shape[1] / HEADS))
     k = build.by_head(build.linear(tokens[0], (key[0] * scale, key[1] * scale)))
     onto = build.op("MatMul", k, build.constant(_by_head(query[0]).transpose(0, 2, 1)))
     onto = build.reshape(onto, (-1, WIDTH))
-    offset = build.op("MatMul", k, build.constant(query[1].reshape(_HEADS, -1, 1)))
+    offset = build.op("MatMul", k, build.constant(query[1].reshape(HEADS, -1, 1)))
     # (heads * tokens, n): many softmaxes over a few numbers are fast only along the first axis.
     scores = build.op("Gemm", onto, image[0], build.reshape(offset, (-1, 1)), transB=1)
     count = build.op("Shape", image[0], start=0, end=1)
-    by_head = build.op("Concat", build.constant([_HEADS, -1], np.int64), count, axis=0)
+    by_head = build.op("Concat", build.constant([HEADS, -1], np.int64), count, axis=0)
     shares = build.op("Softmax", build.op("Reshape", scores, by_head), axis=1)
     shares = build.op("Flatten", shares, axis=2)
     v = build.by_head(build.linear(tokens[1], value))
-    v = build.op("MatMul", v, build.constant(out_weight.reshape(_HEADS, -1, WIDTH)))
+    v = build.op("MatMul", v, build.constant(out_weight.reshape(HEADS, -1, WIDTH)))
     # The weights of a head add up to one, so each head adds an eighth of the bias.
-    v = build.op("Add", v, build.constant(out_bias / _HEADS))
+    v = build.op("Add", v, build.constant(out_bias / HEADS))
     return build.op("Gemm", shares, build.reshape(v, (-1, WIDTH)), image[1], transA=1)
 
 
 def _scores(
-    build: _Builder, weights: DecoderWeights, queries: str, index: int, *, of_sam2: bool
+    build: Builder, weights: DecoderWeights, queries: str, index: int, *, of_sam2: bool
 ) -> None:
     """The predicted IoUs of the masks."""
     token = build.op(
@@ -270,7 +199,7 @@ def _scores(
     build.op("Sigmoid" if of_sam2 else "Identity", token, name=SCORES)
 
 
-def _kernels(build: _Builder, weights: DecoderWeights, queries: str, start: int) -> str:
+def _kernels(build: Builder, weights: DecoderWeights, queries: str, start: int) -> str:
     """(4, 32): what each mask multiplies the pixels with."""
     tokens = build.op(
         "Slice", queries, *(build.constant([n], np.int64) for n in (start, start + 4, 0))
@@ -285,7 +214,7 @@ def _kernels(build: _Builder, weights: DecoderWeights, queries: str, start: int)
     return build.reshape(kernels, (4, -1))
 
 
-def _scaled_up(build: _Builder, weights: DecoderWeights, image: str, *, of_sam2: bool) -> str:
+def _scaled_up(build: Builder, weights: DecoderWeights, image: str, *, of_sam2: bool) -> str:
     """Sixteen pixels (16 n, 32) of each token of the image."""
     start, axis = (build.constant([0], np.int64) for _ in range(2))
     image = build.op("Slice", image, start, USED, axis)
@@ -304,14 +233,14 @@ def _scaled_up(build: _Builder, weights: DecoderWeights, image: str, *, of_sam2:
     return image
 
 
-def _logits(build: _Builder, kernels: str, pixels: str) -> None:
+def _logits(build: Builder, kernels: str, pixels: str, name: str = "") -> str:
     logits = build.op("Gemm", kernels, pixels, transB=1)
     logits = build.op("Reshape", logits, GRID)
     logits = build.op("Transpose", logits, perm=[0, 1, 3, 5, 2, 4, 6])
-    build.op("Reshape", logits, SHAPE, name=LOGITS)
+    return build.op("Reshape", logits, SHAPE, name=name)
 
 
 def _by_head(weight: Floats) -> Floats:
     """A projection's weight (C, inner) as (heads, C, inner / heads)."""
-    split = weight.reshape(weight.shape[0], _HEADS, -1)
+    split = weight.reshape(weight.shape[0], HEADS, -1)
     return np.ascontiguousarray(split.transpose(1, 0, 2))

@@ -13,8 +13,8 @@ from sam_backend.engines.frame import Floats
 
 SIDE, WIDTH = 64, 256  # of the embedding: tokens on a side, channels
 _EPSILON = 1e-5  # of the layer norms, if a node has none
-# From SAM's names of modules to the names in transformers. It calls the first and the last layer of a
-# small network by name, and numbers the ones between.
+# From SAM's names of modules to the names in transformers. There, the first and the last layer of a
+# small network have names, and the ones between have numbers.
 _BY_TRANSFORMERS = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -39,7 +39,9 @@ class DecoderWeights:
         self._graph = graph
         self._makers = {output: node for node in graph.node for output in node.output}
         self._by_end: dict[str, list[onnx.NodeProto]] = {}
-        for name, node in self._makers.items():
+        # The outputs of the graph have names of their own, so the names of nodes count, too.
+        by_node = {f"{node.name}_output_0": node for node in graph.node if node.name}
+        for name, node in (by_node | self._makers).items():
             parts = name.split("/")
             for start in range(1, len(parts)):
                 self._by_end.setdefault("/".join(parts[start:]), []).append(node)
@@ -87,13 +89,31 @@ class DecoderWeights:
     def upscaling_norm(self) -> tuple[Floats, Floats, float]:
         if self._by_transformers:
             return self.norm("upscale_layer_norm")
-        scale = self.maker("output_upscaling.1/Mul_output_0")
-        shift = self.maker("output_upscaling.1/Add_1_output_0")
+        return self.norm_of_images("output_upscaling.1")
+
+    def norm_of_images(self, path: str) -> tuple[Floats, Floats, float]:
+        """A norm over the channels of an image, which SAM itself writes out in small operations."""
+        scale = self.maker(f"{path}/Mul_output_0")
+        shift = self.maker(f"{path}/Add_1_output_0")
         weight, bias = (
             self.array(next(n for n in node.input if n in self._arrays)).ravel()
             for node in (scale, shift)
         )
         return weight, bias, 1e-6
+
+    def finer_convolution(self) -> tuple[Floats, Floats]:
+        """Weight (64, 32, 3, 3) and bias of the first convolution of SAM-HQ's mask features."""
+        node = self.maker("embedding_maskfeature.0/Conv_output_0")
+        return self.array(node.input[1]), self.array(node.input[2])
+
+    def finer_taps(self) -> tuple[Floats, Floats]:
+        """Weight (32, 64 * 9) and bias (32,) of the second one."""
+        shape = [WIDTH // 8, WIDTH // 4 * 9]
+        found = [name for name, tensor in self._arrays.items() if list(tensor.dims) == shape]
+        biases = [name for name in self._arrays if name.endswith("embedding_maskfeature.3.bias")]
+        if len(found) != 1 or len(biases) != 1:
+            raise KeyError("embedding_maskfeature.3")
+        return self.array(found[0]), self.array(biases[0])
 
     @property
     def no_mask(self) -> Floats:
