@@ -2,9 +2,10 @@
 
     python -m tools.models_table sam2.1_hiera_tiny light_hq
 
-The models have their real sizes, but random weights: what they answer means nothing, and takes as
-long as an answer of trained weights. All times of a model are taken in turn in one run, and each
-ratio is the median over the rounds.
+The models have their real sizes, but random weights. Their masks mean nothing, but take as long as
+the masks of trained weights. Each run has one thread, and its time is that of the processor, so
+other programs on the machine change little. All runs of a model take turns, and each ratio is the
+median over the rounds.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from sam_backend.engines.transformers_engine import TransformersSam
 from sam_backend.engines.transformers_export import exportable
 
 PICTURE = 800, 1200  # rows and columns
-ENCODES, DECODES = 3, 15
+ENCODES, DECODES = 2, 7  # rounds
 Made = tuple[Engine, sam_export.Exportable]
 
 
@@ -95,9 +96,9 @@ def engines(made: Made, folder: Path) -> dict[str, Engine]:
     pair = folder / "encoder.onnx", folder / "decoder.onnx"
 
     def opened(arithmetic: Arithmetic) -> Engine:
-        return OnnxSam(*pair, "ONNX", "cpu", encode_in=arithmetic, decode_in=arithmetic)
+        return OnnxSam(*pair, "ONNX", "cpu", threads=1, encode_in=arithmetic, decode_in=arithmetic)
 
-    as_exported = OnnxSam(*pair, "ONNX", "cpu")
+    as_exported = OnnxSam(*pair, "ONNX", "cpu", threads=1)
     if as_exported._click is not None:  # noqa: SLF001 (what it would be without)
         as_exported._click = None  # noqa: SLF001
     if as_exported._trimmed is not None:  # noqa: SLF001
@@ -113,9 +114,9 @@ def in_turn(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, 
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
-            started = time.perf_counter()
+            started = time.process_time()
             run()
-            times[name].append(time.perf_counter() - started)
+            times[name].append(time.process_time() - started)
     return times
 
 
@@ -124,12 +125,13 @@ def report(part: str, times: dict[str, list[float]]) -> None:
     for name, found in times.items():
         ratio = statistics.median(b / t for b, t in zip(base, found, strict=True))
         least = 1000 * min(found)
-        print(f"  {part}, {name}: {ratio:.2f} times as fast as PyTorch ({least:.0f} ms at best)")
+        print(f"  {part}, {name}: {ratio:.2f} times as fast as PyTorch ({least:.0f} ms)")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="+", choices=MODELS)
+    torch.set_num_threads(1)
     torch_engine.import_torchvision()
     image, prompt = scene(*PICTURE), prompts(*PICTURE)["a point"]
     for name in parser.parse_args().models:

@@ -8,7 +8,7 @@ import onnx
 from sam_backend.engines.graph.click_builder import FEATURES, GRID, SHAPE, Builder
 from sam_backend.engines.graph.decoder_weights import WIDTH, DecoderWeights
 
-_TOKEN = 5  # after those of the score and of SAM's four masks
+_TOKEN = 5  # after the tokens of the score and of SAM's four masks
 _CHANNELS, _INNER = WIDTH // 8, WIDTH // 4
 
 
