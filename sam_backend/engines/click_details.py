@@ -43,7 +43,7 @@ def inputs(kind: str, details: Details, used: tuple[int, int]) -> dict[str, Halv
 
 
 def used_tokens(kind: str, used: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of tokens to decode, where so many of them contain the image."""
+    """Rows and columns of tokens to decode, from the rows and columns that contain the image."""
     if kind != "hq":
         return used
     # Its convolutions see the neighbours of a pixel, beyond the edge of the image, too.

@@ -10,7 +10,7 @@ from sam_backend.engines.frame import Floats
 from sam_backend.engines.hq_checkpoint import by_the_makers_names
 from sam_backend.engines.hq_model import HqSam, load
 from sam_backend.engines.protocol import SAM_HQ, Embedding, halved, model_input
-from sam_backend.engines.torch_engine import choose_device, decoded, encoding_lock
+from sam_backend.engines.torch_engine import choose_device, decoded, encoding_lock, package
 from sam_backend.formats.pictures import Pixels
 
 
@@ -44,5 +44,6 @@ class TorchHq:
 
 def of_transformers(model: Any) -> HqSam:
     """Our own model with the weights of a SamHQModel of transformers, whose decoder is wrong."""
+    package("SAM-HQ")
     heads = model.config.mask_decoder_config.num_attention_heads
     return load(by_the_makers_names(model.state_dict()), heads)

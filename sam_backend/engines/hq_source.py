@@ -16,8 +16,8 @@ def read(source: Path, name: str) -> tuple[TorchHq, Exportable]:
         need_transformers(name)
         model = of_transformers(transformers_engine.load(str(source)))
     else:
-        # It is built from the modules of these packages.
-        torch_engine.package("SAM-B")
-        torch_engine.package("MobileSAM")
+        torch_engine.package("SAM-HQ")
+        if name == "Light HQ-SAM":
+            torch_engine.package(name)
         model = hq_model.load(torch_engine.read(source, "cpu"))
     return TorchHq(model, f"{name} in PyTorch", "cpu"), hq_exportable(model)

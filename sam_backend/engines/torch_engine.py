@@ -28,6 +28,9 @@ ARCHITECTURES = {
     "SAM-B": ("segment_anything", "vit_b"),
     "SAM-L": ("segment_anything", "vit_l"),
     "SAM-H": ("segment_anything", "vit_h"),
+    # These are built from the modules of a package, see hq_model.
+    "SAM-HQ": ("segment_anything", "vit_b"),
+    "Light HQ-SAM": ("mobile_sam", "vit_t"),
 }
 PYPI = {"mobile_sam": "mobilesam-mirror", "segment_anything": "segment-anything"}
 
@@ -162,6 +165,7 @@ def read(checkpoint: Path, device: str) -> dict[str, Any]:
 
 
 def package(model: str) -> ModuleType:
+    """The package of a model. SettingsError if it is not installed."""
     package = ARCHITECTURES[model][0]
     for needed in (package, "torchvision"):
         if importlib.util.find_spec(needed) is None:
