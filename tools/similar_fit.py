@@ -54,7 +54,7 @@ class Search:
     domain: str
     picture: str
     seen: list[Seen] = field(default_factory=list)
-    stands_out: bool = False  # whether the search offers something
+    offers: bool = False
 
 
 class Recording(similar.Kind):
@@ -94,14 +94,13 @@ def searched(engine: Engine, picture: Picture, cache: Path | None, start: int) -
     examples = truths[order[:1]]
     kind = Recording(Tokens(embedding), examples, truths[order[1:]], search)
     found = similar.candidates(engine, embedding, kind, examples, similar.MOST_DECODES)
-    best_first = sorted(found, key=lambda each: -each.likeness)
-    search.stands_out = bool(similar.offered(best_first, kind))
+    search.offers = bool(similar.offered(found, kind))
     return search
 
 
 def fitted(searches: Sequence[Search]) -> tuple[Array, float]:
-    """The weights of the features and the bias, from the searches where objects stand out."""
-    searches = [each for each in searches if each.stands_out] or searches
+    """The weights of the features and the bias, from the searches that offer something."""
+    searches = [each for each in searches if each.offers] or searches
     parts = [(s.features, s.right, len(each.seen)) for each in searches for s in each.seen]
     features = np.concatenate([part for part, _, _ in parts])
     right = np.concatenate([part for _, part, _ in parts]).astype(np.float64)

@@ -2,16 +2,16 @@
 
 The search looks where the encoder's features are most like an example's features. It decodes a
 point there and takes the mask of the four that is most like the examples. A mask that overlaps a
-more alike one is dropped.
+more alike one is dropped. After half of the decodes, the surest objects become examples, too.
 
 The features of a small model separate nuclei from their surroundings. They do not separate a cup
-from a glass. The sign of it is how much the objects stand out: if the examples and the masks that
-were found are much like their surroundings, likeness says nothing, and no mask is offered.
+from a glass. If the examples and the masks that were found hardly stand out from their
+surroundings, likeness says nothing in this picture, and no mask is offered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -26,14 +26,14 @@ from sam_backend.formats.mask import Mask
 
 MOST_DECODES = 64
 PATIENCE = 16  # points in a row without a new mask to offer, after which the search ends
-SPACING = 0.35  # between points, in square roots of an example's area
+SPACING = 0.5  # between points, in square roots of an example's area
 SAME_OBJECT = 0.5  # of the smaller of two masks lies in the other one
-LEAST = 0.3  # how likely a mask must be to be offered
+LEAST = 0.45  # how likely a mask must be to be offered
 SURE = 0.5  # a mask with this likelihood needs no further points inside
-# How much the examples and the masks to offer stand out on average. Below it, likeness says nothing
-# in this picture. All photos of everyday objects that were measured lie below, and all nuclei above
-# that are found at all.
-STANDING_OUT = 0.62
+# How much the examples and the masks to offer stand out, plus how likely the masks are, on average.
+# Below it, likeness says nothing in this picture. Nearly all photos of everyday objects lie below.
+TELLING = 1.37
+MOST_SURE, VERY_SURE = 6, 0.75  # found objects that are examples for the second half of a search
 ALIKE = 0.4  # the least cosine of the insides, because size and shape alone are not enough
 LARGER = 0.35  # the cosine that a difference of 1 in the log of the area outweighs
 # A logistic model of whether a mask is an object of the kind, in pictures where the objects stand
@@ -53,6 +53,12 @@ class Candidate:
     stands_out: float
     bits: Bits  # low-res mask (256, 256), packed
     logits: npt.NDArray[np.float16]  # (256, 256)
+
+    @property
+    def mask(self) -> Mask:
+        """The mask (256, 256)."""
+        found: Mask = self.logits > 0
+        return found
 
 
 def rest(
@@ -74,11 +80,18 @@ def rest(
     if not len(examples):
         return iter(())
     left_out = np.concatenate([examples, counter, _without_empty(taken)])
-    kind = Kind(Tokens(embedding), examples, counter)
-    found = sorted(
-        candidates(engine, embedding, kind, left_out, most), key=lambda each: -each.likeness
-    )
-    return _full_size(embedding, offered(found, kind))
+    tokens = Tokens(embedding)
+    kind = Kind(tokens, examples, counter)
+    half = most - most // 2
+    found = offered(candidates(engine, embedding, kind, left_out, half), kind)
+    if found:
+        # The surest objects show further looks of the kind.
+        sure = [each.mask for each in found[:MOST_SURE] if each.likeness >= VERY_SURE]
+        kind = Kind(tokens, np.stack([*examples, *sure]), counter)
+        left_out = np.stack([*left_out, *(each.mask for each in found)])
+        more = candidates(engine, embedding, kind, left_out, most - half)
+        found = offered([*found, *more], kind)
+    return _full_size(embedding, found)
 
 
 def _full_size(embedding: Embedding, found: Sequence[Candidate]) -> Iterator[Proposal]:
@@ -89,13 +102,16 @@ def _full_size(embedding: Embedding, found: Sequence[Candidate]) -> Iterator[Pro
             yield Proposal(mask, candidate.likeness)
 
 
-def offered(found: Sequence[Candidate], kind: Kind) -> list[Candidate]:
-    """The candidates, best first, of which no two show the same object; none if all is alike."""
+def offered(found: Iterable[Candidate], kind: Kind) -> list[Candidate]:
+    """The candidates, best first, of which no two show the same object.
+
+    None, if likeness tells nothing in this picture.
+    """
     kept: list[Candidate] = []
-    for candidate in found:
+    for candidate in sorted(found, key=lambda each: -each.likeness):
         if not _overlaps(candidate.bits, [other.bits for other in kept]):
             kept.append(candidate)
-    return kept if kind.stands_out([each.stands_out for each in kept]) else []
+    return kept if kept and kind.tells(kept) else []
 
 
 class Kind:
@@ -113,9 +129,11 @@ class Kind:
         wide = cv2.resize(alike, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC)
         self.map: Floats = np.asarray(wide, np.float32)
 
-    def stands_out(self, others: Sequence[float]) -> bool:
-        """Whether the examples and other masks differ enough from what surrounds them."""
-        return bool(np.mean([*self._examples.stands_out, *others]) >= STANDING_OUT)
+    def tells(self, found: Sequence[Candidate]) -> bool:
+        """Whether likeness to the examples says something of what was found."""
+        stand_out = [*self._examples.stands_out, *(each.stands_out for each in found)]
+        likely = [each.likeness for each in found]
+        return bool(np.mean(stand_out) + np.mean(likely) >= TELLING)
 
     def likeness(self, masks: Mask, scores: Floats, stabilities: Floats) -> tuple[Floats, Floats]:
         """How likely masks (N, 256, 256) are objects of the kind (N,), 0 to 1.
