@@ -36,9 +36,8 @@ TELLING = 1.37
 MOST_SURE, VERY_SURE = 6, 0.75  # found objects that are examples for the second half of a search
 ALIKE = 0.4  # the least cosine of the insides, because size and shape alone are not enough
 LARGER = 0.35  # the cosine that a difference of 1 in the log of the area outweighs
-# A logistic model of whether a mask is an object of the kind, in pictures where the objects stand
-# out. `tools.similar_fit` prints it.
-# `Kind.features` names the features.
+# A logistic model of whether a mask is an object of the kind, in pictures where likeness tells
+# something. `tools.similar_fit` prints it. `Kind.features` names the features.
 WEIGHTS = np.array([0.62, -0.93, -3.2, 3.61, 0.46], np.float32)
 BIAS = np.float32(-2.26)
 

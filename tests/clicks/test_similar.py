@@ -61,6 +61,36 @@ def hits(found: list[Proposal]) -> list[int]:
     return numbers
 
 
+class Kin(DiscEngine):
+    """Sees three discs in a row. The middle one is much like both others, which are not alike."""
+
+    PLACES = (50, 128, 206)
+    LOOKS = ((1, 0, 0), (1, 1, 0), (0, 1, 0))
+
+    def encode(self, image: Pixels) -> Embedding:
+        features = np.zeros((1, 3, 64, 64), np.float32)
+        rows, columns = (np.mgrid[:64, :64] + 0.5) * 4
+        for x, looks in zip(self.PLACES, self.LOOKS, strict=True):
+            features[0, :, np.hypot(columns - x, rows - 128) < 20] = looks
+        return Embedding(features, 256, 256)
+
+    def mask(self, x: float) -> Mask:
+        rows, columns = np.mgrid[:256, :256]
+        return np.asarray(np.hypot(columns - x, rows - 128) < 20)
+
+    def decode(
+        self,
+        embedding: Embedding,
+        points: Floats,
+        labels: Floats,
+        box: Floats | None = None,
+        mask_input: Floats | None = None,
+    ) -> tuple[Floats, Floats]:
+        nearest = min(self.PLACES, key=lambda x: abs(x - points[0, 0]))
+        logits = np.where(self.mask(nearest), np.float32(8), np.float32(-8))
+        return logits[None].repeat(4, axis=0), np.full(4, 0.9, np.float32)
+
+
 class Counting(DiscEngine):
     """Sees what another engine sees, and counts."""
 
@@ -119,6 +149,20 @@ def test_what_is_as_like_a_counter_example_is_left_out(
     engine: Engine, embedding: Embedding
 ) -> None:
     found = list(similar.rest(engine, embedding, disc(0), counter_examples=disc(0)))
+    assert found == []
+
+
+def test_a_sure_object_is_an_example_for_the_second_half_of_the_search() -> None:
+    engine = Kin()
+    picture = engine.encode(np.zeros((256, 256, 3), np.uint8))
+    example = engine.mask(Kin.PLACES[0])[None]
+    found = list(similar.rest(engine, picture, example))
+    assert [[each.mask[128, x] for x in Kin.PLACES] for each in found] == [
+        [False, True, False],
+        [False, False, True],
+    ]
+    other = engine.mask(Kin.PLACES[1])[None]
+    found = list(similar.rest(engine, picture, example, counter_examples=other))
     assert found == []
 
 
