@@ -38,8 +38,8 @@ ALIKE = 0.4  # the least cosine of the insides, because size and shape alone are
 LARGER = 0.35  # the cosine that a difference of 1 in the log of the area outweighs
 # A logistic model of whether a mask is an object of the kind, in pictures where likeness tells
 # something. `tools.similar_fit` prints it. `Kind.features` names the features.
-WEIGHTS = np.array([0.62, -0.93, -3.2, 3.61, 0.46], np.float32)
-BIAS = np.float32(-2.26)
+WEIGHTS = np.array([1.98, -0.93, -3.2, 4.19, 0.44], np.float32)
+BIAS = np.float32(-3.95)
 
 _PIXEL = MODEL_SIDE // LOW_RES_SIDE  # side of a low-res pixel in the model's square
 
