@@ -129,7 +129,7 @@ class Kind:
         self.map: Floats = np.asarray(wide, np.float32)
 
     def tells(self, found: Sequence[Candidate]) -> bool:
-        """Whether likeness to the examples says something of what was found."""
+        """Whether likeness to the examples says something about these masks."""
         stand_out = [*self._examples.stands_out, *(each.stands_out for each in found)]
         likely = [each.likeness for each in found]
         return bool(np.mean(stand_out) + np.mean(likely) >= TELLING)
