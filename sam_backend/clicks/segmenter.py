@@ -5,8 +5,9 @@ model's score counts, and the centrality of the click, because people click near
 object. A mask counts less if it runs along the picture's edges, as the background does, or if it
 differs from the masks of this label that annotators kept.
 
-Rectangle: it bounds the object, so the whole-object mask has an equal vote, doubtful pixels belong
-to the object, and nothing outside remains.
+Rectangle: it bounds the object, so the four masks are averaged, and those whose own box is the
+rectangle count most, see `rectangle`. Doubtful pixels belong to the object, and nothing outside
+remains.
 
 Second click: it is decoded on top of the first answer, which may be a mask of another object. The
 click says what was wrong there, see `second_click`. So one of three answers is the likeliest: the
@@ -27,7 +28,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from sam_backend.clicks import second_click, specks
+from sam_backend.clicks import rectangle, second_click, specks
 from sam_backend.clicks.learnt_shapes import Learnt
 from sam_backend.engines.frame import LOW_RES_SIDE, Floats, Frame, Indices
 from sam_backend.engines.protocol import Embedding, Engine
@@ -187,8 +188,8 @@ def _begin(
         chosen = _likeliest(frame.cut(candidates) > 0, scores, spots, learnt)
         logits = candidates[chosen]
     else:
-        logits = (candidates[facts.single] + candidates[facts.whole]) / 2
-        logits += np.float32(facts.box_doubt)
+        weights = rectangle.weights(frame.cut(candidates), frame.low_res_box(prompt.box), facts)
+        logits = np.tensordot(weights, candidates, axes=1) + np.float32(facts.box_doubt)
     return _settle(frame, prompt, logits, decoded, chosen)
 
 

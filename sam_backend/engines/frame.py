@@ -72,6 +72,12 @@ class Frame:
         scale = np.array([width / self.width, height / self.height], np.float32)
         return points.reshape(-1, 2).astype(np.float32) * scale
 
+    def low_res_box(self, box: Floats) -> Floats:
+        """A box (4,) x0, y0, x1, y1 in image pixels, in low-res pixels, as far as it is image."""
+        rows, columns = self.used
+        corners = np.clip(self.in_square(box) * np.float32(_STEP), 0, [columns, rows])
+        return corners.astype(np.float32).ravel()
+
     def spots(self, points: Floats) -> Indices:
         """Low-res pixels (N, 2) x, y of points (N, 2) in image pixels, none outside the image.
 

@@ -31,7 +31,7 @@ class Facts:
     single: int = 0  # the index of the mask for a prompt that is not ambiguous
     whole: int = 3  # and of the largest of the other three
     feedback_limit: float = 10.0  # larger logits of an earlier answer are cut to this
-    box_doubt: float = 0.5  # in a rectangle, logits down to minus this are the object
+    box_doubt: float = 1.0  # in a rectangle, logits down to minus this are the object
 
 
 SAM = Facts()

@@ -23,7 +23,7 @@ from sam_backend.engines.frame import LOW_RES_SIDE, Floats
 logger = logging.getLogger("sam_backend")
 
 FILE = "answers.bin"  # in the folder of the embeddings
-_VERSION = 1  # of the rules that lead to an answer: raise it with a change of them
+_VERSION = 2  # of the rules that lead to an answer: raise it with a change of them
 SLOTS = 256
 MOST_POINTS = 64  # of an answer that is kept
 _HEAD = struct.Struct("<I32s")  # the checksum of the rest, and the digest of the key

@@ -188,6 +188,15 @@ def test_a_box_and_then_a_click_is_the_same_at_once() -> None:
     assert np.array_equal(then.mask, at_once.mask)
 
 
+def test_a_rectangle_gets_the_mask_that_fills_it() -> None:
+    small, large = disc(250, 250, 60), disc(250, 250, 150)
+    fake = engine([small, small, small, large])
+    for radius in (60, 150):
+        sides = [250 - radius, 250 - radius, 250 + radius, 250 + radius]
+        answer = segment(fake, IMAGE, prompt(box=[float(side) for side in sides]))
+        assert iou(answer.mask, disc_mask(250, 250, radius)) > 0.9
+
+
 def test_nothing_outside_a_box_unless_a_click_says_so() -> None:
     fake = engine([disc(256, 256, 120)] * 4)
     box = [200.4, 200.0, 300.0, 300.0]
