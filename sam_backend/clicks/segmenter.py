@@ -10,9 +10,9 @@ rectangle count most, see `rectangle`. Doubtful pixels belong to the object, and
 remains.
 
 Second click: it is decoded on top of the first answer, which may be a mask of another object. The
-click says what was wrong there, see `second_click`. So one of three answers is the likeliest: the
-single mask, the average of the four masks, or their average with the last answer. In the last one,
-a mask counts by its overlap with the single mask.
+click says what was wrong there, see `second_click`. So one of four answers is the likeliest: the
+single mask, the average of the four masks, or one of two averages with the last answer, with and
+without more weight for the masks that overlap with the single one.
 
 Each later click: it is decoded on top of the last answer, and the four masks are averaged with that
 answer. So pixels far from the clicks change only if the model is certain.
@@ -213,11 +213,12 @@ def _continue(
 def _second(
     frame: Frame, prompt: ObjectPrompt, every: Floats, scores: Floats, single: int
 ) -> Floats:
-    """The likeliest of three answers to the second click, from new masks and the last answer."""
+    """The likeliest of four answers to the second click, from new masks and the last answer."""
     weights = _agreement(frame.cut(every) > 0, single) * WEIGHTS
     vote = np.tensordot(weights / weights.sum(), every, axes=1)
-    answers = np.stack((every[single], every[:-1].mean(axis=0), vote))
-    masks = frame.cut(np.concatenate((every[:-1], answers[1:]))) > 0
+    usual = np.tensordot(WEIGHTS / WEIGHTS.sum(), every, axes=1)
+    answers = np.stack((every[single], every[:-1].mean(axis=0), vote, usual))
+    masks = frame.cut(np.concatenate((every[:-1], answers[1:3]))) > 0
     likely = np.clip(np.append(scores, [MIXED, MIXED]), 0.01, 1) ** 2
     likely *= [(1 - _edge_share(mask)) ** 2 for mask in masks]
     seen, spots = frame.cut(every[-1]) > 0, frame.spots(prompt.points)

@@ -125,6 +125,15 @@ def test_a_negative_second_click_averages_masks_that_are_alike() -> None:
     assert not answer.mask[60, 60]
 
 
+def test_a_second_click_beside_a_good_answer_keeps_it() -> None:
+    """A negative click where the answer does not spill: people do this to be safe."""
+    good, elsewhere = disc(150, 256, 60), disc(420, 60, 40)
+    with_more = np.maximum(good, disc(350, 256, 60))
+    fake = engine([good] * 4, [with_more, good, elsewhere, elsewhere])
+    answer = segment(fake, IMAGE, prompt((150, 256, True), (350, 256, False)))
+    assert iou(answer.mask, disc_mask(150, 256, 60)) > 0.95
+
+
 def test_each_click_is_decoded_on_top_of_the_last_answer() -> None:
     fake = engine([disc(256, 256, 80)] * 4)
     segment(fake, IMAGE, prompt((256, 256, True), (300, 256, True), (20, 20, False)))
