@@ -75,8 +75,9 @@ class Frame:
     def low_res_box(self, box: Floats) -> Floats:
         """A box (4,) x0, y0, x1, y1 in image pixels, in low-res pixels, as far as it is image."""
         rows, columns = self.used
-        corners = np.clip(self.in_square(box) * np.float32(_STEP), 0, [columns, rows])
-        return corners.astype(np.float32).ravel()
+        corners = self.in_square(box) * np.float32(_STEP)
+        inside: Floats = np.clip(corners, 0, np.array([columns, rows], np.float32)).ravel()
+        return inside
 
     def spots(self, points: Floats) -> Indices:
         """Low-res pixels (N, 2) x, y of points (N, 2) in image pixels, none outside the image.

@@ -23,7 +23,7 @@ def masks(*boxes: tuple[int, int, int, int]) -> Floats:
 def weights(candidates: Floats, *box: float, facts: Facts = SAM) -> list[float]:
     found = rectangle.weights(candidates, np.array(box, np.float32), facts)
     assert found.sum() == pytest.approx(1)
-    return found.tolist()
+    return [float(weight) for weight in found]
 
 
 def test_the_mask_whose_box_is_the_rectangle_counts_most() -> None:
