@@ -1,4 +1,4 @@
-"""What a rectangle says about the object: its sides are those of the object. Pure."""
+"""What a rectangle says about the object: the object reaches all its sides. Pure."""
 
 from __future__ import annotations
 

@@ -5,9 +5,8 @@ model's score counts, and the centrality of the click, because people click near
 object. A mask counts less if it runs along the picture's edges, as the background does, or if it
 differs from the masks of this label that annotators kept.
 
-Rectangle: it bounds the object, so the four masks are averaged, and those whose own box is the
-rectangle count most, see `rectangle`. Doubtful pixels belong to the object, and nothing outside
-remains.
+Rectangle: it bounds the object, so the four masks are averaged, and masks that reach all its sides
+count most, see `rectangle`. Doubtful pixels belong to the object, and nothing outside remains.
 
 Second click: it is decoded on top of the first answer, which may be a mask of another object. The
 click says what was wrong there, see `second_click`. So one of four answers is the likeliest: the

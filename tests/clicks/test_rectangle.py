@@ -1,4 +1,4 @@
-"""What a rectangle says: the masks whose own box it is count most."""
+"""What a rectangle says: masks that reach all its sides count most."""
 
 from __future__ import annotations
 
