@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sam_backend.formats.mask import Mask
+from sam_backend.formats.mask import Mask, tight_box
 
 Floats = npt.NDArray[np.float32]
 Halves = npt.NDArray[np.float16]
@@ -119,9 +119,17 @@ class Frame:
         Scaling up whole numbers takes half the memory of logits, and less time. They are so fine
         that an edge moves by a small fraction of a pixel.
         """
-        fine = np.clip(self.cut(logits) * _FINENESS, -_LARGEST, _LARGEST).astype(np.int16)
-        positive: Mask = self._scaled_up(fine) > 0
-        return positive
+        mask = np.zeros((self.height, self.width), bool)
+        used = self.cut(logits)
+        box = tight_box(used > 0)
+        if box is not None:
+            # Scaled from the top left corner, so what is right of the mask and below can be left
+            # out. One more row and column lead from the mask to its surroundings.
+            used = used[: box[3] + 1, : box[2] + 1]
+            fine = np.clip(used * _FINENESS, -_LARGEST, _LARGEST).astype(np.int16)
+            big = self._scaled_up(fine)
+            np.greater(big, 0, out=mask[: big.shape[0], : big.shape[1]])
+        return mask
 
     def _scaled_up(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The used part of the low-res square at the size of the image."""

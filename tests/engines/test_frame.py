@@ -95,3 +95,28 @@ def test_whole_numbers_give_the_same_mask(size: tuple[int, int]) -> None:
     found, wanted = frame.mask(logits), frame.upsample(logits) > 0
     assert found.shape == size
     assert np.mean(found == wanted) > 0.999
+
+
+@pytest.mark.parametrize("size", [(1500, 2241), (1024, 1024), (3000, 400), (333, 777)])
+@pytest.mark.parametrize("spot", [(0, 0), (3, 9), (20, 13)])
+def test_what_lies_behind_a_mask_does_not_change_it(
+    size: tuple[int, int], spot: tuple[int, int]
+) -> None:
+    """The rest of the square is not scaled up."""
+    frame = Frame(*size)
+    logits = np.full((LOW_RES_SIDE, LOW_RES_SIDE), -3, np.float32)
+    row, column = spot
+    logits[row : row + 9, column : column + 7] = np.random.default_rng(1).normal(2, 3, (9, 7))
+    behind = logits.copy()
+    behind[frame.used[0] - 1, frame.used[1] - 1] = 3
+    found, whole = frame.mask(logits), frame.mask(behind)
+    assert found.any()
+    assert whole[-1, -1]
+    rows, columns = (-(-side * 2 // 3) for side in size)
+    whole[rows:, columns:] = False
+    assert np.array_equal(found, whole)
+
+
+def test_a_mask_of_nothing_is_empty() -> None:
+    nothing = np.full((LOW_RES_SIDE, LOW_RES_SIDE), -3, np.float32)
+    assert not Frame(30, 40).mask(nothing).any()
