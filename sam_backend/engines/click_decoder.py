@@ -73,8 +73,12 @@ class Layout:
     def tokens(self, features: Floats) -> Floats:
         """The kept tokens (n, 256) of features (1, 256, 64, 64)."""
         rows, columns = self.used
-        # OpenCV transposes seven times as fast as NumPy copies a transposed array.
-        tokens = cv2.transpose(features[0].reshape(-1, SIDE * SIDE))
+        grid = features[0].transpose(1, 2, 0)
+        if grid.flags.c_contiguous:  # as embeddings are in memory
+            tokens = grid.reshape(SIDE * SIDE, -1)
+        else:
+            # OpenCV transposes seven times as fast as NumPy copies a transposed array.
+            tokens = cv2.transpose(features[0].reshape(-1, SIDE * SIDE))
         image = tokens.reshape(SIDE, SIDE, -1)[:rows, :columns].reshape(rows * columns, -1)
         return np.concatenate((image, tokens[self.kept[rows * columns :]]))
 
