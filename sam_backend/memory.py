@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import threading
+from collections.abc import Callable
 
 
 def give_back() -> None:
@@ -13,3 +15,31 @@ def give_back() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+class WhenIdle:
+    """Calls a function some seconds after the last use of something, and then `give_back`.
+
+    The next use allocates the memory again, which takes time. So nothing is called between uses
+    that follow each other.
+    """
+
+    def __init__(self, release: Callable[[], object], after_s: float) -> None:
+        self._release = release
+        self._after_s = after_s
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+
+    def used(self) -> None:
+        """Starts waiting, from the beginning if it waits already."""
+        timer = threading.Timer(self._after_s, self._end)
+        timer.daemon = True
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = timer
+            timer.start()
+
+    def _end(self) -> None:
+        self._release()
+        give_back()

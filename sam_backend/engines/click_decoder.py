@@ -104,7 +104,7 @@ class ClickDecoder:
         self._plain = open_session(build(with_mask=False))
         self._with_mask = _Later(open_session, build(with_mask=True))
         places = DecoderWeights(model.graph).places
-        self._layout = lru_cache(maxsize=32)(partial(Layout.of, places))
+        self._layout = lru_cache(maxsize=8)(partial(Layout.of, places))
 
     def decode(
         self,

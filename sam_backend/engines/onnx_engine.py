@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,8 @@ class OnnxSam:
         elif self._kind.stretches:
             arithmetic += "-arranged"
         self.fingerprint = f"{arithmetic}:{sha256(encoder)}"
+        # The graph takes as much memory as its weights, and the sessions are open.
+        self._gives = replace(self._gives, model=onnx.ModelProto())
         # One encode uses the whole GPU, and a second one might not fit into its memory.
         self._one_at_a_time = threading.Lock() if on_gpu else nullcontext()
 

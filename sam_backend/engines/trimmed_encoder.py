@@ -22,6 +22,10 @@ logger = logging.getLogger("sam_backend")
 
 Array = npt.NDArray[Any]
 
+# An encoder that is not used for so long gives back the memory that it works in. The first image
+# after that takes some milliseconds longer.
+_IDLE_S = 10.0
+
 
 @dataclass(frozen=True)
 class Named:
@@ -55,6 +59,9 @@ class TrimmedEncoder:
         self.session = open_session(encoder.model)
         self._input = self.session.get_inputs()[0].name
         self._outputs = [output.name for output in encoder.model.graph.output]
+        # ONNX Runtime keeps what it has.
+        release = getattr(self.session, "release_memory", None)
+        self._rests = memory.WhenIdle(release, _IDLE_S) if release else None
         # It takes as long as an image, so only the first image waits for it.
         ahead = ThreadPoolExecutor(1, thread_name_prefix="empty-image")
         self._empty = ahead.submit(
@@ -76,7 +83,10 @@ class TrimmedEncoder:
 
     def _run(self, pixels: Floats) -> list[Floats]:
         sizes = inputs(self._sizes, *pixels.shape[2:])
-        return self.session.run(self._outputs, {self._input: pixels, **sizes})
+        found = self.session.run(self._outputs, {self._input: pixels, **sizes})
+        if self._rests:
+            self._rests.used()
+        return found
 
 
 def open_trimmed(model: onnx.ModelProto, open_session: OpenSession) -> TrimmedEncoder | None:

@@ -177,6 +177,19 @@ def test_openvino_gives_masks_as_good_as_alike() -> None:
     assert np.mean(np.array(alike) > 0.9) > 0.9
 
 
+def test_an_encoder_works_on_after_it_gave_its_memory_back() -> None:
+    need("openvino")
+    need_files(*PAIR)
+    from sam_backend.engines.openvino_session import OpenVinoSession  # noqa: PLC0415 (optional)
+
+    session = OpenVinoSession(PAIR[0])
+    pixels = np.random.default_rng(0).normal(0, 1, (1, 3, 1024, 1024)).astype(np.float32)
+    inputs = {session.get_inputs()[0].name: pixels}
+    before = session.run(None, inputs)[0]
+    session.release_memory()
+    assert np.array_equal(session.run(None, inputs)[0], before)
+
+
 def test_embeddings_of_another_arithmetic_are_kept_apart() -> None:
     need("openvino")
     need_files(*PAIR)

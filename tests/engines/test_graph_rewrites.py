@@ -59,10 +59,14 @@ def test_any_size_is_the_same_for_a_square_and_close_for_less(exported: onnx.Mod
 
 def test_queries_keys_and_values_are_not_cut_from_one_product(exported: onnx.ModelProto) -> None:
     kinds = [node.op_type for node in exported.graph.node]
-    rewritten = [node.op_type for node in any_size(exported).model.graph.node]
+    graph = any_size(exported).model.graph
+    rewritten = [node.op_type for node in graph.node]
     assert kinds.count("Split") == 10
     assert "Split" not in rewritten
-    assert rewritten.count("MatMul") == kinds.count("MatMul") + 3 * 10
+    assert rewritten.count("MatMul") == kinds.count("MatMul") + 2 * 10
+    # The weights of the joint products would take 9 MB.
+    used = {name for node in graph.node for name in node.input}
+    assert {tensor.name for tensor in graph.initializer} <= used
 
 
 @pytest.mark.parametrize(("pixels", "rows"), [(1, 64), (64, 64), (65, 128), (1000, 1024)])

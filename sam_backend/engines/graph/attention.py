@@ -15,10 +15,7 @@ from sam_backend.engines.frame import Floats
 
 
 def split_products(graph: onnx.GraphProto) -> None:
-    """Rewrites, in place, each MatMul → Add → Reshape → Split with constant weights.
-
-    The joint product stays in the graph. Runtimes leave out unused nodes.
-    """
+    """Rewrites, in place, each MatMul → Add → Reshape → Split with constant weights."""
     makers = {output: node for node in graph.node for output in node.output}
     constants = {tensor.name: tensor for tensor in graph.initializer}
     nodes: list[onnx.NodeProto] = []
@@ -52,6 +49,21 @@ def split_products(graph: onnx.GraphProto) -> None:
             ]
     del graph.node[:]
     graph.node.extend(nodes)
+    _leave_out_unused(graph)
+
+
+def _leave_out_unused(graph: onnx.GraphProto) -> None:
+    """Removes what no output needs: runtimes do not compute it, but may keep its weights."""
+    used = {output.name for output in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if used.intersection(node.output):
+            kept.append(node)
+            used.update(node.input)
+    weights = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(reversed(kept))
+    graph.initializer.extend(weights)
 
 
 def _product(

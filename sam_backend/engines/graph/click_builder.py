@@ -48,7 +48,9 @@ class Builder:
         return self.op("Reshape", value, self.constant(shape, np.int64), name=name)
 
     def linear(self, value: str, layer: tuple[Floats, Floats]) -> str:
-        return self.op("Gemm", value, self.constant(layer[0]), self.constant(layer[1]))
+        # OpenVINO multiplies by rows (out, in). It would keep the weights in both orders.
+        weight, bias = layer
+        return self.op("Gemm", value, self.constant(weight.T), self.constant(bias), transB=1)
 
     def norm(self, value: str, layer: tuple[Floats, Floats, float]) -> str:
         weight, bias, epsilon = layer
