@@ -3,7 +3,8 @@
     python -m tools.memory_table [--workers 1 2 4]
 
 RSS counts pages that workers share once for each of them, PSS divides them among the processes that
-have them. So the PSS of all workers adds up to what the machine has to have.
+have them. So the PSS of all workers adds up to what the machine has to have. A worker that encodes
+nothing for a minute gives memory back, so the last column is measured after that.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import re
 import statistics
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from tools.bench import picture
 from tools.bench_servers import Backend, Pictures, ours
 
 CLICKS_A_WORKER = 6
+REST_S = 65.0  # longer than an encoder keeps the memory that it works in
 LINES = ("Rss", "Pss", "Private_Dirty")
 
 
@@ -26,8 +29,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     options = parser.parse_args()
-    print("| workers | RSS of each | PSS of each | private of each | PSS of all, with gunicorn |")
-    print("|---|---|---|---|---|", flush=True)
+    print(
+        "| workers | RSS of each | PSS of each | private of each | PSS of all, with gunicorn "
+        "| RSS of each at rest |"
+    )
+    print("|---|---|---|---|---|---|", flush=True)
     for workers in options.workers:
         with (
             tempfile.TemporaryDirectory() as name,
@@ -50,7 +56,9 @@ def _row(backend: Backend, workers: int) -> str:
     of_workers = [_megabytes(process) for process in children]
     each = [round(statistics.median(one[line] for one in of_workers)) for line in LINES]
     total = sum(one["Pss"] for one in [_megabytes(master), *of_workers])
-    return f"| {workers} | {each[0]} | {each[1]} | {each[2]} | {total:.0f} |"
+    time.sleep(REST_S)
+    at_rest = statistics.median(_megabytes(process)["Rss"] for process in children)
+    return f"| {workers} | {each[0]} | {each[1]} | {each[2]} | {total:.0f} | {at_rest:.0f} |"
 
 
 def _megabytes(process: int) -> dict[str, float]:

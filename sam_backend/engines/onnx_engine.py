@@ -65,6 +65,7 @@ class OnnxSam:
         self.name = name
         self._takes = reader.read_encoder(encoder)
         self._gives = reader.read_decoder(decoder)
+        self._decoder_file = decoder
         if self._gives.kind not in KINDS:
             raise SettingsError(f"{decoder} was converted by a newer version: convert it again")
         self._kind = KINDS[self._gives.kind]
@@ -104,7 +105,8 @@ class OnnxSam:
 
     def _open_exported(self, arithmetic: Arithmetic) -> tuple[Session, dict[str, Any]]:
         """The decoder as it was exported, and the type of each of its inputs."""
-        model = reader.with_half_inputs(self._gives.model, self._gives.details)
+        model = reader.read_decoder(self._decoder_file).model  # it was let go
+        model = reader.with_half_inputs(model, self._gives.details)
         inputs = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
         dtypes = {name: _DTYPES.get(kind, np.float32) for name, kind in inputs.items()}
         session = open_session(model, arithmetic, self._device, self._threads, CORES_A_DECODE)

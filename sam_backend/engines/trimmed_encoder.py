@@ -23,8 +23,8 @@ logger = logging.getLogger("sam_backend")
 Array = npt.NDArray[Any]
 
 # An encoder that is not used for so long gives back the memory that it works in. The first image
-# after that takes some milliseconds longer.
-_IDLE_S = 10.0
+# after that takes a tenth longer.
+_IDLE_S = 60.0
 
 
 @dataclass(frozen=True)

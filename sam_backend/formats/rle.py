@@ -92,8 +92,8 @@ def empty_rows(rle: Iterable[int] | str, height: int, width: int) -> int:
 def _changes(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     """The indices of all pixels that differ from the one before, in reading order.
 
-    There are few in millions of pixels, so empty rows above and below the mask are left out, and
-    eight pixels are looked at together.
+    A few among millions differ. So the search leaves out empty rows above and below the mask, and
+    looks at eight pixels at once.
     """
     filled = np.flatnonzero(mask.any(axis=1))
     if not len(filled):
