@@ -26,7 +26,7 @@ from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.errors import Refusal
 from sam_backend.formats.mask import Mask, tight_box
 
-MOST_EXAMPLES = 16  # existing masks
+MOST_EXAMPLES = 16  # existing masks, and as many new ones
 MOST_PIXELS = 250_000_000  # of all masks that are found: 20 in a picture of 12 megapixels
 SAME_OBJECT = 0.5  # intersection over union of a rectangle and the box of its mask
 
@@ -45,12 +45,21 @@ def results(
     own, there = objects.existing(task, target), objects.existing_of_any_label(task, target)
     sides: dict[bool, list[Mask]] = {True: [], False: []}
     found: list[Result] = []
+    room = max(1, MOST_PIXELS // (embedding.width * embedding.height))
+    decoded = 0
     with metrics.STAGE.labels("decode").time():
         for prompt in group:
             region = _meant(prompt, target, own if prompt.is_positive else there)
             if region is not None:
                 sides[prompt.is_positive].append(region.low_res)
                 continue
+            if decoded == min(room, MOST_EXAMPLES):
+                raise Refusal(
+                    "limit",
+                    f"over {decoded} new examples at once in this picture: accept some of the "
+                    "masks first, which removes their prompts",
+                )
+            decoded += 1
             positive = replace(prompt, is_positive=True)
             [(region_id, seen)] = objects.segment(engine, embedding, {}, target, [positive], ())
             sides[prompt.is_positive].append(seen.state.logits > 0)
@@ -66,10 +75,11 @@ def results(
                 "no example to find the rest by: click an object, or one of its masks, without Alt",
             )
         taken = _stacked([region.low_res for region in there])
-        rest = similar.rest(engine, embedding, examples, counter, taken)
+        # By their number, not by what they cost: a known mask must not change the answer.
+        most = similar.MOST_DECODES - decoded
+        rest = similar.rest(engine, embedding, examples, counter, taken, most)
     name = f"{prompts.mask_id(group[0].id)}~rest"
-    room = max(1, MOST_PIXELS // (embedding.width * embedding.height))
-    found += _written(islice(rest, room), name, output, polygon_tolerance)
+    found += _written(islice(rest, max(1, room - decoded)), name, output, polygon_tolerance)
     if not found:
         raise Refusal(
             "prompt",

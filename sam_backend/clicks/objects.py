@@ -202,5 +202,5 @@ class Objects:
 def _decodes(prompt: ObjectPrompt, state: DecodeState | None) -> int:
     """How many decodes a prompt takes after a state."""
     if state is None or not prompt.extends(state.prompt):
-        return len(prompt.points) + (prompt.box is not None)
+        return prompt.decodes
     return len(prompt.points) - len(state.prompt.points)

@@ -54,6 +54,11 @@ class ObjectPrompt:
     labels: Floats  # (N,) 1 positive, 0 negative
     box: Floats | None  # (4,) x0, y0, x1, y1
 
+    @property
+    def decodes(self) -> int:
+        """How many decodes it takes from the start: the box first, then each click."""
+        return len(self.points) + (self.box is not None)
+
     def first(self, count: int) -> ObjectPrompt:
         """The box, and the first clicks only."""
         return ObjectPrompt(self.points[:count], self.labels[:count], self.box)
@@ -114,7 +119,28 @@ def segment(
     keep: Callable[[DecodeState], object] = lambda _state: None,
     learnt: Learnt | None = None,
 ) -> Segmentation:
-    """The mask for a prompt.
+    """The mask for a prompt. The arguments are those of `decoded`."""
+    state = decoded(engine, embedding, prompt, state, keep, learnt)
+    mask = embedding.frame.mask(state.logits)
+    pixels, positive = _pixels(embedding, prompt.points), prompt.labels > 0
+    if (mask[pixels[:, 1], pixels[:, 0]] != positive).any():  # two clicks share a low-res pixel
+        logits = embedding.frame.upsample(state.logits)
+        _claim(logits, pixels, positive)
+        mask = logits > 0
+    if prompt.box is not None:
+        _keep_to_box(mask, prompt)
+    return Segmentation(mask, state.score, state)
+
+
+def decoded(
+    engine: Engine,
+    embedding: Embedding,
+    prompt: ObjectPrompt,
+    state: DecodeState | None = None,
+    keep: Callable[[DecodeState], object] = lambda _state: None,
+    learnt: Learnt | None = None,
+) -> DecodeState:
+    """The answer to a prompt at low resolution.
 
     The box is decoded first, then each click on top of the last answer. A state with the start of
     this prompt, from this engine and image, saves these decodes. A state of another prompt is
@@ -130,15 +156,7 @@ def segment(
     for count in range(len(state.prompt.points) + 1, len(prompt.points) + 1):
         state = _continue(engine, embedding, prompt.first(count), state)
         keep(state)
-    mask = embedding.frame.mask(state.logits)
-    pixels, positive = _pixels(embedding, prompt.points), prompt.labels > 0
-    if (mask[pixels[:, 1], pixels[:, 0]] != positive).any():  # two clicks share a low-res pixel
-        logits = embedding.frame.upsample(state.logits)
-        _claim(logits, pixels, positive)
-        mask = logits > 0
-    if prompt.box is not None:
-        _keep_to_box(mask, prompt)
-    return Segmentation(mask, state.score, state)
+    return state
 
 
 def resume(logits: Floats) -> DecodeState:
@@ -156,16 +174,23 @@ def alternatives(answer: Segmentation, embedding: Embedding, most: int) -> list[
 
     Each has a state of its own, so that further clicks can refine it.
     """
-    frame, state = embedding.frame, answer.state
+    others = other_states(answer.state, embedding, most - 1)
+    scaled = (Segmentation(embedding.frame.mask(o.logits), o.score, o) for o in others)
+    return [answer, *scaled]
+
+
+def other_states(state: DecodeState, embedding: Embedding, most: int) -> list[DecodeState]:
+    """The states of up to `most` other candidates for the one click of a state, best first."""
+    if not len(state.candidates):
+        return []
+    frame = embedding.frame
     x, y = frame.spots(state.prompt.points[:1])[0]
-    found, masks = [answer], [frame.cut(state.logits) > 0]
+    found, masks = list[DecodeState](), [frame.cut(state.logits) > 0]
     for index in np.argsort(-state.candidate_scores):
         mask = frame.cut(state.candidates[index]) > 0
         if len(found) < most and mask[y, x] and not any(_is_same(mask, other) for other in masks):
-            big = frame.mask(state.candidates[index])
             score = float(np.clip(state.candidate_scores[index], 0, 1))
-            own = replace(state, logits=state.candidates[index], score=score)
-            found.append(Segmentation(big, score, own))
+            found.append(replace(state, logits=state.candidates[index], score=score))
             masks.append(mask)
     return found
 

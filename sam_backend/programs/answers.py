@@ -13,11 +13,11 @@ from typing import Any
 import orjson
 
 from sam_backend.clicks.objects import Recent
-from sam_backend.clicks.segmenter import DecodeState, ObjectPrompt
+from sam_backend.clicks.segmenter import DecodeState, ObjectPrompt, other_states
 from sam_backend.errors import Refusal
 from sam_backend.programs import prompts
 from sam_backend.programs.image import EmbeddedImage
-from sam_backend.programs.mask import ObjectMask
+from sam_backend.programs.mask import MOST_ALTERNATIVES, ObjectMask
 
 KEPT_STATES = 64 << 20  # bytes: of 256 KB each, 1.3 MB after a single point
 
@@ -48,7 +48,14 @@ class Answers:
         self._states: Recent[DecodeState] = Recent(KEPT_STATES)
 
     def mask(self, image: EmbeddedImage, asked: Answered) -> ObjectMask:
-        """The mask that follows. Each decode is kept, also if a later one is refused."""
+        """The mask that follows."""
+        return image.answer(asked.prompt, self.state(image, asked))
+
+    def state(self, image: EmbeddedImage, asked: Answered) -> DecodeState:
+        """The mask that follows, at low resolution.
+
+        Each decode is kept, also if a later one is refused.
+        """
         prompt, alternative = asked.prompt, asked.alternative
         prompts.check_is_on_object(prompt)
 
@@ -57,9 +64,9 @@ class Answers:
 
         state = self._longest(image, asked)
         if state is None and alternative is not None:
-            first = self.mask(image, Answered(prompt.first(1)))
-            state = _chosen(first, alternative).state
-        return image.answer(prompt, state, keep)
+            first = self.state(image, Answered(prompt.first(1)))
+            state = _chosen(image, first, alternative)
+        return image.decoded(prompt, state, keep)
 
     def _longest(self, image: EmbeddedImage, asked: Answered) -> DecodeState | None:
         """The state that answers most of a prompt's start."""
@@ -75,10 +82,11 @@ def continued(earlier: Answered, prompt: ObjectPrompt) -> Answered:
     return Answered(prompts.added(earlier.prompt, prompt), earlier.alternative)
 
 
-def _chosen(first: ObjectMask, alternative: int) -> ObjectMask:
-    if alternative >= len(first.alternatives):
+def _chosen(image: EmbeddedImage, first: DecodeState, alternative: int) -> DecodeState:
+    others = other_states(first, image.embedding, MOST_ALTERNATIVES)
+    if alternative >= len(others):
         raise Refusal("prompt", "the alternative is not there any more: segment the object again")
-    return first.alternatives[alternative]
+    return others[alternative]
 
 
 def _key(image: EmbeddedImage, prompt: ObjectPrompt, alternative: Any) -> Hashable:

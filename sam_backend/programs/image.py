@@ -76,6 +76,15 @@ class EmbeddedImage:
         found = segmenter.segment(self._engine, self.embedding, prompt, state, keep)
         return ObjectMask(found.mask, found.score, self.embedding, found.state)
 
+    def decoded(
+        self,
+        prompt: ObjectPrompt,
+        state: DecodeState | None = None,
+        keep: Callable[[DecodeState], object] = lambda _state: None,
+    ) -> DecodeState:
+        """The answer at low resolution, which takes a fraction of the time for a large image."""
+        return segmenter.decoded(self._engine, self.embedding, prompt, state, keep)
+
     def everything(
         self,
         *,
@@ -114,11 +123,16 @@ class EmbeddedImage:
         return self.like(examples, others, there, most)
 
     def like(
-        self, examples: Mask, negatives: Mask, taken: Mask, most: int = similar.MOST_DECODES
+        self,
+        examples: Mask,
+        negatives: Mask,
+        taken: Mask,
+        most: int,
+        decodes: int = similar.MOST_DECODES,
     ) -> Iterator[ObjectMask]:
         """What `find_similar` returns, of low-res masks (N, 256, 256)."""
         prompts.check_is_example(examples)
-        found = similar.rest(self._engine, self.embedding, examples, negatives, taken)
+        found = similar.rest(self._engine, self.embedding, examples, negatives, taken, decodes)
         return (
             ObjectMask(proposal.mask, proposal.score, self.embedding)
             for proposal in islice(found, most)

@@ -12,7 +12,7 @@ from sam_backend.errors import Refusal
 # A click needs one new decode, or one for each prompt after a restart. A decode takes 20 to 40 ms.
 DECODES_A_REQUEST = 24
 # A search for the rest of a kind needs a decode for each example and for each promising place.
-DECODES_A_SEARCH = 72
+DECODES_A_SEARCH = 64
 
 
 class OutOfBudget(Refusal):

@@ -163,13 +163,17 @@ class Programs:
         most = fields.integer(body, "most", similar.MOST_DECODES, 1, similar.MOST_DECODES)
         asked = fields.examples(body)
         kept = self.images.find(fields.image(body))
-        examples, negatives, taken = (
-            low_res([self._example(kept, each) for each in some])
+        shown = [
+            [self._example(kept, each) for each in some]
             for some in (asked.examples, asked.negatives, asked.taken)
-        )
+        ]
+        examples, negatives, taken = (low_res([mask for mask, _ in some]) for some in shown)
+        # By their number, not by what they cost: a known mask must not change the answer.
+        asked_for = sum(decodes for some in shown for _, decodes in some)
         room = mask_room.masks(kept.image, fields.form(body))
         with click_budget.search():
-            found = kept.image.like(examples, negatives, taken, min(most, room))
+            decodes = similar.MOST_DECODES - min(asked_for, click_budget.DECODES_A_REQUEST)
+            found = kept.image.like(examples, negatives, taken, min(most, room), decodes)
             return {**_facts(kept), "objects": [write(mask) for mask in found]}
 
     @answered
@@ -197,28 +201,37 @@ class Programs:
 
     def mask(self, kept: KeptImage, asked: ObjectFields) -> tuple[Answered, ObjectMask]:
         """The mask of an object, and what it follows from."""
+        which = self._answered(kept, asked)
+        with metrics.STAGE.labels("decode").time():
+            return which, self.answers.mask(kept.image, which)
+
+    def _answered(self, kept: KeptImage, asked: ObjectFields) -> Answered:
+        """What the mask of an object follows from."""
         image = kept.image
         prompt = prompts.object_prompt(
             image.width, image.height, asked.points, asked.labels, asked.box
         )
-        which = Answered(prompt)
-        if asked.mask_input is not None:
-            which = continued(self._earlier(kept, asked.mask_input), prompt)
-        with metrics.STAGE.labels("decode").time():
-            return which, self.answers.mask(image, which)
+        if asked.mask_input is None:
+            return Answered(prompt)
+        return continued(self._earlier(kept, asked.mask_input), prompt)
 
-    def _example(self, kept: KeptImage, asked: ObjectFields) -> Mask:
-        """The low-res mask (256, 256) of an object that a prompt or a mask shows."""
+    def _example(self, kept: KeptImage, asked: ObjectFields) -> tuple[Mask, int]:
+        """The low-res mask (256, 256) of an object that a prompt or a mask shows.
+
+        The number is how many decodes it takes if nothing is known of it yet.
+        """
         frame = kept.image.embedding.frame
         if asked.mask is None:
-            return frame.sample(self.mask(kept, asked)[1].array)
+            with metrics.STAGE.labels("decode").time():
+                state = self.answers.state(kept.image, self._answered(kept, asked))
+            return frame.padded(frame.cut(state.logits) > 0), state.prompt.decodes
         if asked.mask.get("size") != [frame.height, frame.width]:
             raise Refusal(
                 "prompt",
                 f"the size of a mask is not that of the image, [{frame.height}, {frame.width}]",
             )
         try:
-            return frame.padded(coco_rle.sample(asked.mask, *frame.middles()))
+            return frame.padded(coco_rle.sample(asked.mask, *frame.middles())), 0
         except ValueError as error:
             raise Refusal("prompt", f"a mask cannot be read: {error}") from None
 

@@ -9,6 +9,7 @@ from tests.fuzz.costs import (
     programs,
     prompts,
     regions,
+    searches,
 )
 from tests.fuzz.costs.family import FAMILIES
 
@@ -22,4 +23,5 @@ __all__ = [
     "programs",
     "prompts",
     "regions",
+    "searches",
 ]
