@@ -117,7 +117,7 @@ def on_target(task: Mapping[str, Any], target: Target, cache: Cache) -> list[Exi
 def on_page(task: Mapping[str, Any], target: Target, cache: Cache) -> list[ExistingMask]:
     """The masks of any label with the target's image and page."""
     there = [r for r in in_annotation(task) if is_mask(r) and results.page(r) == target.page]
-    return [_mask(task, region_id, parts, cache) for region_id, parts in _objects(there).items()]
+    return [_mask(region_id, parts, cache) for region_id, parts in _objects(there).items()]
 
 
 def touching(
@@ -151,7 +151,7 @@ def read_ahead(task: Mapping[str, Any], cache: Cache) -> None:
     for members in by_page.values():
         for region_id, parts in _objects(members).items():
             if not any(_is_large_bitmask(part) for part in parts):
-                _ = _mask(task, region_id, parts, cache).packed
+                _ = _mask(region_id, parts, cache).packed
 
 
 def masks_of(annotation: results.Saved, most: int) -> list[tuple[str, set[str], Mask]]:
@@ -249,27 +249,33 @@ def _labels_by_id(members: Sequence[Result]) -> dict[str, set[str]]:
     return found
 
 
-def _mask(task: Mapping[str, Any], region_id: str, parts: Parts, cache: Cache) -> ExistingMask:
+def _mask(region_id: str, parts: Parts, cache: Cache) -> ExistingMask:
     page = results.page(parts[0])
-    names = hash((task.get("id"), region_id))  # requests choose them, of any length
-    key = (names, (page.height, page.width), *map(_signature, parts))
+    # All that it is read from, and no id: requests choose ids, and may name another mask by them.
+    key = ((page.height, page.width), *map(_signature, parts))
     return ExistingMask(region_id, tuple(parts), key, cache)
 
 
 def _signature(part: Result) -> Hashable:
-    """A key that changes when a mask is painted over, without reading all of it."""
+    """A small key of all that a mask is read from."""
     value = part["value"]
-    for key in ("rle", "imageDataURL"):
-        if key in value:
-            content = value[key]
-            if not isinstance(content, str | list):
-                return "unreadable"
-            some = content[:: max(1, len(content) // 256)]
-            if isinstance(some, str):
-                return len(content), some
-            return (len(content), *some) if all(isinstance(n, int) for n in some) else "unreadable"
-    outline = value.get("points", value.get("vertices"))
-    return hashlib.sha256(repr(outline).encode(errors="replace")).digest()
+    if "rle" in value:
+        return "rle", _content_key(value["rle"])
+    if mask_reader.has_outline(value):
+        outline = [value.get(key) for key in ("points", "vertices", "closed")]
+        return "outline", hashlib.sha256(repr(outline).encode(errors="replace")).digest()
+    return "bitmask", _content_key(value.get("imageDataURL"))
+
+
+def _content_key(content: object) -> Hashable:
+    """A key of a text, or of a list of bytes."""
+    # Python hashes a gigabyte in 0.2 s, with a secret of the process that no sender can know.
+    if isinstance(content, str):
+        return len(content), hash(content)
+    try:
+        return hash(bytes(content)) if isinstance(content, list) else "unreadable"
+    except (ValueError, TypeError):
+        return "unreadable"
 
 
 def _low_res(parts: Sequence[Result]) -> Mask:

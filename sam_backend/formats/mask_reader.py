@@ -27,7 +27,7 @@ MOST_CROSSINGS = 1 << 23
 MOST_LAYERS = 10
 _PIXELS_A_CROSSING = 16  # reading one crossing takes as long as this many pixels
 # Browsers save 8 bits for each of four channels. This cannot hold more than 258 pixels a byte.
-_MOST_PIXELS_A_BYTE = 300
+MOST_PIXELS_A_BYTE = 300
 # Pixels or crossings in one step.
 _AT_ONCE = 1 << 20
 
@@ -160,7 +160,7 @@ def _bitmask(value: Mapping[str, Any], height: int, width: int) -> Mask:
         content = base64.b64decode(str(value["imageDataURL"]).partition(",")[2], validate=True)
         with pictures.opened(content, formats=("PNG",)) as image:
             fits = image.size == (width, height)
-            plausible = height * width <= _MOST_PIXELS_A_BYTE * len(content)
+            plausible = height * width <= MOST_PIXELS_A_BYTE * len(content)
             alpha = _alpha(image) if fits and plausible else None
     except (binascii.Error, Refusal):
         raise ValueError("the bitmask is not a picture") from None
@@ -170,5 +170,11 @@ def _bitmask(value: Mapping[str, Any], height: int, width: int) -> Mask:
 
 
 def _alpha(image: Image.Image) -> Mask:
+    shares = image.info.get("transparency")
+    if image.mode == "P" and isinstance(shares, bytes):  # by the colours of its palette
+        is_there = np.ones(256, bool)
+        is_there[: len(shares)] = np.frombuffer(shares[:256], np.uint8) > 0
+        found: Mask = is_there[np.asarray(image)]
+        return found
     has_alpha = "A" in image.getbands()
     return np.asarray((image if has_alpha else image.convert("RGBA")).getchannel("A")) > 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import logging
+import struct
+import zlib
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -14,6 +16,7 @@ import numpy.typing as npt
 
 from sam_backend.formats import contours, rle, vector
 from sam_backend.formats.mask import Mask, tight_box
+from sam_backend.formats.mask_reader import MOST_PIXELS_A_BYTE
 
 logger = logging.getLogger("sam_backend")
 
@@ -40,27 +43,43 @@ def bitmask(mask: Mask) -> list[Value]:
 
 
 def bitmask_png(mask: Mask) -> bytes:
-    """A PNG, black where the mask is, transparent elsewhere."""
-    pixels = np.zeros((*mask.shape, 4), np.uint8)
-    pixels[..., 3] = mask * np.uint8(255)
-    return _png(pixels)
+    """A PNG, black where the mask is, transparent elsewhere.
+
+    It has a palette of these two and one bit a pixel. With four bytes a pixel it would take twenty
+    times as long. Such a file may be so small for its pixels that `mask_reader` refuses it, because
+    reading it costs by its pixels. So zeros are added, which other programs skip.
+    """
+    height, width = mask.shape
+    rows = np.zeros((height, 1 + -(-width // 8)), np.uint8)  # each row begins with its filter: none
+    rows[:, 1:] = np.packbits(mask, axis=1)
+    bits, palette = 1, 3
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, bits, palette, 0, 0, 0)),
+        (b"PLTE", bytes(2 * 3)),
+        (b"tRNS", b"\x00\xff"),
+        (b"IDAT", zlib.compress(rows.tobytes(), 1)),
+        (b"paDd", bytes(height * width // MOST_PIXELS_A_BYTE)),  # a private chunk that may be lost
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*each) for each in chunks)
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    check = zlib.crc32(name + content)
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)
 
 
 def grey_png(mask: Mask) -> bytes:
     """A PNG with 8 bits a pixel, white where the mask is, black elsewhere."""
-    return _png(mask * np.uint8(255))
+    encoded, png = cv2.imencode(".png", mask * np.uint8(255), _PNG)
+    if not encoded:
+        raise MemoryError("the mask cannot be written as PNG")
+    return bytes(png)
 
 
 def data_url(png: bytes) -> str:
     """A PNG as an address that holds it."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
-
-
-def _png(pixels: npt.NDArray[np.uint8]) -> bytes:
-    encoded, png = cv2.imencode(".png", pixels, _PNG)
-    if not encoded:
-        raise MemoryError("the mask cannot be written as PNG")
-    return bytes(png)
 
 
 def rectangle(mask: Mask) -> list[Value]:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from sam_backend.formats import mask_writer
+from sam_backend.formats import mask_reader, mask_writer
 from sam_backend.formats.mask import Mask
 
 some_masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=30)).filter(np.any)
@@ -48,7 +48,8 @@ def test_a_bitmask_is_black_on_transparent() -> None:
     mask = blob(hole=True)
     (value,) = mask_writer.bitmask(mask)
     content = base64.b64decode(value["imageDataURL"].removeprefix("data:image/png;base64,"))
-    pixels = np.asarray(Image.open(io.BytesIO(content)))
+    assert len(content) < 2000  # a bit a pixel, packed
+    pixels = np.asarray(Image.open(io.BytesIO(content)).convert("RGBA"))
     assert pixels.shape == (300, 400, 4)
     assert np.array_equal(pixels[..., 3] == 255, mask)
     assert pixels[..., :3].max() == 0
@@ -109,3 +110,11 @@ def test_every_part_has_its_polygon(mask: Mask) -> None:
 @pytest.mark.parametrize("tag", ["BrushLabels", "Brush", "BitmaskLabels", "Polygon", "Rectangle"])
 def test_each_output_tag_has_its_form(tag: str) -> None:
     assert mask_writer.in_form_of(tag, 1.0)(blob())
+
+
+@pytest.mark.parametrize("side", [1, 7, 8, 300, 4000])
+def test_a_bitmask_is_read_again_also_if_it_packs_well(side: int) -> None:
+    mask = np.zeros((side, side + 1), bool)
+    mask[side // 2, side // 3 :] = True
+    (value,) = mask_writer.bitmask(mask)
+    assert np.array_equal(mask_reader.read(value, *mask.shape), mask)

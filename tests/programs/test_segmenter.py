@@ -98,7 +98,7 @@ def test_a_mask_in_each_form(image: EmbeddedImage) -> None:
     assert np.array_equal(rle.decode(mask.rle("label_studio"), HEIGHT, WIDTH), mask.array)
     grey = np.asarray(Image.open(io.BytesIO(mask.png)))
     assert np.array_equal(grey, mask.array * np.uint8(255))
-    alpha = np.asarray(Image.open(io.BytesIO(mask.bitmask_png)))[..., 3]
+    alpha = np.asarray(Image.open(io.BytesIO(mask.bitmask_png)).convert("RGBA"))[..., 3]
     assert np.array_equal(alpha > 0, mask.array)
     exact, rough = mask.polygons(0)[0], mask.polygons(tolerance=5)[0]
     assert exact.shape[1] == 2
