@@ -39,8 +39,12 @@ def results(
     group: Sequence[Prompt],
     task: Mapping[str, Any],
     polygon_tolerance: float,
+    decodes: int,
 ) -> list[Result]:
-    """The results of new examples, and of the objects that are like the examples, best first."""
+    """The results of new examples, and of the objects that are like the examples, best first.
+
+    `decodes` limits the decodes for both.
+    """
     target = output.target
     own, there = objects.existing(task, target), objects.existing_of_any_label(task, target)
     sides: dict[bool, list[Mask]] = {True: [], False: []}
@@ -76,8 +80,7 @@ def results(
             )
         taken = _stacked([region.low_res for region in there])
         # By their number, not by what they cost: a known mask must not change the answer.
-        most = similar.MOST_DECODES - decoded
-        rest = similar.rest(engine, embedding, examples, counter, taken, most)
+        rest = similar.rest(engine, embedding, examples, counter, taken, decodes - decoded)
     name = f"{prompts.mask_id(group[0].id)}~rest"
     found += _written(islice(rest, max(1, room - decoded)), name, output, polygon_tolerance)
     if not found:

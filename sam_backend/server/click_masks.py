@@ -21,22 +21,27 @@ def results(maker: MaskMaker, report: Report, part: Part) -> list[Result]:
     `report` tells people of objects that get no mask, while the others keep theirs.
     """
     with part.turn:
-        return _rest(maker, part) if part.finds_rest else _masks(maker, report, part)
+        return _rest(maker, report, part) if part.finds_rest else _masks(maker, report, part)
 
 
-def _rest(maker: MaskMaker, part: Part) -> list[Result]:
+def _rest(maker: MaskMaker, report: Report, part: Part) -> list[Result]:
     """The masks of all objects that are like the objects under the prompts."""
     embedding = maker.pictures.embedding(part.picture, part.output.target.size)
-    with click_budget.search():
-        return find_rest.results(
-            maker.objects,
-            maker.engine.ready(),
-            embedding,
-            part.output,
-            part.prompts,
-            part.picture.task,
-            maker.polygon_tolerance,
-        )
+    try:
+        with click_budget.search():
+            return find_rest.results(
+                maker.objects,
+                maker.engine.ready(),
+                embedding,
+                part.output,
+                part.prompts,
+                part.picture.task,
+                maker.polygon_tolerance,
+                click_budget.DECODES_A_SEARCH,
+            )
+    except OutOfBudget as refusal:  # the masks of other labels stay
+        report(f"task {part.picture.task_id}", refusal)
+        return []
 
 
 def _masks(maker: MaskMaker, report: Report, part: Part) -> list[Result]:
@@ -47,6 +52,7 @@ def _masks(maker: MaskMaker, report: Report, part: Part) -> list[Result]:
     learnt = maker.learning.learnt(part.picture.project, output.target.labels)
     for group in part.objects:
         try:
+            click_budget.spend_pixels(embedding.width * embedding.height * output.candidates)
             found = object_results.results(
                 maker.objects,
                 maker.engine.ready(),

@@ -41,6 +41,11 @@ def answer(
                     services.masks, in_project, picture, named, choice
                 ):
                     regions += found
+                    if found:
+                        first = found[0]
+                        click_budget.spend_pixels(
+                            first["original_width"] * first["original_height"]
+                        )
         except OutOfBudget as refusal:  # the other objects keep their masks
             services.refusals.report(f"task {picture.task_id}", refusal)
     if not regions:

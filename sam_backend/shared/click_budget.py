@@ -12,7 +12,9 @@ from sam_backend.errors import Refusal
 # A click needs one new decode, or one for each prompt after a restart. A decode takes 20 to 40 ms.
 DECODES_A_REQUEST = 24
 # A search for the rest of a kind needs a decode for each example and for each promising place.
-DECODES_A_SEARCH = 64
+DECODES_A_SEARCH = 48
+# Of all masks of a request at the sizes of their images. Each costs time, also one that is known.
+MASK_PIXELS = 400_000_000
 
 
 class OutOfBudget(Refusal):
@@ -23,6 +25,18 @@ class OutOfBudget(Refusal):
             "limit",
             f"the prompts of this click need more than {most} new masks at once: "
             "click again and the next ones follow, or accept the masks that are done",
+        )
+
+
+class OutOfPixels(OutOfBudget):
+    """The request has used up its pixels of masks."""
+
+    def __init__(self) -> None:
+        Refusal.__init__(
+            self,
+            "limit",
+            f"the masks of this click have over {MASK_PIXELS // 10**6} million pixels in all: "
+            "accept the masks that are done, then click again",
         )
 
 
@@ -40,6 +54,7 @@ class _Budget:
 class _Budgets:
     click: _Budget
     search: _Budget
+    pixels: int
     is_search: bool = False
 
 
@@ -49,7 +64,8 @@ _of_request: ContextVar[_Budgets | None] = ContextVar("click_budget", default=No
 @contextmanager
 def shared() -> Iterator[None]:
     """Limits the decodes of this thread's request within the block. Elsewhere there is no limit."""
-    token = _of_request.set(_Budgets(_Budget(DECODES_A_REQUEST), _Budget(DECODES_A_SEARCH)))
+    budgets = _Budgets(_Budget(DECODES_A_REQUEST), _Budget(DECODES_A_SEARCH), MASK_PIXELS)
+    token = _of_request.set(budgets)
     try:
         yield
     finally:
@@ -85,3 +101,15 @@ def spend() -> None:
     budgets = _of_request.get()
     if budgets is not None:
         (budgets.search if budgets.is_search else budgets.click).spend()
+
+
+def spend_pixels(count: int) -> None:
+    """Counts the pixels of a mask that will be made. OutOfPixels if none are left.
+
+    The first mask is always made, however large it is.
+    """
+    budgets = _of_request.get()
+    if budgets is not None:
+        if budgets.pixels < count and budgets.pixels < MASK_PIXELS:
+            raise OutOfPixels
+        budgets.pixels -= count

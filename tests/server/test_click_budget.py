@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
+from sam_backend.shared import click_budget
 from sam_backend.shared.click_budget import DECODES_A_REQUEST
 from tests.fakes import DiscEngine, keypoint, rectangle, request_body
 
@@ -80,3 +81,24 @@ def test_the_next_request_has_its_own(client: FlaskClient) -> None:
     client.post("/predict", json=request_body(points(100)))
     answer = client.post("/predict", json=request_body(boxes(3))).get_json()
     assert len(answer["results"][0]["result"]) == 3
+
+
+def test_the_masks_of_a_click_have_so_many_pixels_also_if_they_are_known(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = request_body(boxes(5))
+    answer = client.post("/predict", json=body).get_json()
+    assert len(answer["results"][0]["result"]) == 5
+    monkeypatch.setattr(click_budget, "MASK_PIXELS", 3 * 400 * 300)
+    answer = client.post("/predict", json=body).get_json()
+    assert len(answer["results"][0]["result"]) == 3
+    (error, *_) = client.get("/").get_json()["last_errors"]
+    assert "million pixels in all: accept the masks" in str(error)
+
+
+def test_the_first_mask_is_made_however_large_it_is(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(click_budget, "MASK_PIXELS", 1)
+    answer = client.post("/predict", json=request_body(boxes(2))).get_json()
+    assert len(answer["results"][0]["result"]) == 1

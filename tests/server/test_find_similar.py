@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from sam_backend.clicks import similar
 from sam_backend.exports import coco_rle
 from sam_backend.server.app import create_app
 from sam_backend.server.programs import mask_room
@@ -96,17 +95,18 @@ def test_nothing_alike_is_an_empty_list(client: FlaskClient) -> None:
     assert find(client, **rle(CARS[0]), taken=others) == []
 
 
-def test_the_masks_of_examples_have_the_budget_of_a_click(
+def test_a_search_has_fewer_decodes_if_its_examples_take_some(
     client: FlaskClient, street: Street
 ) -> None:
     image = embed(client)
     most = [{"points": [[10 * n, 290]]} for n in range(DECODES_A_REQUEST)]
-    find(client, image_id=image, objects=most)
-    assert (
-        street.decoded
-        <= DECODES_A_REQUEST + similar.MOST_DECODES
-        <= (DECODES_A_REQUEST + DECODES_A_SEARCH)
-    )
+    first = find(client, image_id=image, objects=most)
+    assert street.decoded <= DECODES_A_SEARCH
+    assert find(client, image_id=image, objects=most) == first, "also when its examples are known"
+
+
+def test_examples_have_the_budget_of_a_click(client: FlaskClient) -> None:
+    image = embed(client)
     more = [{"points": [[10 * n, 280]]} for n in range(DECODES_A_REQUEST + 1)]
     response = client.post("/v1/find-similar", json={"image_id": image, "objects": more})
     assert f"more than {DECODES_A_REQUEST} new masks" in problem(response, 422)

@@ -79,16 +79,17 @@ def test_an_image_comes_in_json_too(
 
 
 def test_each_format_is_the_same_mask(client: FlaskClient) -> None:
-    image = embed(client)
+    embedded = embed(client)
     answers = {
-        form: segment(client, image, points=[[200, 150]], format=form)
+        form: segment(client, embedded, points=[[200, 150]], format=form)
         for form in ("polygon", "rle", "coco_rle", "png", "bitmask")
     }
     mask = mask_of(answers["coco_rle"])
     assert np.array_equal(rle.decode(answers["rle"]["mask"], 300, 400), mask)
     for form, channel in (("png", None), ("bitmask", 3)):
         png = base64.b64decode(answers[form]["mask"].removeprefix("data:image/png;base64,"))
-        pixels = np.asarray(Image.open(io.BytesIO(png)))
+        image = Image.open(io.BytesIO(png))
+        pixels = np.asarray(image if channel is None else image.convert("RGBA"))
         assert np.array_equal((pixels if channel is None else pixels[..., channel]) > 0, mask)
     (outline,) = answers["polygon"]["mask"]
     left, top, right, bottom = answers["polygon"]["box"]

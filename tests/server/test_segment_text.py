@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
+from sam_backend.shared import click_budget
 from sam_backend.shared.text_search import TextSearch
 from tests.fakes import inline, picture
 from tests.server.test_words import BOXES, Detector
@@ -70,3 +71,26 @@ def test_a_server_without_a_text_model_says_so(services: Callable[..., Services]
     status, answer = ask(client, image=IMAGE, phrases=["car"])
     assert status == 422
     assert "set SAM_TEXT_MODEL" in answer["detail"]
+
+
+def test_phrases_without_room_say_so(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sam_backend.server.programs.mask_room.MOST_PIXELS", 400 * 300)
+    _, found = ask(client, image=IMAGE, phrases=["car", "boat", "tree"])
+    cars, boats, trees = found["phrases"]
+    assert len(cars["objects"]) == 1
+    assert trees["objects"] == []
+    assert "has room for 1 masks" in cars["error"]
+    assert "has room for 1 masks" in trees["error"]
+    assert "error" not in boats, "nothing is called that"
+
+
+def test_phrases_after_the_last_new_mask_say_so(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(click_budget, "DECODES_A_SEARCH", 1)
+    status, found = ask(client, image=IMAGE, phrases=["car", "tree"])
+    assert status == 200
+    cars, trees = found["phrases"]
+    assert (len(cars["objects"]), len(trees["objects"])) == (1, 0)
+    assert "too many new masks" in cars["error"]
+    assert "too many new masks" in trees["error"]

@@ -33,3 +33,10 @@ def no_room(count: int) -> Refusal:
         f"an answer has room for {count} masks of this image in this format: ask for the others in "
         "another request",
     )
+
+
+def no_decodes() -> Refusal:
+    """For what comes after as many new masks as a request may ask for."""
+    return Refusal(
+        "limit", "this needs too many new masks at once: ask for it in a request of its own"
+    )

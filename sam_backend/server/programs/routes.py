@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
-from itertools import islice
 from time import perf_counter
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -30,6 +29,7 @@ from sam_backend.server.programs.fields import Format, ImageFields, ObjectFields
 from sam_backend.server.programs.kept_images import KeptImage, KeptImages
 from sam_backend.services import Services
 from sam_backend.shared import click_budget, stale
+from sam_backend.shared.click_budget import OutOfBudget
 from sam_backend.shared.ids_of_machines import MachinesIds
 from sam_backend.shared.program_ids import KEPT_S, ProgramIds
 from sam_backend.shared.stale import Stale
@@ -172,7 +172,7 @@ class Programs:
         asked_for = sum(decodes for some in shown for _, decodes in some)
         room = mask_room.masks(kept.image, fields.form(body))
         with click_budget.search():
-            decodes = similar.MOST_DECODES - min(asked_for, click_budget.DECODES_A_REQUEST)
+            decodes = click_budget.DECODES_A_SEARCH - min(asked_for, click_budget.DECODES_A_REQUEST)
             found = kept.image.like(examples, negatives, taken, min(most, room), decodes)
             return {**_facts(kept), "objects": [write(mask) for mask in found]}
 
@@ -185,14 +185,14 @@ class Programs:
         kept = self.images.find(asked)
         services, embedding = self._services, kept.image.embedding
         find = services.masks.text.in_image(embedding.digest, lambda: self.images.pixels(asked))
-        room = mask_room.masks(kept.image, fields.form(body))
+        most = mask_room.masks(kept.image, fields.form(body))
         found: list[Fields] = []
         with click_budget.search():
             for phrase in phrases:
+                room = most - sum(len(each["objects"]) for each in found)
                 named = words.masks(find, services.engine.ready(), embedding, phrase)
-                masks = [ObjectMask(m.mask, m.score, embedding) for _, m in islice(named, room)]
-                room -= len(masks)
-                found.append({"phrase": phrase, "objects": [write(mask) for mask in masks]})
+                masks = (ObjectMask(m.mask, m.score, embedding) for _, m in named)
+                found.append({"phrase": phrase, **_fitting(map(write, masks), room, most)})
         return {**_facts(kept), "phrases": found}
 
     def forget(self, image_id: str) -> Response:
@@ -284,6 +284,19 @@ def _written(mask: ObjectMask, form: Format, tolerance: float) -> Fields:
     box = None if mask.box is None else list(mask.box)
     score = round(mask.score, 4)
     return {"score": score, "box": box, "area": mask.area, "format": form, "mask": forms[form]()}
+
+
+def _fitting(masks: Iterator[Fields], room: int, most: int) -> Fields:
+    """The masks of a phrase, and a line that says why there are no more of them."""
+    found: list[Fields] = []
+    try:
+        for mask in masks:
+            if len(found) == room:
+                return {"objects": found, "error": str(mask_room.no_room(most))}
+            found.append(mask)
+    except OutOfBudget:
+        return {"objects": found, "error": str(mask_room.no_decodes())}
+    return {"objects": found}
 
 
 def polygons(mask: ObjectMask, tolerance: float) -> list[list[list[float]]]:

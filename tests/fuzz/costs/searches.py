@@ -16,7 +16,10 @@ from tests.fuzz.costs.regions import region
 
 _FORMATS = ("polygon", "rle", "coco_rle", "png", "bitmask")
 _OUTPUTS = ("Brush", "Polygon", "Bitmask", "Rectangle", "Vector")
-_FINISHES = ("", 'sam_smooth="100"', 'sam_holes="fill" sam_min_area="9"', 'sam_detail="100"')
+_FINISHES = (
+    *("", 'sam_smooth="100"', 'sam_holes="fill" sam_min_area="9"', 'sam_detail="100"'),
+    *('sam_overlap="below"', 'sam_overlap="above"'),
+)
 # Of the picture, and the number of objects in a row. In the largest, each object is a large mask.
 _SCENES = ((400, 300, 8), (400, 400, 8), (3000, 2000, 8), (4000, 3000, 5), (8000, 6000, 3))
 _SHAPES = ("disc", "ring", "bar")
@@ -125,21 +128,26 @@ def _clicks(draw: Draw) -> Made:
     return click([task(data_url(_fresh(scene)))], context, _config(draw))
 
 
+def _drafts(scene: Scene, places: list[tuple[int, int]], times: float) -> list[Any]:
+    """A draft with a mask for each place, so many times as large as the object there."""
+    width, height, _, _ = scene
+    size: dict[str, Any] = {"original_width": width, "original_height": height}
+    results = []
+    for n, (x, y) in enumerate(places):
+        mask = np.zeros((height, width), np.uint8)
+        cv2.circle(mask, (x, y), int(times * 0.3 * min(width, height) / scene[2]), 1, cv2.FILLED)
+        brush = {"format": "rle", "rle": rle.encode(mask > 0)}
+        results.append(region(f"a{n}", "brushlabels", brush, **size))
+    return [{"id": 1, "updated_at": "2026-01-01T00:00:00Z", "result": results}]
+
+
 @family("search: alike objects, some with masks")
 def _masks(draw: Draw) -> Made:
     scene = _scene(draw)
-    width, height, _, _ = scene
-    size: dict[str, Any] = {"original_width": width, "original_height": height}
     places = _places(scene)
-    results = []
-    for n, (x, y) in enumerate(places[: draw.one_of(1, 16, 40)]):
-        mask = np.zeros((height, width), np.uint8)
-        cv2.circle(mask, (x, y), int(0.3 * min(width, height) / scene[2]), 1, cv2.FILLED)
-        brush = {"format": "rle", "rle": rle.encode(mask > 0)}
-        results.append(region(f"a{n}", "brushlabels", brush, **size))
-    holder = {"id": 1, "updated_at": "2026-01-01T00:00:00Z", "result": results}
+    drafts = _drafts(scene, places[: draw.one_of(1, 16, 40)], 1)
     context = [_prompt(scene, f"p{n}", p, from_name="rest") for n, p in enumerate(places[:2])]
-    return click([task(data_url(_fresh(scene)), drafts=[holder])], context, _config(draw))
+    return click([task(data_url(_fresh(scene)), drafts=drafts)], context, _config(draw))
 
 
 @family("prompts: objects in a large picture")
@@ -154,7 +162,8 @@ def _large(draw: Draw) -> Made:
         for n in range(len(places))
     ]
     config = _config(draw).replace("rest-box", "tag3").replace('sam_find="rest"', "")
-    return click([task(data_url(_fresh(scene)))], boxes, config)
+    drafts = draw.one_of([], _drafts(scene, places, 1), _drafts(scene, places, 9))
+    return click([task(data_url(_fresh(scene)), drafts=drafts)], boxes, config)
 
 
 @family("words: phrases, by programs")
