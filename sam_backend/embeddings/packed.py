@@ -63,6 +63,8 @@ def unpacked(content: bytes | memoryview) -> Embedding | None:
     if len(values) != 2 * sum(sizes):
         return None
     parts = np.split(np.frombuffer(values, np.float16), np.cumsum(sizes)[:-1])
+    if not (height and width and all(sizes)):
+        return None
     half, *details = (part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
     features = half.astype(np.float32).transpose(0, 3, 1, 2)
     # Copies: a part of the content would keep all of it in memory.

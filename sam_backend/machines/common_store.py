@@ -173,7 +173,9 @@ async def fields_of(redis: Redis, key: str) -> dict[bytes, bytes]:
 
 async def names(redis: Redis, key: str) -> set[str]:
     """All members of a set."""
-    return {member.decode() for member in cast("set[bytes]", await redis.smembers(key))}
+    return {
+        member.decode(errors="replace") for member in cast("set[bytes]", await redis.smembers(key))
+    }
 
 
 async def _closed(redis: Redis) -> None:

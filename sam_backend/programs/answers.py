@@ -36,8 +36,11 @@ class Answered:
 
     @classmethod
     def from_json(cls, text: bytes, image: EmbeddedImage) -> Answered:
+        """From what `to_json` wrote. ValueError or TypeError for anything else."""
         points, labels, box, alternative = orjson.loads(text)
         prompt = prompts.object_prompt(image.width, image.height, points, labels, box)
+        if not isinstance(alternative, int | None) or (alternative or 0) < 0:
+            raise TypeError(f"{alternative!r} is no alternative")
         return cls(prompt, alternative)
 
 

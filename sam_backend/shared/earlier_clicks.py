@@ -8,6 +8,8 @@ import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from types import UnionType
+from typing import Any, TypeVar
 
 import orjson
 
@@ -17,6 +19,8 @@ from sam_backend.shared.database import keep_last
 from sam_backend.shared.tasks_of_machines import TaskOfMachines
 
 logger = logging.getLogger("sam_backend")
+
+T = TypeVar("T")
 
 LAST_CLICKS = 500
 KEPT_S = 3600.0
@@ -60,7 +64,9 @@ class EarlierClicks:
             known += [read(row[0])] if row else []
         if self._machines is not None:
             value = self._machines.clicks.get(_name(key))
-            known += [read(value)] if value else []
+            theirs = read(value) if value else EarlierClick()
+            # Later than that is the time of a wrong clock, and would count for ever.
+            known += [theirs] if theirs.time < time.time() + KEPT_S else []
         return max(reversed(known), key=lambda click: click.time)
 
     def _key(self, target: Target, image: str) -> tuple[str, str, str]:
@@ -106,14 +112,29 @@ def read(value: bytes) -> EarlierClick:
     try:
         fields = orjson.loads(value)
         return EarlierClick(
-            prompts=tuple(Prompt(**prompt) for prompt in fields["prompts"]),
-            draft_version=fields["draft_version"],
-            time=fields["time"],
-            trust=fields["trust"],
+            prompts=tuple(_prompt(each) for each in fields["prompts"]),
+            draft_version=_checked(fields["draft_version"], str),
+            time=_checked(fields["time"], int | float),
+            trust=_checked(fields["trust"], int),
             sends_rectangles=bool(fields["sends_rectangles"]),
         )
     except (ValueError, KeyError, TypeError):
         return EarlierClick()
+
+
+def _prompt(fields: dict[str, Any]) -> Prompt:
+    made = Prompt(**fields)
+    for text in (made.id, made.control):
+        _checked(text, str)
+    for number in (made.x, made.y, made.width, made.height, made.angle):
+        _checked(number, int | float)
+    return made
+
+
+def _checked(value: T, kind: type | UnionType) -> T:
+    if not isinstance(value, kind):
+        raise TypeError
+    return value
 
 
 def change_all(

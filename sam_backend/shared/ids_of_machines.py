@@ -49,8 +49,7 @@ class MachinesIds:
             found = self._store.ask(lambda redis: redis.getex(key, ex=KEPT_S))
         except Alone:
             return self._own.content(image_id)
-        value = unsealed(key, found)
-        return None if value is None else value.decode()
+        return _text(unsealed(key, found))
 
     def remove_image(self, image_id: str) -> str | None:
         """Forgets an image and its answers. Its SHA-256, if no other id stands for it."""
@@ -97,9 +96,26 @@ class MachinesIds:
             value = unsealed(key, self._store.ask(lambda redis: redis.get(key)))
         except Alone:
             return self._own.answer(answer_id)
-        if value is None:
-            return None
-        known: dict[str, str] = orjson.loads(value)
-        if self.content(known["image"]) != known["content"]:
+        known = _strings(value)
+        if known is None or self.content(known["image"]) != known["content"]:
             return None
         return KnownAnswer(known["image"], known["value"].encode())
+
+
+def _text(value: bytes | None) -> str | None:
+    """The text; None if another writer left something else."""
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _strings(value: bytes | None) -> dict[str, str] | None:
+    """What a machine left of an answer; None if another writer left something else."""
+    try:
+        known = None if value is None else orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return None
+    names = ("image", "content", "value")
+    is_known = isinstance(known, dict) and all(isinstance(known.get(n), str) for n in names)
+    return known if is_known else None

@@ -99,7 +99,9 @@ def _flat(state: DecodeState) -> Floats:
     return flat
 
 
-def _parsed(flat: Floats) -> DecodeState:
+def _parsed(flat: Floats) -> DecodeState | None:
+    if not 0 <= flat[0] <= MOST_POINTS or not np.isfinite(flat).all():  # another program wrote it
+        return None
     count, has_box = int(flat[0]), bool(flat[1])
     points = flat[7 : 7 + 2 * count].reshape(-1, 2)
     labels = flat[7 + 2 * count : 7 + 3 * count]

@@ -9,6 +9,7 @@ import contextlib
 import struct
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from math import isfinite
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -151,7 +152,9 @@ def _row(key: str, field: bytes, content: bytes) -> tuple[float, float, float] |
     if value is None or len(value) != _KEPT.size:
         return None
     when, share, filled = _KEPT.unpack(value)
-    return when, share, filled
+    # The logarithm of a share, and another share. Anything else would spoil all sums.
+    is_sound = isfinite(when) and -50 < share <= 0 <= filled <= 1
+    return (when, share, filled) if is_sound else None
 
 
 def _place(key: str, field: bytes) -> str:

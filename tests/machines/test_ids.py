@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sam_backend.machines.common_store import CommonStore
+from sam_backend.machines.sealed import seal
 from sam_backend.shared.ids_of_machines import MachinesIds
 from sam_backend.shared.program_ids import KnownAnswer, ProgramIds
 from tools.redis_server import RedisServer
@@ -76,3 +77,33 @@ def test_damaged_values_are_misses(machines: list[MachinesIds], server: RedisSer
             client.set(key, value[:-1] + bytes([value[-1] ^ 1]))
     assert other.answer(answer) is None
     assert other.content(image) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"\xff",
+        b"{",
+        b"[]",
+        b"7",
+        b'{"image": 1, "content": "c", "value": "[1]"}',
+        b'{"image": "i", "value": "[1]"}',
+        b'{"image": "i", "content": null, "value": "[1]"}',
+        b'{"image": "i", "content": "c", "value": [1]}',
+    ],
+)
+def test_what_another_program_writes_is_a_miss(
+    machines: list[MachinesIds], server: RedisServer, value: bytes
+) -> None:
+    one, other = machines
+    image = one.add_image("content")
+    (answer,) = one.add_answers(image, [b"[1]"])
+    with server.client() as client:
+        for kind in ("answer", "image"):
+            (key,) = server.values(kind)
+            client.set(key, seal(key.decode(), value if kind == "answer" else b"\xff" + value))
+            if kind == "answer":
+                assert other.answer(answer) is None
+    assert other.content(image) is None
+    assert other.answer(answer) is None

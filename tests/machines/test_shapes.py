@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from sam_backend.clicks.kept_masks import KeptMask
 from sam_backend.clicks.learnt_shapes import LEAST, MOST
 from sam_backend.machines.common_store import CommonStore
+from sam_backend.machines.sealed import seal
 from sam_backend.shared import shapes_of_machines
 from sam_backend.shared.kept_shapes import KeptShapes
 from sam_backend.shared.shapes_of_machines import MachinesShapes
@@ -116,6 +118,30 @@ def test_damaged_values_do_not_count(machines: list[MachinesShapes], server: Red
     assert count(machines[1]) == 0
     machines[1].put("1.5", "11", masks(2))
     assert count(machines[1]) == LEAST
+
+
+@pytest.mark.parametrize("figures", [(np.nan, 0.5), (-1, np.inf), (1e300, 0.5), (-1, -1e300)])
+def test_impossible_figures_do_not_count(
+    machines: list[MachinesShapes], server: RedisServer, figures: tuple[float, float]
+) -> None:
+    machines[0].put("1.5", "10", masks(LEAST))
+    with server.client() as client:
+        (key,) = client.scan_iter("*:shapes:*")
+        for field in client.hkeys(key):
+            place = f"{key.decode()}/{field.hex()}"
+            client.hset(key, field, seal(place, struct.pack("<ddd", 1.0, *figures)))
+    assert count(machines[1]) == 0
+
+
+def test_names_that_are_no_text_stop_nothing(
+    machines: list[MachinesShapes], server: RedisServer
+) -> None:
+    machines[0].put("1.5", "10", masks(1))
+    with server.client() as client:
+        (key,) = client.scan_iter("*:labels:*")
+        client.sadd(key, b"\xff")
+    machines[1].put("1.5", "11", masks(LEAST))
+    assert count(machines[0]) == LEAST
 
 
 def test_machines_ask_now_and_then_only(

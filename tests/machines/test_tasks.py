@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from flask.testing import FlaskClient
 
@@ -156,7 +157,45 @@ def test_damaged_values_are_misses(
     assert machines[1].mask(POINT) == alone.mask(POINT)
 
 
-@pytest.mark.parametrize("value", [b"", b"[1]", b"no JSON", b'{"prompts": 1}'])
+CLICK: dict[str, Any] = {
+    "prompts": [],
+    "draft_version": "",
+    "time": 1.0,
+    "trust": 0,
+    "sends_rectangles": False,
+}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"[1]",
+        b"7",
+        b"no JSON",
+        b"\xff",
+        b'{"prompts": 1}',
+        *map(
+            orjson.dumps,
+            (
+                CLICK | {"time": "1"},
+                CLICK | {"time": None},
+                CLICK | {"time": 1e300},
+                CLICK | {"time": [1]},
+                CLICK | {"trust": "high"},
+                CLICK | {"trust": 10**9},
+                CLICK | {"draft_version": 7},
+                CLICK | {"prompts": [1]},
+                CLICK | {"prompts": [{"id": 1, "x": 1, "y": 1}]},
+                CLICK | {"prompts": [{"id": "a", "x": "1", "y": 1}]},
+                CLICK | {"prompts": [{"id": "a", "x": 1e300, "y": -1e300}]},
+                CLICK | {"prompts": [{"id": "a", "x": 1, "y": 1, "angle": None}]},
+                CLICK | {"prompts": [{"id": "a", "x": 1, "y": 1, "control": {}}]},
+                CLICK | {"prompts": [{"id": "a", "x": 1, "y": 1, "new": 1}]},
+            ),
+        ),
+    ],
+)
 def test_a_value_of_another_version_costs_no_mask(
     machines: list[Machine], server: RedisServer, value: bytes
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,14 @@ from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.clicks.segmenter import DecodeState, ObjectPrompt, Segmentation, restored
 from sam_backend.engines.frame import LOW_RES_SIDE, Floats
 from sam_backend.engines.protocol import Embedding, Engine
-from sam_backend.shared.kept_answers import FILE, MOST_BYTES, MOST_POINTS, KeptAnswers
+from sam_backend.shared.kept_answers import (
+    _HEAD,
+    _SLOT,
+    FILE,
+    MOST_BYTES,
+    MOST_POINTS,
+    KeptAnswers,
+)
 from tests.clicks.test_masks import scene
 
 TARGET = Target("image", None, ("Car",), 640, 480, 0.0)
@@ -137,6 +145,23 @@ def test_a_damaged_answer_is_a_miss(tmp_path: Path) -> None:
     assert kept.get(["key"]) is None
     kept.put(["key"], state())
     assert kept.get(["key"]) is not None
+
+
+@pytest.mark.parametrize(
+    ("place", "number"), [(0, np.nan), (0, -1), (0, 65), (0, 1e9), (2, np.inf), (-1, np.nan)]
+)
+def test_an_answer_of_another_program_is_a_miss(tmp_path: Path, place: int, number: float) -> None:
+    """Its checksum is right, and its numbers are not."""
+    kept = KeptAnswers(tmp_path)
+    kept.put(["key"], state())
+    content = bytearray((tmp_path / FILE).read_bytes())
+    start = len(content) - _SLOT
+    numbers = np.frombuffer(content[start + _HEAD.size :], np.float32).copy()
+    numbers[place] = number
+    content[start + _HEAD.size :] = numbers.tobytes()
+    content[start : start + 4] = zlib.crc32(content[start + 4 :]).to_bytes(4, "little")
+    (tmp_path / FILE).write_bytes(content)
+    assert kept.get(["key"]) is None
 
 
 def test_the_file_is_bounded(tmp_path: Path) -> None:

@@ -241,7 +241,10 @@ class Programs:
         content = known and self.ids.content(known.image_id)
         if known is None or content is None or content != self.ids.content(kept.id):
             raise problems.unknown_answer()
-        return Answered.from_json(known.value, kept.image)
+        try:
+            return Answered.from_json(known.value, kept.image)
+        except (ValueError, TypeError, Refusal):  # another program wrote into the common store
+            raise problems.unknown_answer() from None
 
     def _object(
         self,
