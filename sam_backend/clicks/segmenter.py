@@ -119,7 +119,7 @@ def segment(
     keep: Callable[[DecodeState], object] = lambda _state: None,
     learnt: Learnt | None = None,
 ) -> Segmentation:
-    """The mask for a prompt. The arguments are those of `decoded`."""
+    """The mask for a prompt. `decoded` explains the arguments."""
     state = decoded(engine, embedding, prompt, state, keep, learnt)
     mask = embedding.frame.mask(state.logits)
     pixels, positive = _pixels(embedding, prompt.points), prompt.labels > 0

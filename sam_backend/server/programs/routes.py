@@ -163,13 +163,13 @@ class Programs:
         most = fields.integer(body, "most", similar.MOST_DECODES, 1, similar.MOST_DECODES)
         asked = fields.examples(body)
         kept = self.images.find(fields.image(body))
-        shown = [
+        sides = [
             [self._example(kept, each) for each in some]
             for some in (asked.examples, asked.negatives, asked.taken)
         ]
-        examples, negatives, taken = (low_res([mask for mask, _ in some]) for some in shown)
+        examples, negatives, taken = (low_res([mask for mask, _ in some]) for some in sides)
         # By their number, not by what they cost: a known mask must not change the answer.
-        asked_for = sum(decodes for some in shown for _, decodes in some)
+        asked_for = sum(decodes for some in sides for _, decodes in some)
         room = mask_room.masks(kept.image, fields.form(body))
         with click_budget.search():
             decodes = click_budget.DECODES_A_SEARCH - min(asked_for, click_budget.DECODES_A_REQUEST)
