@@ -4,34 +4,31 @@ from __future__ import annotations
 
 from sam_backend.errors import Refusal
 from sam_backend.programs.image import EmbeddedImage
-from sam_backend.server.programs.fields import Format
 
 MOST_PIXELS = 120_000_000
 MOST_PROPOSAL_PIXELS = 1_000_000_000
-# Compressing a picture takes as long as all else, and a bitmask has four channels.
-_TIMES: dict[Format, int] = {"bitmask": 4}
 
 
-def masks(image: EmbeddedImage, form: Format = "polygon") -> int:
+def masks(image: EmbeddedImage) -> int:
     """The number of masks of an image that an answer has room for, at least one."""
-    return _fitting(MOST_PIXELS, image, form)
+    return _fitting(MOST_PIXELS, image)
 
 
-def proposals(image: EmbeddedImage, form: Format) -> int:
+def proposals(image: EmbeddedImage) -> int:
     """The same for everything in an image, which takes much longer."""
-    return _fitting(MOST_PROPOSAL_PIXELS, image, form)
+    return _fitting(MOST_PROPOSAL_PIXELS, image)
 
 
-def _fitting(pixels: int, image: EmbeddedImage, form: Format) -> int:
-    return max(1, pixels // (image.width * image.height * _TIMES.get(form, 1)))
+def _fitting(pixels: int, image: EmbeddedImage) -> int:
+    return max(1, pixels // (image.width * image.height))
 
 
 def no_room(count: int) -> Refusal:
     """For what comes after so many masks."""
     return Refusal(
         "limit",
-        f"an answer has room for {count} masks of this image in this format: ask for the others in "
-        "another request",
+        f"an answer has room for {count} masks of this image: ask for the others in another "
+        "request",
     )
 
 

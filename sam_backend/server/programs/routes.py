@@ -122,7 +122,7 @@ class Programs:
         count = fields.integer(body, "alternatives", 0, 0, MOST_ALTERNATIVES)
         asked = fields.objects(body)
         kept = self.images.find(fields.image(body))
-        most = room = mask_room.masks(kept.image, fields.form(body))
+        most = room = mask_room.masks(kept.image)
         found: list[Fields] = []
         for each in asked:
             if not room:
@@ -148,7 +148,7 @@ class Programs:
         grid = fields.integer(body, "grid", everything.GRID, 1, everything.GRID)
         level: Any = fields.choice(body, "level", "all", LEVELS)
         kept = self.images.find(fields.image(body))
-        most = min(most, mask_room.proposals(kept.image, fields.form(body)))
+        most = min(most, mask_room.proposals(kept.image))
         with click_budget.unlimited():
             found = kept.image.everything(most=most, min_score=min_score, grid=grid, level=level)
             return {**_facts(kept), "objects": [write(mask) for mask in found]}
@@ -170,7 +170,7 @@ class Programs:
         examples, negatives, taken = (low_res([mask for mask, _ in some]) for some in sides)
         # By their number, not by what they cost: a known mask must not change the answer.
         asked_for = sum(decodes for some in sides for _, decodes in some)
-        room = mask_room.masks(kept.image, fields.form(body))
+        room = mask_room.masks(kept.image)
         with click_budget.search():
             decodes = click_budget.DECODES_A_SEARCH - min(asked_for, click_budget.DECODES_A_REQUEST)
             found = kept.image.like(examples, negatives, taken, min(most, room), decodes)
@@ -185,7 +185,7 @@ class Programs:
         kept = self.images.find(asked)
         services, embedding = self._services, kept.image.embedding
         find = services.masks.text.in_image(embedding.digest, lambda: self.images.pixels(asked))
-        most = mask_room.masks(kept.image, fields.form(body))
+        most = mask_room.masks(kept.image)
         found: list[Fields] = []
         with click_budget.search():
             for phrase in phrases:
