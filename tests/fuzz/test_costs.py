@@ -109,6 +109,8 @@ def test_costs_are_small_and_double_at_most_with_the_input(
 
 def _small_cost(bench: Bench, kind: Family, seed: str, size: int) -> Cost:
     cost = bench.cost(kind, seed, size)
+    if cost.fault():  # once more: on a busy machine, the same work takes more processor time
+        cost = bench.cost(kind, seed, size)
     fault = cost.fault()
     assert fault is None, f"{fault} (seed {seed!r}, {size:,} bytes)"
     return cost
