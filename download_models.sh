@@ -111,6 +111,11 @@ fetch_unknown() { # FILE SOURCE...
     for source; do
         say "$name: from $source"
         if get "$source" "$part" && [ -s "$part" ]; then
+            if [ -f "$target.sha256" ] && ! is_right "$part" "$(cat "$target.sha256")"; then
+                say "$name: not the file of the first download. If its makers replaced it, delete $target.sha256" >&2
+                rm -f "$part"
+                continue
+            fi
             sha256_of "$part" >"$target.sha256"
             mv -f "$part" "$target"
             say "$name: in place. Its makers publish no SHA-256, so it could not be checked."

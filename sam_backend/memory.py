@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import threading
+import weakref
 from collections.abc import Callable
 
 
@@ -18,14 +19,14 @@ def give_back() -> None:
 
 
 class WhenIdle:
-    """Calls a function some seconds after the last use of something, and then `give_back`.
+    """Calls a method some seconds after the last use of something, and then `give_back`.
 
     The next use allocates the memory again, which takes time. So nothing is called between uses
     that follow each other.
     """
 
     def __init__(self, release: Callable[[], object], after_s: float) -> None:
-        self._release = release
+        self._release = weakref.WeakMethod(release)  # a timer that waits keeps nothing alive
         self._after_s = after_s
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
@@ -41,5 +42,7 @@ class WhenIdle:
             timer.start()
 
     def _end(self) -> None:
-        self._release()
+        release = self._release()
+        if release is not None:
+            release()
         give_back()

@@ -33,7 +33,6 @@ def results(
     for phrase, output in outputs:
         there = maker.objects.existing(task.task, output.target)
         with metrics.STAGE.labels("decode").time():
-            for number, found in words.masks(
-                find, maker.engine.ready(), embedding, phrase.text, there
-            ):
+            named = find(phrase.text)
+            for number, found in words.masks(named, maker.engine.ready(), embedding, there):
                 yield output.results(phrase.id_of(number), found, maker.polygon_tolerance)

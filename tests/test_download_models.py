@@ -200,6 +200,21 @@ def test_a_file_without_a_known_hash_is_fetched_and_its_hash_is_shown(
     assert (place.models / HQ).read_bytes() == source.serves[HQ]
 
 
+def test_another_file_than_the_one_of_the_first_download_is_not_put_in_place(
+    place: Place, source: Source
+) -> None:
+    source.serves[HQ] = b"weights" * 1000
+    assert place.run(source.url, "--model", "sam_hq_vit_tiny").returncode == 0
+    kept = (place.models / f"{HQ}.sha256").read_text()
+    (place.models / HQ).unlink()
+    source.serves[HQ] = b"other weights" * 1000
+    done = place.run(source.url, "--model", "sam_hq_vit_tiny")
+    assert done.returncode == 1
+    assert f"{HQ}: not the file of the first download" in done.stderr
+    assert not (place.models / HQ).exists()
+    assert (place.models / f"{HQ}.sha256").read_text() == kept
+
+
 def test_a_file_without_a_known_hash_that_breaks_off_is_not_put_in_place(
     place: Place, source: Source
 ) -> None:

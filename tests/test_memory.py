@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 
 from sam_backend.memory import WhenIdle
 
@@ -31,3 +33,12 @@ def test_nothing_is_released_while_uses_follow_each_other() -> None:
     for _ in range(3):
         rests.used()
     assert not released.is_set()
+
+
+def test_a_timer_that_waits_keeps_nothing_alive() -> None:
+    released = threading.Event()
+    WhenIdle(released.set, after_s=3600).used()
+    known = weakref.ref(released)
+    del released
+    gc.collect()
+    assert known() is None

@@ -50,25 +50,27 @@ def results(
     sides: dict[bool, list[Mask]] = {True: [], False: []}
     found: list[Result] = []
     room = max(1, MOST_PIXELS // (embedding.width * embedding.height))
-    decoded = 0
+    decoded = answered = 0  # new masks, and how many of them are in the answer
     with metrics.STAGE.labels("decode").time():
         for prompt in group:
             region = _meant(prompt, target, own if prompt.is_positive else there)
             if region is not None:
                 sides[prompt.is_positive].append(region.low_res)
                 continue
-            if decoded == min(room, MOST_EXAMPLES):
+            if decoded == MOST_EXAMPLES or (prompt.is_positive and answered == room):
                 raise Refusal(
                     "limit",
                     f"over {decoded} new examples at once in this picture: accept some of the "
                     "masks first, which removes their prompts",
                 )
             decoded += 1
-            positive = replace(prompt, is_positive=True)
-            [(region_id, seen)] = objects.segment(engine, embedding, {}, target, [positive], ())
-            sides[prompt.is_positive].append(seen.state.logits > 0)
-            if prompt.is_positive and seen.mask.any():
-                found += output.results(region_id, seen, polygon_tolerance)
+            answered += prompt.is_positive
+            positive = [replace(prompt, is_positive=True)]
+            sides[prompt.is_positive].append(objects.low_res(engine, embedding, target, positive))
+            if prompt.is_positive:
+                [(region_id, new)] = objects.segment(engine, embedding, {}, target, positive, ())
+                if new.mask.any():
+                    found += output.results(region_id, new, polygon_tolerance)
         named = len(sides[True])
         # Other masks with the label are further examples.
         sides[True] += [region.low_res for region in own[-MOST_EXAMPLES:]]
@@ -82,7 +84,7 @@ def results(
         # By their number, not by what they cost: a known mask must not change the answer.
         rest = similar.rest(engine, embedding, examples, counter, taken, decodes - decoded)
     name = f"{prompts.mask_id(group[0].id)}~rest"
-    found += _written(islice(rest, max(1, room - decoded)), name, output, polygon_tolerance)
+    found += _written(islice(rest, max(1, room - answered)), name, output, polygon_tolerance)
     if not found:
         raise Refusal(
             "prompt",

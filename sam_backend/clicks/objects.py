@@ -17,6 +17,7 @@ from sam_backend.clicks.segmenter import (
     ObjectPrompt,
     Segmentation,
     alternatives,
+    decoded,
     resume,
     segment,
 )
@@ -132,7 +133,8 @@ class Objects:
         # What the clicks are decoded on top of is part of what a state answers.
         base = None if region is None else region.packed.tobytes()
         key = (embedding.digest, *prompt.beginning, base)
-        segmentation = self._segmented(engine, embedding, prompt, key, learnt, start)
+        state = self._decoded(engine, embedding, prompt, key, learnt, start)
+        segmentation = segment(engine, embedding, prompt, state)
         if region is not None:
             whole = existing_masks.changed_where_clicked(region, segmentation, prompt, target)
             return [(region.id, whole)]
@@ -143,7 +145,21 @@ class Objects:
             return [(own if i == 0 else f"{own}~{i + 1}", each) for i, each in enumerate(choice)]
         return [(own, segmentation)]
 
-    def _segmented(
+    def low_res(
+        self,
+        engine: Engine,
+        embedding: Embedding,
+        target: Target,
+        group: Sequence[Prompt],
+    ) -> Mask:
+        """The low-res mask (256, 256) of an object's prompts, whatever masks the task has."""
+        prompt = prompts.object_prompt(group, target)
+        key = (embedding.digest, *prompt.beginning, None)
+        state = self._decoded(engine, embedding, prompt, key, None)
+        frame = embedding.frame
+        return frame.padded(frame.cut(state.logits) > 0)
+
+    def _decoded(
         self,
         engine: Engine,
         embedding: Embedding,
@@ -151,8 +167,8 @@ class Objects:
         key: tuple[Hashable, ...],
         learnt: Learnt | None,
         start: DecodeState | None = None,
-    ) -> Segmentation:
-        """The prompt's mask. Each decode is kept, also if a later one is refused."""
+    ) -> DecodeState:
+        """The answer to a prompt. Each decode is kept, also if a later one is refused."""
         key = *key, learnt and learnt.digest
         known = self._states.get(key) or start
         # Without the name of its weights, an engine could continue the answer of another model.
@@ -168,7 +184,7 @@ class Objects:
             if kept is not None:
                 kept.put((fingerprint, *key), state)
 
-        return segment(engine, embedding, prompt, known, keep, learnt)
+        return decoded(engine, embedding, prompt, known, keep, learnt)
 
     def _start(
         self,
@@ -189,7 +205,7 @@ class Objects:
             # Asked with each click of an object, and answered with its first.
             first = prompts.object_prompt(group[:1], target)
             key = (embedding.digest, *first.beginning, "alone")
-            alone.append(self._segmented(engine, embedding, first, key, learnt).state)
+            alone.append(self._decoded(engine, embedding, first, key, learnt))
             mask: Mask = alone[0].logits > 0
             return mask
 

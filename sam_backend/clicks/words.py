@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -18,20 +18,20 @@ MOST_OBJECTS = 60  # of one phrase: a detector's boxes need a decode each
 SAME_BOX, SAME_MASK = 0.7, 0.8  # the IoU above which a finding is a duplicate
 THERE = 0.5  # the IoU above which an object has a mask already
 
-Find = Callable[[str], Sequence[Finding]]  # a phrase → what it names in the image, best first
-
 
 def masks(
-    find: Find,
+    named: Sequence[Finding],
     engine: Engine,
     embedding: Embedding,
-    phrase: str,
     there: Sequence[ExistingMask] = (),
 ) -> Iterator[tuple[int, Proposal]]:
-    """The masks of the objects that a phrase names and their numbers, without masks in `there`."""
+    """The masks of the objects that a phrase names and their numbers, without masks in `there`.
+
+    `named` is what the text model finds, best first.
+    """
     kept = [mask.low_res for mask in there]
     boxes: list[Floats] = []
-    for number, finding in enumerate(find(phrase)[:MOST_OBJECTS], start=1):
+    for number, finding in enumerate(named[:MOST_OBJECTS], start=1):
         if (overlap_of_boxes(finding.box, np.reshape(boxes, (-1, 4))) > SAME_BOX).any():
             continue
         found = _proposal(engine, embedding, finding)

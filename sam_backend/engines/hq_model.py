@@ -152,7 +152,8 @@ class HqDecoder(torch.nn.Module):
         taps = (kernel @ last.weight.view(channels, -1)).view(inner, 9).transpose(0, 1)
         taps = (taps @ image.flatten(2)).view(1, 9, side, side)
         # This moves each of the nine products to its place, and adds them.
-        moved = functional.conv2d(taps, torch.eye(9).view(1, 9, 3, 3), padding=1)
+        places = torch.eye(9, dtype=taps.dtype, device=taps.device).view(1, 9, 3, 3)
+        moved = functional.conv2d(taps, places, padding=1)
         flat = kernel[:, None] @ finer.flatten(2) + kernel @ last.bias
         return moved + flat.view(1, 1, side, side)
 

@@ -12,8 +12,8 @@ from sam_backend.errors import SettingsError
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def check(setting: str, source: str, kinds: Collection[str]) -> None:
-    """SettingsError unless it is a folder with a known model, or may be a name on a hub.
+def check(setting: str, source: str, kinds: Collection[str]) -> str | None:
+    """The type of the model in a folder; None for what may be a name on a hub. Else SettingsError.
 
     `setting` is the name of the environment variable, and `kinds` are the known types of models.
     """
@@ -23,19 +23,20 @@ def check(setting: str, source: str, kinds: Collection[str]) -> None:
             raise SettingsError(
                 f"{setting}={source!r} is neither a folder nor a model's name on a hub"
             )
-        return
+        return None
     try:
         kind = json.loads((folder / "config.json").read_text("utf-8")).get("model_type")
     except (OSError, ValueError, AttributeError):
         raise SettingsError(
             f"{setting}={source!r} has no readable config.json of transformers"
         ) from None
-    check_kind(setting, source, kind, kinds)
+    return check_kind(setting, source, kind, kinds)
 
 
-def check_kind(setting: str, source: str, kind: object, kinds: Collection[str]) -> None:
-    """SettingsError unless a model has a known type."""
-    if kind not in kinds:
+def check_kind(setting: str, source: str, kind: object, kinds: Collection[str]) -> str:
+    """The type of a model. SettingsError if it is not one of these."""
+    if not isinstance(kind, str) or kind not in kinds:
         raise SettingsError(
             f"{setting}={source!r} is a model of type {kind!r}, not one of " + ", ".join(kinds)
         )
+    return kind

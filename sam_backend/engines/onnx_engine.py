@@ -45,7 +45,13 @@ _DTYPES: dict[int, Any] = {
 _ENCODING = 2
 CORES_A_DECODE = 4
 # Larger encoders are slow to read, and none of them can be trimmed.
-SMALL_BYTES = 256 << 20
+_SMALL_BYTES = 256 << 20
+
+
+def is_small(encoder: Path) -> bool:
+    """Whether an encoder, with its weights in files beside it, may be read to rebuild it."""
+    files = encoder.parent.glob(f"{encoder.name}*")
+    return sum(file.stat().st_size for file in files) <= _SMALL_BYTES
 
 
 class OnnxSam:
@@ -184,7 +190,7 @@ class OnnxSam:
 
     def _open_trimmed(self, encoder: Path) -> TrimmedEncoder | None:
         """An encoder that leaves the padding out, where the graph is a known one."""
-        if self._takes.raw or self._kind.stretches or encoder.stat().st_size > SMALL_BYTES:
+        if self._takes.raw or self._kind.stretches or not is_small(encoder):
             return None
         return open_trimmed(onnx.load(encoder), self._open_encoder)
 
@@ -203,6 +209,8 @@ class OnnxSam:
         """
         gives = self._gives
         if gives.by_transformers or gives.full_size or gives.size:
+            return None
+        if gives.details and gives.kind == "sam":  # of another program: their meaning is unknown
             return None
         decoder = None
         if not is_known:

@@ -24,7 +24,7 @@ from sam_backend.engines.click_decoder import ClickDecoder
 from sam_backend.engines.frame import MODEL_SIDE
 from sam_backend.engines.graph import reader
 from sam_backend.engines.graph.any_size_encoder import any_size
-from sam_backend.engines.onnx_engine import CORES_A_DECODE, SMALL_BYTES
+from sam_backend.engines.onnx_engine import CORES_A_DECODE, is_small
 from sam_backend.engines.sessions import open_session
 from sam_backend.engines.trimmed_encoder import Array, Session
 
@@ -70,7 +70,7 @@ def encodes(
     clock: Callable[[], float] = time.process_time,
 ) -> Times:
     """Of an encoder whose padding can be left out. Others take too long to be timed at a start."""
-    if reader.read_encoder(encoder).raw or encoder.stat().st_size > SMALL_BYTES:
+    if reader.read_encoder(encoder).raw or not is_small(encoder):
         return {}
     try:
         trimmed = any_size(onnx.load(encoder))

@@ -18,7 +18,12 @@ import torch
 from sam_backend.engines import model_source
 from sam_backend.engines.frame import Floats, Frame, Halves
 from sam_backend.engines.protocol import SAM, SAM_2, Embedding, Engine, halved, model_input
-from sam_backend.engines.torch_engine import choose_device, encoding_lock, import_torchvision
+from sam_backend.engines.torch_engine import (
+    choose_device,
+    encoding_lock,
+    import_torchvision,
+    package,
+)
 from sam_backend.errors import SettingsError
 from sam_backend.formats.pictures import Pixels
 
@@ -96,7 +101,8 @@ class TransformersSam:
 
 def check_source(source: str) -> None:
     """SettingsError unless it is a folder with a known model, or may be a name on the hub."""
-    model_source.check(_SETTING, source, CLASSES)
+    if model_source.check(_SETTING, source, CLASSES) == "sam_hq":
+        package("SAM-HQ")
 
 
 def open_transformers(source: str, device: str = "auto") -> Engine:

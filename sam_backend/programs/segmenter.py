@@ -72,8 +72,8 @@ class Segmenter:
         find = self._text.in_image(embedding.digest, lambda: pixels)
         found: dict[str, list[ObjectMask]] = {}
         for phrase in phrases:
-            named = words.masks(find, self._engine, embedding, phrase)
-            found[phrase] = [ObjectMask(each.mask, each.score, embedding) for _, each in named]
+            masks = words.masks(find(phrase), self._engine, embedding)
+            found[phrase] = [ObjectMask(each.mask, each.score, embedding) for _, each in masks]
         return found
 
     def embed_all(

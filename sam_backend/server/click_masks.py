@@ -52,7 +52,9 @@ def _masks(maker: MaskMaker, report: Report, part: Part) -> list[Result]:
     learnt = maker.learning.learnt(part.picture.project, output.target.labels)
     for group in part.objects:
         try:
-            click_budget.spend_pixels(embedding.width * embedding.height * output.candidates)
+            alone = len(group) == 1 and not group[0].is_rectangle  # only it has candidates
+            count = output.candidates if alone else 1
+            click_budget.spend_pixels(embedding.width * embedding.height * count)
             found = object_results.results(
                 maker.objects,
                 maker.engine.ready(),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 
@@ -141,6 +142,19 @@ def test_the_pair_says_what_the_original_says(source: Path, pair: tuple[Path, Pa
         assert np.abs(wanted).max() > 1, kind  # so that 1e-4 means something
         np.testing.assert_allclose(logits[0], wanted, rtol=0, atol=1e-4, err_msg=kind)
         np.testing.assert_allclose(scores[0], wanted_scores, rtol=0, atol=1e-4, err_msg=kind)
+
+
+def test_a_pair_of_another_program_is_decoded_as_it_was_exported(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Without its facts, nothing says what the finer features mean."""
+    model = onnx.load(pair[1])
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "decoder.onnx")
+    engine = OnnxSam(pair[0], tmp_path / "decoder.onnx", "ONNX", "cpu")
+    embedding = engine.encode(scene(SIDE, SIDE))
+    logits, scores = engine.decode(embedding, *prompts(SIDE, SIDE)["a point"])
+    assert (logits.shape, scores.shape) == ((4, 256, 256), (4,))
 
 
 @pytest.mark.parametrize("size", [(700, 700), (300, 500)])

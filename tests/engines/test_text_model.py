@@ -74,10 +74,11 @@ def test_a_phrase_that_is_too_long_is_refused_with_what_to_do(folder: Path) -> N
     [
         (None, "has no readable config.json of transformers"),
         ({"model_type": "bert"}, "is a model of type 'bert', not one of sam3"),
+        ({"model_type": ["sam3"]}, r"is a model of type \['sam3'\], not one of sam3"),
     ],
 )
 def test_a_folder_of_something_else_stops_the_start(
-    tmp_path: Path, config: dict[str, str] | None, complaint: str
+    tmp_path: Path, config: dict[str, object] | None, complaint: str
 ) -> None:
     need("torch", "transformers")
     if config is not None:

@@ -132,7 +132,7 @@ def test_connections_go_to_the_host_in_the_address(two: Two, pattern: str) -> No
     if url is None:
         return
     with contextlib.suppress(OSError, guarded_http.AddressRefused):
-        guarded_http.session(rule).get(url.text, timeout=5, headers={"StudioConnection": "close"})
+        guarded_http.session(rule).get(url.text, timeout=5, headers={"Connection": "close"})
     scheme, host, port = url.origin
     assert set(judged) <= {host}
     if two.studio.requests:

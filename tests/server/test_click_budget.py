@@ -13,7 +13,7 @@ from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from sam_backend.shared import click_budget
 from sam_backend.shared.click_budget import DECODES_A_REQUEST
-from tests.fakes import DiscEngine, keypoint, rectangle, request_body
+from tests.fakes import BRUSH_LABELS, DiscEngine, keypoint, rectangle, request_body
 
 
 class CountingEngine(DiscEngine):
@@ -94,6 +94,16 @@ def test_the_masks_of_a_click_have_so_many_pixels_also_if_they_are_known(
     assert len(answer["results"][0]["result"]) == 3
     (error, *_) = client.get("/").get_json()["last_errors"]
     assert "million pixels in all: accept the masks" in str(error)
+
+
+def test_rectangles_have_no_candidates_that_take_pixels(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(click_budget, "MASK_PIXELS", 3 * 400 * 300)
+    config = BRUSH_LABELS.replace("<RectangleLabels", '<RectangleLabels candidates="3"')
+    body = request_body(boxes(3), config)
+    answer = client.post("/predict", json=body).get_json()
+    assert len(answer["results"][0]["result"]) == 3
 
 
 def test_the_first_mask_is_made_however_large_it_is(

@@ -206,6 +206,16 @@ def test_masks_of_huge_images_are_the_most_alike_only(
     assert len(find(client, example("k", CARS[0]), drafts=draft(there))) == 2
 
 
+def test_counter_examples_take_no_room_of_masks_in_a_huge_image(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find_rest, "MOST_PIXELS", 2 * 400 * 300)
+    wrong = [example(f"n{n}", place, positive=False) for n, place in enumerate(TREES)]
+    found = places(find(client, example("k", CARS[0]), *wrong))
+    assert len(found) == 2
+    assert CARS[0] in found
+
+
 def test_all_searches_of_a_request_share_one_budget(client: FlaskClient, street: Street) -> None:
     context = [example(f"k{n}", (10 * n, 290)) for n in range(40)]
     body = request_body(context, config=CONFIG)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from flask.testing import FlaskClient
 
+from sam_backend.clicks.segmenter import segment
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from sam_backend.shared import click_budget
@@ -73,11 +75,14 @@ def test_a_server_without_a_text_model_says_so(services: Callable[..., Services]
     assert "set SAM_TEXT_MODEL" in answer["detail"]
 
 
-def test_phrases_without_room_say_so(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_phrases_without_room_say_so_and_make_no_masks(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sam_backend.server.programs.mask_room.MOST_PIXELS", 400 * 300)
-    _, found = ask(client, image=IMAGE, phrases=["car", "boat", "tree"])
+    with patch("sam_backend.clicks.words.segment", wraps=segment) as made:
+        _, found = ask(client, image=IMAGE, phrases=["car", "boat", "tree"])
     cars, boats, trees = found["phrases"]
-    assert len(cars["objects"]) == 1
+    assert len(cars["objects"]) == made.call_count == 1
     assert trees["objects"] == []
     assert "has room for 1 masks" in cars["error"]
     assert "has room for 1 masks" in trees["error"]

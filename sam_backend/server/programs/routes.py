@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
+from itertools import islice
 from time import perf_counter
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -184,15 +185,17 @@ class Programs:
         asked = fields.image(body, by_id=False)
         kept = self.images.find(asked)
         services, embedding = self._services, kept.image.embedding
+        engine = services.engine.ready()
         find = services.masks.text.in_image(embedding.digest, lambda: self.images.pixels(asked))
         most = mask_room.masks(kept.image)
         found: list[Fields] = []
         with click_budget.search():
             for phrase in phrases:
                 room = most - sum(len(each["objects"]) for each in found)
-                named = words.masks(find, services.engine.ready(), embedding, phrase)
-                masks = (ObjectMask(m.mask, m.score, embedding) for _, m in named)
-                found.append({"phrase": phrase, **_fitting(map(write, masks), room, most)})
+                named = find(phrase)
+                masks = words.masks(named, engine, embedding)
+                written = (write(ObjectMask(m.mask, m.score, embedding)) for _, m in masks)
+                found.append({"phrase": phrase, **_fitting(written, len(named), room, most)})
         return {**_facts(kept), "phrases": found}
 
     def forget(self, image_id: str) -> Response:
@@ -289,16 +292,18 @@ def _written(mask: ObjectMask, form: Format, tolerance: float) -> Fields:
     return {"score": score, "box": box, "area": mask.area, "format": form, "mask": forms[form]()}
 
 
-def _fitting(masks: Iterator[Fields], room: int, most: int) -> Fields:
-    """The masks of a phrase, and a line that says why there are no more of them."""
+def _fitting(masks: Iterator[Fields], count: int, room: int, most: int) -> Fields:
+    """The masks of a phrase, and a line that says why there are no more of them.
+
+    `count` is how many objects the phrase names. No mask is made without room for it.
+    """
     found: list[Fields] = []
     try:
-        for mask in masks:
-            if len(found) == room:
-                return {"objects": found, "error": str(mask_room.no_room(most))}
-            found.append(mask)
+        found.extend(islice(masks, room))  # what came before an error stays
     except OutOfBudget:
         return {"objects": found, "error": str(mask_room.no_decodes())}
+    if len(found) == room < count:
+        return {"objects": found, "error": str(mask_room.no_room(most))}
     return {"objects": found}
 
 
