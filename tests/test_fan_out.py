@@ -14,7 +14,7 @@ ROOTS = {"services", "images.build", "server.app", "server.programs.routes", "do
 # The modules above the limit, and the most that they may import. Lower a number when it falls.
 ABOVE = {
     "clicks.find_rest": 10,  # between prompts, the search and results, which are its arguments
-    "engines.onnx_engine": 10,
+    "engines.onnx_engine": 10,  # the parts of a pair of ONNX files, put together
 }
 
 

@@ -23,7 +23,7 @@ from sam_backend.engines.graph.click_builder import (
     IMAGE,
     KEPT,
     LOGITS,
-    PLACES,
+    POSITION_CODES,
     SCORES,
     SHAPE,
     USED,
@@ -54,10 +54,10 @@ class Layout:
     used: tuple[int, int]  # rows and columns that contain the image
     kept: npt.NDArray[np.int64]  # (n,)
     weights: Floats  # (1, n) logarithm of the number of tokens that each one stands for
-    places: Floats  # (n, 256)
+    position_codes: Floats  # (n, 256)
 
     @classmethod
-    def of(cls, places: Floats, rows: int, columns: int) -> Layout:
+    def of(cls, position_codes: Floats, rows: int, columns: int) -> Layout:
         grid = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)
         kept, counts = [grid[:rows, :columns].ravel()], [np.ones(rows * columns)]
         for padding in (grid[rows:], grid[:rows, columns:]):
@@ -68,7 +68,7 @@ class Layout:
                     counts.append(np.array([block.size]))
         chosen = np.concatenate(kept)
         weights = np.log(np.concatenate(counts)).astype(np.float32)[None]
-        return cls((rows, columns), chosen, weights, places[chosen])
+        return cls((rows, columns), chosen, weights, position_codes[chosen])
 
     def tokens(self, features: Floats) -> Floats:
         """The kept tokens (n, 256) of features (1, 256, 64, 64)."""
@@ -103,8 +103,8 @@ class ClickDecoder:
         build = partial(click_decoder, model, kind=kind)
         self._plain = open_session(build(with_mask=False))
         self._with_mask = _Later(open_session, build(with_mask=True))
-        places = DecoderWeights(model.graph).places
-        self._layout = lru_cache(maxsize=8)(partial(Layout.of, places))
+        position_codes = DecoderWeights(model.graph).position_codes
+        self._layout = lru_cache(maxsize=8)(partial(Layout.of, position_codes))
 
     def decode(
         self,
@@ -126,7 +126,7 @@ class ClickDecoder:
         inputs: dict[str, Array] = {
             IMAGE: layout.tokens(features),
             KEPT: layout.kept,
-            PLACES: layout.places,
+            POSITION_CODES: layout.position_codes,
             WEIGHTS: layout.weights,
             USED: np.array([rows * columns]),
             GRID: np.array([4, rows, columns, 2, 2, 2, 2]),

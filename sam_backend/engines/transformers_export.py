@@ -65,14 +65,14 @@ class _Prompts(torch.nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.encoder = model.prompt_encoder
-        self.register_buffer("places", model.get_image_wide_positional_embeddings())
+        self.register_buffer("position_codes", model.get_image_wide_positional_embeddings())
 
     def forward(self, points: Any, labels: Any, mask: Any, has_mask: Any) -> dict[str, Any]:
         encoder = self.encoder
         no_mask = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
         dense = has_mask * encoder.mask_embed(mask) + (1 - has_mask) * no_mask
         return {
-            "image_positional_embeddings": self.places,
+            "image_positional_embeddings": self.position_codes,
             "sparse_prompt_embeddings": self._sparse(points[:, None], labels[:, None, :, None]),
             "dense_prompt_embeddings": dense,
         }

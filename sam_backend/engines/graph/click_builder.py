@@ -16,7 +16,7 @@ HEADS = 8  # of attention
 # Further inputs: the decoded image tokens, their indices among the 4096, their positions, and the
 # logarithm of the number of tokens that each one stands for. The first `used` of them are the image
 # and get logits. The last two inputs give these numbers as shapes.
-IMAGE, KEPT, PLACES, WEIGHTS = "image_tokens", "kept", "places", "log_weights"
+IMAGE, KEPT, POSITION_CODES, WEIGHTS = "image_tokens", "kept", "position_codes", "log_weights"
 USED, GRID, SHAPE = "used", "logits_grid", "logits_shape"
 LOGITS, SCORES = "logits", "scores"
 # SAM 2 adds the encoder's details to the image tokens when it scales them up: to four pixels of
@@ -83,7 +83,7 @@ class Builder:
         made = [
             helper.make_tensor_value_info(IMAGE, onnx.TensorProto.FLOAT, ["n", WIDTH]),
             helper.make_tensor_value_info(KEPT, onnx.TensorProto.INT64, ["n"]),
-            helper.make_tensor_value_info(PLACES, onnx.TensorProto.FLOAT, ["n", WIDTH]),
+            helper.make_tensor_value_info(POSITION_CODES, onnx.TensorProto.FLOAT, ["n", WIDTH]),
             helper.make_tensor_value_info(WEIGHTS, onnx.TensorProto.FLOAT, [1, "n"]),
             helper.make_tensor_value_info(USED, onnx.TensorProto.INT64, [1]),
             helper.make_tensor_value_info(GRID, onnx.TensorProto.INT64, [7]),

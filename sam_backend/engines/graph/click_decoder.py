@@ -25,7 +25,7 @@ from sam_backend.engines.graph.click_builder import (
     IMAGE,
     KEPT,
     LOGITS,
-    PLACES,
+    POSITION_CODES,
     SCORES,
     SHAPE,
     USED,
@@ -98,7 +98,7 @@ def _transformer(
             attended = _self_attention(build, weights, f"{path}/self_attn", placed, queries)
             queries = build.op("Add", queries, attended)
         queries = build.norm(queries, weights.norm(f"{path}/norm1"))
-        placed_image = build.op("Add", image, PLACES)
+        placed_image = build.op("Add", image, POSITION_CODES)
         placed = build.op("Add", queries, tokens)
         attended = _to_image(
             build, weights, f"{path}/cross_attn_token_to_image", placed, (placed_image, image)
@@ -116,7 +116,7 @@ def _transformer(
             (placed, queries),
         )
         image = build.norm(image, weights.norm(f"{path}/norm4"))
-    placed_image = build.op("Add", image, PLACES)
+    placed_image = build.op("Add", image, POSITION_CODES)
     placed = build.op("Add", queries, tokens)
     attended = _to_image(build, weights, "final_attn_token_to_image", placed, (placed_image, image))
     queries = build.op("Add", queries, attended)

@@ -135,7 +135,7 @@ class DecoderWeights:
         return self.maker("mask_downscaling.6/Conv_output_0")
 
     @property
-    def places(self) -> Floats:
+    def position_codes(self) -> Floats:
         """The position encoding (4096, 256) of the image tokens: sines and cosines."""
         for known, tensor in self._arrays.items():
             if list(tensor.dims[-3:]) == [WIDTH, SIDE, SIDE]:  # computed when it was exported
