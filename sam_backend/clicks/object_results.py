@@ -33,7 +33,7 @@ def results(
     target = output.target
     with metrics.STAGE.labels("decode").time(), watched_click.stage("decode"):
         found = objects.segment(
-            engine, embedding, task, target, group, sent, output.candidates, learnt
+            engine, embedding, task, target, group, sent, output.most_masks(group), learnt
         )
     if not all(segmentation.mask.any() for _, segmentation in found):
         return []

@@ -18,8 +18,8 @@ from sam_backend.clicks.segmenter import (
     Segmentation,
     alternatives,
     decoded,
+    full_size,
     resume,
-    segment,
 )
 from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.errors import Refusal
@@ -119,7 +119,7 @@ class Objects:
         one. It is not made from a joined prompt, because that prompt's mask may have been accepted
         and would be overwritten. If the prompts correct an existing mask, the id is that mask's id.
 
-        A single keypoint is ambiguous, so it gets up to `candidates` masks, the best one first.
+        An object without an existing mask gets up to `candidates` masks, the best one first.
         `learnt` describes the masks of the target's label that annotators kept.
         """
         prompt = prompts.object_prompt(group, target)
@@ -134,13 +134,13 @@ class Objects:
         base = None if region is None else region.packed.tobytes()
         key = (embedding.digest, *prompt.beginning, base)
         state = self._decoded(engine, embedding, prompt, key, learnt, start)
-        segmentation = segment(engine, embedding, prompt, state)
+        segmentation = full_size(embedding, prompt, state)
         if region is not None:
             whole = existing_masks.changed_where_clicked(region, segmentation, prompt, target)
             return [(region.id, whole)]
         first = next((p for p in group if p.id in sent), group[0])
         own = prompts.mask_id(first.id)
-        if candidates > 1 and len(group) == 1 and prompt.box is None:
+        if candidates > 1:
             choice = alternatives(segmentation, embedding, candidates)
             return [(own if i == 0 else f"{own}~{i + 1}", each) for i, each in enumerate(choice)]
         return [(own, segmentation)]
@@ -156,8 +156,7 @@ class Objects:
         prompt = prompts.object_prompt(group, target)
         key = (embedding.digest, *prompt.beginning, None)
         state = self._decoded(engine, embedding, prompt, key, None)
-        frame = embedding.frame
-        return frame.padded(frame.cut(state.logits) > 0)
+        return embedding.frame.low_res_mask(state.logits)
 
     def _decoded(
         self,

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from sam_backend.clicks import extra_params
 from sam_backend.clicks.controls import Control, OutputChoice
 from sam_backend.clicks.label_config import LabelConfig
-from sam_backend.clicks.prompts import Target
+from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.errors import Refusal
 from sam_backend.formats import mask_writer
 from sam_backend.formats.mask import Mask
@@ -64,6 +64,10 @@ class Output:
         if control.takes_labels and not words:
             raise Refusal("prompt", "the prompt has no label: choose a label, then click again")
         return cls(target, control, naming if words else None, words, output_choice.candidates)
+
+    def most_masks(self, group: Sequence[Prompt]) -> int:
+        """How many masks an object may get: a single keypoint is ambiguous."""
+        return self.candidates if len(group) == 1 and not group[0].is_rectangle else 1
 
     def results(
         self,

@@ -116,11 +116,14 @@ def segment(
     embedding: Embedding,
     prompt: ObjectPrompt,
     state: DecodeState | None = None,
-    keep: Callable[[DecodeState], object] = lambda _state: None,
     learnt: Learnt | None = None,
 ) -> Segmentation:
     """The mask for a prompt. `decoded` explains the arguments."""
-    state = decoded(engine, embedding, prompt, state, keep, learnt)
+    return full_size(embedding, prompt, decoded(engine, embedding, prompt, state, learnt=learnt))
+
+
+def full_size(embedding: Embedding, prompt: ObjectPrompt, state: DecodeState) -> Segmentation:
+    """The answer to a prompt at the image's size."""
     mask = embedding.frame.mask(state.logits)
     pixels, positive = _pixels(embedding, prompt.points), prompt.labels > 0
     if (mask[pixels[:, 1], pixels[:, 0]] != positive).any():  # two clicks share a low-res pixel

@@ -103,6 +103,10 @@ class Frame:
         """A mask of the image (height, width) in the low-res square (256, 256)."""
         return self.padded(mask[np.ix_(*self.middles())])
 
+    def low_res_mask(self, logits: Floats) -> Mask:
+        """The mask (256, 256) of low-res logits, empty in the padding."""
+        return self.padded(self.cut(logits) > 0)
+
     def padded(self, used: Mask) -> Mask:
         """The part of a low-res mask that is image, in the whole square (256, 256)."""
         square = np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), bool)

@@ -67,13 +67,9 @@ class EmbeddedImage:
         self,
         prompt: ObjectPrompt,
         state: DecodeState | None = None,
-        keep: Callable[[DecodeState], object] = lambda _state: None,
     ) -> ObjectMask:
-        """The mask that a prompt means, from a state that answered its start.
-
-        `keep` gets the state after each decode.
-        """
-        found = segmenter.segment(self._engine, self.embedding, prompt, state, keep)
+        """The mask that a prompt means, from a state that answered its start."""
+        found = segmenter.segment(self._engine, self.embedding, prompt, state)
         return ObjectMask(found.mask, found.score, self.embedding, found.state)
 
     def decoded(

@@ -52,9 +52,8 @@ def _masks(maker: MaskMaker, report: Report, part: Part) -> list[Result]:
     learnt = maker.learning.learnt(part.picture.project, output.target.labels)
     for group in part.objects:
         try:
-            alone = len(group) == 1 and not group[0].is_rectangle  # only it has candidates
-            count = output.candidates if alone else 1
-            click_budget.spend_pixels(embedding.width * embedding.height * count)
+            pixels = embedding.width * embedding.height
+            click_budget.spend_pixels(pixels * output.most_masks(group))
             found = object_results.results(
                 maker.objects,
                 maker.engine.ready(),

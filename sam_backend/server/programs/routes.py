@@ -227,7 +227,7 @@ class Programs:
         if asked.mask is None:
             with metrics.STAGE.labels("decode").time():
                 state = self.answers.state(kept.image, self._answered(kept, asked))
-            return frame.padded(frame.cut(state.logits) > 0), state.prompt.decodes
+            return frame.low_res_mask(state.logits), state.prompt.decodes
         if asked.mask.get("size") != [frame.height, frame.width]:
             raise Refusal(
                 "prompt",
