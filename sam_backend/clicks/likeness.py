@@ -111,8 +111,9 @@ def _sums(weights: Floats, features: Floats) -> Floats:
     NumPy shares large matrix products among threads, which wait for each other by spinning. On a
     busy machine this takes fifty times as long. `einsum` computes in the thread that calls it.
     """
-    by_token = features.reshape(-1, features.shape[-1])
-    found: Floats = np.einsum("nt,tc->nc", weights.reshape(len(weights), -1), by_token)
+    # Most objects cover few tokens.
+    rows, columns = weights.any(axis=0).nonzero()
+    found: Floats = np.einsum("nt,tc->nc", weights[:, rows, columns], features[rows, columns])
     return found
 
 

@@ -1,5 +1,6 @@
 """No input under a megabyte costs more than 2 s of processor time or 300 MB of memory.
 
+The time is that of the CPU in SECURITY.md. It is longer on a slower one, in proportion to a click.
 The whole service is asked, in a process of its own and with MobileSAM: every route, and every part
 of a request. `COSTS_CASES=20000` tries 20,000 cases, `COSTS=file` writes the worst of each family.
 """
@@ -31,6 +32,8 @@ SMALLEST = 1000
 # An input of double size costs double; the rest is for what a measurement is off by.
 MOST_GROWTH = 2.6
 SECONDS_OFF, MB_OFF = 0.3, 100.0
+# Whatever runs beside an input adds to its cost, so the least of some tries counts.
+TRIES = 4
 _NOTHING = Cost(0.0, 0.0, None)
 
 
@@ -96,7 +99,9 @@ def test_costs_are_small_and_double_at_most_with_the_input(
         if not _grew(_NOTHING, whole):
             continue  # too little to compare with
         half = _small_cost(bench, kind, seed, LARGEST // 2)
-        if _grew(half, whole):  # once more: something else may have run beside it
+        for _ in range(1, TRIES):
+            if not _grew(half, whole):
+                break
             half, whole = (bench.cost(kind, seed, size) for size in (LARGEST // 2, LARGEST))
         assert not _grew(half, whole), f"half the size: {half}; all of it: {whole} (seed {seed!r})"
     for number in range(max(CASES // len(FAMILIES), 0 if kind.goes_on else CHEAP_CASES)):
@@ -108,12 +113,12 @@ def test_costs_are_small_and_double_at_most_with_the_input(
 
 
 def _small_cost(bench: Bench, kind: Family, seed: str, size: int) -> Cost:
-    cost = bench.cost(kind, seed, size)
-    if cost.fault():  # once more: on a busy machine, the same work takes more processor time
+    for _ in range(TRIES):
         cost = bench.cost(kind, seed, size)
-    fault = cost.fault()
-    assert fault is None, f"{fault} (seed {seed!r}, {size:,} bytes)"
-    return cost
+        fault = cost.fault()
+        if fault is None:
+            return cost
+    raise AssertionError(f"{fault} (seed {seed!r}, {size:,} bytes)")
 
 
 def _grew(half: Cost, whole: Cost) -> bool:

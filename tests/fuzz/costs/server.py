@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -16,12 +17,24 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from sam_backend.shared.click_budget import DECODES_A_REQUEST
 from tests import fakes
-from tests.fuzz.costs.family import PASSWORD, USER, click, opened, request, task
+from tests.fuzz.costs.family import (
+    PASSWORD,
+    SIZE,
+    USER,
+    click,
+    numbers,
+    opened,
+    request,
+    task,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-MOST_SECONDS = 2.0
+MOST_SECONDS = 2.0  # on a CPU as fast as the one in SECURITY.md, and longer on a slower one
 MOST_MB = 300.0
+# Of a click on a new image with as many new masks as one may have, on that CPU when it is quiet.
+_CLICK_SECONDS = 0.6
 # An input that is far beyond the limits is stopped, so that the others get their turn.
 _STOP_AT = 3.0
 _SILENCE_S = 60.0
@@ -35,14 +48,16 @@ class Cost:
     seconds: float
     megabytes: float
     status: int | None  # None: the connection ended without an answer
+    most_seconds: float = MOST_SECONDS  # for this machine
     is_stopped: bool = False
     has_crashed: bool = False
 
     def fault(self) -> str | None:
         """What is wrong with it, in one line."""
         more = "over " if self.is_stopped else ""
-        if self.seconds > MOST_SECONDS:
-            return f"{more}{self.seconds:.1f} s of processor time, {MOST_SECONDS:g} are the most"
+        if self.seconds > self.most_seconds:
+            most = f"{self.most_seconds:.2f} are the most"
+            return f"{more}{self.seconds:.2f} s of processor time, {most}"
         if self.megabytes > MOST_MB:
             return f"{more}{self.megabytes:.0f} MB of memory, {MOST_MB:g} are the most"
         if self.has_crashed:
@@ -62,6 +77,7 @@ class Server:
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
+        self._most_seconds = MOST_SECONDS
 
     def cost(
         self, requests: Iterable[bytes], *, goes_on: bool = False, cut_off: bool = False
@@ -84,6 +100,7 @@ class Server:
             after.seconds - before.seconds,
             before.grown_to(after),
             status,
+            self._most_seconds,
             is_stopped,
             has_crashed=not set(before.resident) <= set(after.resident),
         )
@@ -103,6 +120,11 @@ class Server:
         if self._process is None or self._process.poll() is not None:
             self._start()
             self._warm_up()
+            # What runs beside it makes a CPU slow, too. A fault ends the server, so this is
+            # measured once more before the input is tried again.
+            clicks = [self._seconds_of_a_click() for _ in range(3)]
+            slowness = statistics.median(clicks) / _CLICK_SECONDS
+            self._most_seconds = MOST_SECONDS * max(1.0, slowness)
         assert self._process is not None
         return self._process.pid
 
@@ -148,6 +170,20 @@ class Server:
         for route in ("/", "/metrics", "/openapi.json"):
             self._ask(request(route, method="GET"), start, cut_off=False, may_cost=1000)
         self._settle(0.3, start, may_cost=1000)
+
+    def _seconds_of_a_click(self) -> float:
+        """Processor time of a click on a new image with as many new masks as one may have."""
+        assert self._process is not None
+        new = next(numbers)
+        image = fakes.inline(fakes.picture() + new.to_bytes(8, "big"))
+        boxes = [
+            fakes.rectangle(f"r{n}", 3 * n, 20, 20, 50 + new / 1e4, **SIZE)
+            for n in range(DECODES_A_REQUEST)
+        ]
+        start = _usage(self._process.pid)
+        self._ask(click([task(image)], boxes), start, cut_off=False, may_cost=1000)
+        self._settle(0.03, start, may_cost=1000)
+        return _usage(self._process.pid).seconds - start.seconds
 
     def _connected(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self._port), 5)
