@@ -20,7 +20,7 @@ start: .venv/ready  ## install everything and run the back end on port 9090
 
 studio: .venv/ready .venv-studio/ready  ## the back end and a Label Studio with a sample project
 	@./download_models.sh --model mobile_sam
-	@.venv/bin/python -m tools.studio
+	@.venv/bin/python -m tools.studio.sample
 
 # TORCH=1 adds the tests of the optional engines: gigabytes, where PyTorch comes with CUDA.
 # RAY=1 adds the tests on a Ray cluster: 80 MB.
@@ -62,8 +62,8 @@ audit: .venv-test/ready  ## known vulnerabilities of the installed packages; ask
 bench: .venv/ready .venv-bench/ready  ## compare speed with the usual back end, as ratios; PLOTS=folder: growth
 	@./download_models.sh --model mobile_sam
 	@.venv/bin/python -m tools.bench $(BENCH)
-	@if [ -n "$(PLOTS)" ]; then .venv/bin/python -m tools.growth "$(PLOTS)" \
-	    && .venv-bench/bin/python -m tools.growth_plots "$(PLOTS)"; fi
+	@if [ -n "$(PLOTS)" ]; then .venv/bin/python -m tools.bench.growth "$(PLOTS)" \
+	    && .venv-bench/bin/python -m tools.bench.growth_plots "$(PLOTS)"; fi
 
 load: .venv/ready  ## many annotators at once: make load LOAD="--annotators 64 --workers 1 2"
 	@./download_models.sh --model mobile_sam
@@ -71,21 +71,21 @@ load: .venv/ready  ## many annotators at once: make load LOAD="--annotators 64 -
 
 everything-bench: .venv/ready .venv-bench/ready  ## everything mode beside segment_anything's: FOLDER=…
 	@./download_models.sh --model mobile_sam
-	@.venv/bin/python -m tools.everything_bench $(FOLDER)
+	@.venv/bin/python -m tools.quality.everything $(FOLDER)
 
 quality: .venv/ready  ## compare masks per click with the usual rule: make quality FOLDER=…
 	@./download_models.sh --model mobile_sam
-	@.venv/bin/python -m tools.quality $(FOLDER)
+	@.venv/bin/python -m tools.quality.measure $(FOLDER)
 
 similar-bench: .venv/ready  ## measure how much of a kind one example finds: FOLDER=…
 	@./download_models.sh --model mobile_sam
-	@.venv/bin/python -m tools.similar_bench $(FOLDER)
+	@.venv/bin/python -m tools.quality.similar $(FOLDER)
 
 screenshot: .venv-test/ready .venv-studio/ready  ## take the pictures of the editor and of /try again
 	@./download_models.sh --model mobile_sam
-	.venv-test/bin/python -m tools.screenshot
-	.venv-test/bin/python -m tools.output_screenshots
-	.venv-test/bin/python -m tools.try_screenshot
+	.venv-test/bin/python -m tools.pictures.clicks
+	.venv-test/bin/python -m tools.pictures.outputs
+	.venv-test/bin/python -m tools.pictures.try_page
 
 lock: .venv-test/ready  ## pin and hash the packages in pyproject.toml and requirements/*.in
 	$(LOCK) pyproject.toml --extra sdk --extra redis -o requirements.txt

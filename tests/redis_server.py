@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.redis_server import RedisServer
+from tools.soak.redis_server import RedisServer
 
 PASSWORD = "se/cret"  # its slash must survive an address
 

@@ -37,7 +37,7 @@ MOST_SURE, VERY_SURE = 6, 0.75  # found objects that are examples for the second
 ALIKE = 0.4  # the least cosine of the insides, because size and shape alone are not enough
 LARGER = 0.35  # the cosine that a difference of 1 in the log of the area outweighs
 # A logistic model of whether a mask is an object of the kind, in pictures where likeness tells
-# something. `tools.similar_fit` prints it. `Kind.features` names the features.
+# something. `tools.quality.similar_fit` prints it. `Kind.features` names the features.
 WEIGHTS = np.array([1.98, -0.93, -3.2, 4.19, 0.44], np.float32)
 BIAS = np.float32(-3.95)
 

@@ -16,11 +16,11 @@ from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.protocol import SAM, SAM_2, Embedding, Facts
 from sam_backend.formats.mask import Mask
 from sam_backend.formats.pictures import Pixels
-from tools.click_protocol import INNERMOST, Click
-from tools.mask_scores import iou
-from tools.quality import measure
-from tools.quality_rules import as_prompt
-from tools.quality_targets import drawn_targets, targets_in
+from tools.quality.click_protocol import INNERMOST, Click
+from tools.quality.mask_scores import iou
+from tools.quality.measure import measure
+from tools.quality.rules import as_prompt
+from tools.quality.targets import drawn_targets, targets_in
 
 REPOSITORY = Path(__file__).parents[2]
 WEIGHTS = REPOSITORY / "models" / "mobile_sam"

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.e2e.editor import Editor
 from tests.e2e.pictures import Shape, draw
 from tests.e2e.try_page import TryPage
-from tools.label_studio import LabelStudio, find_executable, free_port
+from tools.studio.label_studio import LabelStudio, find_executable, free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WEIGHTS = REPOSITORY / "models" / "mobile_sam"

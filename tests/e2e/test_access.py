@@ -13,7 +13,7 @@ import requests
 
 from tests.e2e.conftest import REPOSITORY, BackEnd, MakeProject, StartBackEnd
 from tests.e2e.pictures import HEIGHT, WIDTH, Shape, draw
-from tools.label_studio import LabelStudio, LabelStudioError
+from tools.studio.label_studio import LabelStudio, LabelStudioError
 
 
 def click(studio: LabelStudio, model_id: int, task_id: int) -> list[str]:

@@ -15,7 +15,7 @@ from tests.e2e.conftest import REPOSITORY, WEIGHTS, BackEnd, MakeProject
 from tests.e2e.editor import Editor
 from tests.e2e.pictures import HEIGHT, WIDTH, Shape, iou
 from tests.e2e.test_editor import masks
-from tools.label_studio import LabelStudio
+from tools.studio.label_studio import LabelStudio
 
 SHAPES = [Shape.DISC, Shape.PLATE]
 LIMIT_S = 300

@@ -22,7 +22,7 @@ import requests
 from tests.e2e.conftest import REPOSITORY, WEIGHTS, BackEnd, MakeProject, Project, StartBackEnd
 from tests.e2e.pictures import HEIGHT, WIDTH
 from tests.e2e.test_access import click
-from tools.label_studio import SWITCHES, LabelStudio, free_port
+from tools.studio.label_studio import SWITCHES, LabelStudio, free_port
 
 SAID = re.compile(r"([✓✗?]) ([^:]+): (.*)")
 

@@ -16,7 +16,7 @@ from sam_backend.formats.mask import Mask
 from tests.e2e.conftest import BackEnd, MakeProject, Project
 from tests.e2e.editor import KEYPOINT, RECTANGLE, Editor
 from tests.e2e.pictures import Shape, iou
-from tools.label_studio import LabelStudio
+from tools.studio.label_studio import LabelStudio
 
 CONFIGS = ("brush", "brush_labels")
 

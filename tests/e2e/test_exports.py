@@ -26,7 +26,7 @@ from tests.e2e.conftest import REPOSITORY, BackEnd, MakeProject, Project
 from tests.e2e.editor import KEYPOINT, Editor
 from tests.e2e.pictures import HEIGHT, WIDTH, Shape, iou
 from tests.e2e.test_editor import open_new_task
-from tools.label_studio import LabelStudio
+from tools.studio.label_studio import LabelStudio
 
 Run = Callable[..., str]
 Pixels = npt.NDArray[np.uint8]

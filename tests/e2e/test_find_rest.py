@@ -13,7 +13,7 @@ from tests.clicks.test_similar import DISCS, HEIGHT, PLATES, WIDTH, scene
 from tests.e2e.conftest import REPOSITORY, BackEnd, Project
 from tests.e2e.editor import FIND_REST, KEYPOINT, Editor
 from tests.e2e.test_editor import masks, only_mask, open_new_task
-from tools.label_studio import LabelStudio
+from tools.studio.label_studio import LabelStudio
 
 SAVED_MS = 20_000  # drafts are saved 5 s after the last change
 

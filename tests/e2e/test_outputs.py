@@ -18,7 +18,7 @@ from tests.e2e.conftest import BackEnd, MakeProject
 from tests.e2e.editor import KEYPOINT, Editor
 from tests.e2e.pictures import HEIGHT, WIDTH, Shape, iou
 from tests.e2e.test_editor import only_mask, open_new_task
-from tools.label_studio import LabelStudio
+from tools.studio.label_studio import LabelStudio
 
 
 def painted(polygon: list[tuple[float, float]]) -> Mask:

@@ -10,7 +10,7 @@ import pytest
 from sam_backend.machines import common_store
 from sam_backend.machines.common_store import CommonStore
 from tests import redis_server
-from tools.redis_server import RedisServer
+from tools.soak.redis_server import RedisServer
 
 
 @pytest.fixture

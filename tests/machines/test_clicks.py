@@ -16,7 +16,7 @@ from sam_backend.machines.common_store import CommonStore
 from sam_backend.server.app import create_app
 from tests import redis_server, shades
 from tests.fakes import inline
-from tools.redis_server import RedisServer
+from tools.soak.redis_server import RedisServer
 
 CLICKS = 240
 IMAGES = [inline(shades.picture(10 * n)) for n in range(1, 13)]

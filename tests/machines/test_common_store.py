@@ -18,7 +18,7 @@ from sam_backend.machines.common_store import Alone, CommonStore
 from sam_backend.settings import Settings
 from tests import redis_server
 from tests.loopback import certificate, dripping
-from tools.redis_server import RedisServer
+from tools.soak.redis_server import RedisServer
 
 Opened = Callable[..., CommonStore]
 

@@ -20,7 +20,7 @@ from sam_backend.machines import turns
 from sam_backend.machines.common_store import CommonStore
 from sam_backend.net.downloaded import Download
 from tests.held import wait_until
-from tools.redis_server import RedisServer
+from tools.soak.redis_server import RedisServer
 
 Opened = Callable[..., CommonStore]
 

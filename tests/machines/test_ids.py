@@ -11,7 +11,7 @@ from sam_backend.machines.common_store import CommonStore
 from sam_backend.machines.sealed import seal
 from sam_backend.shared.ids_of_machines import MachinesIds
 from sam_backend.shared.program_ids import KnownAnswer, ProgramIds
-from tools.redis_server import RedisServer
+from tools.soak.redis_server import RedisServer
 
 Opened = Callable[..., CommonStore]
 

@@ -16,7 +16,7 @@ from sam_backend.machines.sealed import seal
 from sam_backend.shared import shapes_of_machines
 from sam_backend.shared.kept_shapes import KeptShapes
 from sam_backend.shared.shapes_of_machines import MachinesShapes
-from tools.redis_server import RedisServer
+from tools.soak.redis_server import RedisServer
 
 Opened = Callable[..., CommonStore]
 

@@ -19,7 +19,7 @@ from sam_backend.settings import Settings
 from sam_backend.shared import tasks_of_machines
 from sam_backend.shared.tasks_of_machines import TasksOfMachines
 from tests.fakes import BRUSH_LABELS, DiscEngine, inline, keypoint, picture, rectangle, request_body
-from tools.redis_server import RedisServer
+from tools.soak.redis_server import RedisServer
 
 IMAGE = inline(picture())
 BOX = rectangle("box", 20, 20, 40, 40)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sam_backend.formats.mask import Mask
-from tools.click_protocol import (
+from tools.quality.click_protocol import (
     ANYWHERE,
     HABITS,
     HUMAN_LIKE,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sam_backend.formats.mask import Mask
-from tools.mask_scores import boundary_iou, clicks_to_reach, iou
+from tools.quality.mask_scores import boundary_iou, clicks_to_reach, iou
 
 
 def square(left: int, right: int) -> Mask:

@@ -1,0 +1,71 @@
+"""The memory of each worker after clicks on new pictures, by the number of workers.
+
+    python -m tools.bench.memory [--workers 1 2 4]
+
+RSS counts pages that workers share once for each of them, PSS divides them among the processes that
+have them. So the PSS of all workers adds up to what the machine has to have. A worker that encodes
+nothing for a minute gives memory back, so the last column is measured after that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tools.bench.__main__ import picture
+from tools.bench.servers import Backend, Pictures, ours
+
+CLICKS_A_WORKER = 6
+REST_S = 65.0  # longer than an encoder keeps the memory that it works in
+LINES = ("Rss", "Pss", "Private_Dirty")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    options = parser.parse_args()
+    print(
+        "| workers | RSS of each | PSS of each | private of each | PSS of all, with gunicorn "
+        "| RSS of each at rest |"
+    )
+    print("|---|---|---|---|---|---|", flush=True)
+    for workers in options.workers:
+        with (
+            tempfile.TemporaryDirectory() as name,
+            Pictures(Path(name) / "pictures") as pictures,
+            ours(Path(name), WORKERS=str(workers)) as backend,
+        ):
+            _click(backend, pictures, workers)
+            print(_row(backend, workers), flush=True)
+
+
+def _click(backend: Backend, pictures: Pictures, workers: int) -> None:
+    """Clicks on new pictures, several at once, for all workers."""
+    images = [picture(pictures, 500 + n) for n in range(CLICKS_A_WORKER * workers)]
+    with ThreadPoolExecutor(2 * workers) as pool:
+        list(pool.map(lambda image: backend.click(image, [(45.0, 60.0)]), images))
+
+
+def _row(backend: Backend, workers: int) -> str:
+    master, *children = backend.processes()
+    of_workers = [_megabytes(process) for process in children]
+    each = [round(statistics.median(one[line] for one in of_workers)) for line in LINES]
+    total = sum(one["Pss"] for one in [_megabytes(master), *of_workers])
+    time.sleep(REST_S)
+    at_rest = statistics.median(_megabytes(process)["Rss"] for process in children)
+    return f"| {workers} | {each[0]} | {each[1]} | {each[2]} | {total:.0f} | {at_rest:.0f} |"
+
+
+def _megabytes(process: int) -> dict[str, float]:
+    text = Path(f"/proc/{process}/smaps_rollup").read_text()
+    found = dict(re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE))
+    return {line: int(found[line]) / 1024 for line in LINES}
+
+
+if __name__ == "__main__":
+    main()
