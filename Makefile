@@ -20,7 +20,7 @@ start: .venv/ready  ## install everything and run the back end on port 9090
 
 studio: .venv/ready .venv-studio/ready  ## the back end and a Label Studio with a sample project
 	@./download_models.sh --model mobile_sam
-	@.venv/bin/python -m tools.studio.sample
+	@.venv/bin/python -m tools.studio
 
 # TORCH=1 adds the tests of the optional engines: gigabytes, where PyTorch comes with CUDA.
 # RAY=1 adds the tests on a Ray cluster: 80 MB.
@@ -75,7 +75,7 @@ everything-bench: .venv/ready .venv-bench/ready  ## everything mode beside segme
 
 quality: .venv/ready  ## compare masks per click with the usual rule: make quality FOLDER=…
 	@./download_models.sh --model mobile_sam
-	@.venv/bin/python -m tools.quality.measure $(FOLDER)
+	@.venv/bin/python -m tools.quality $(FOLDER)
 
 similar-bench: .venv/ready  ## measure how much of a kind one example finds: FOLDER=…
 	@./download_models.sh --model mobile_sam

@@ -24,8 +24,8 @@ from sam_backend.images.tasks import Picture
 from sam_backend.server.app import create_app
 from sam_backend.server.startup import open_services
 from sam_backend.settings import Settings
+from tools.folders import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "sam_backend."
 ADDRESS = "/data/local-files/?d=picture.png"
 CONFIG = """<View><Image name="image" value="$image"/>

@@ -17,13 +17,11 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw
 
-from tools.bench.servers import Backend, Pictures, ours, peer
+from tools.bench.pictures import SIZE, Pictures, picture
+from tools.bench.servers import Backend, ours, peer
+from tools.folders import ROOT, SHARED
 
-ROOT = Path(__file__).resolve().parents[2]
-SHARED = Path(os.environ.get("SHARED_DIR", ROOT.parent / "shared"))
-SIZE = (2241, 1500)
 # Multiplications and additions of the mask decoder: as exported, and rebuilt for clicks.
 EXPORTED_GFLOP, REBUILT_GFLOP = 3.5, 1.7
 
@@ -31,7 +29,7 @@ Case = Callable[[Backend], float]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser("python -m tools.bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15, help="of each warm case")
     parser.add_argument("--cold", type=int, default=4, help="rounds of each case with an encode")
     parser.add_argument("--soak", type=int, default=0, metavar="N", help="open N images; memory")
@@ -203,22 +201,6 @@ def _soak(backend: Backend, pictures: Pictures, images: int) -> None:
         if n % max(1, images // 10) == 0 or n == images - 1:
             memory, disk = backend.usage()
             print(f"{n + 1:>12}{memory:>12.0f}{disk:>10.0f}", flush=True)
-
-
-def picture(pictures: Pictures, number: int) -> str:
-    """The address of a picture, each number another one: a street, or shapes instead."""
-    source = SHARED / "images/street.jpg"
-    if source.exists():
-        image = Image.open(source).convert("RGB").resize(SIZE)
-    else:
-        image = Image.new("RGB", SIZE, (120, 130, 140))
-        pen = ImageDraw.Draw(image)
-        for n in range(12):
-            x, y = n * 541 % SIZE[0], n * 307 % SIZE[1]
-            pen.ellipse((x, y, x + 400, y + 300), fill=(40 * n % 255, 90, 200 - 10 * n))
-    image = ImageChops.offset(image, 173 * number % SIZE[0], 0)
-    ImageDraw.Draw(image).rectangle((0, 0, 40 + number % 97, 20), fill=(number % 251, 0, 90))
-    return pictures.add(f"{number}.jpg", image)
 
 
 if __name__ == "__main__":

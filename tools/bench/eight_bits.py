@@ -26,7 +26,7 @@ from sam_backend.engines.graph.any_size_encoder import AnySizeEncoder, any_size,
 from sam_backend.engines.protocol import model_input
 from sam_backend.engines.sessions import open_session
 from sam_backend.engines.trimmed_encoder import Array
-from tools.bench.servers import ROOT
+from tools.folders import ROOT
 
 ROUNDS = 7
 TIMED = (192, 1024)  # rows and columns: what is left of a square shows the same

@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import gc
 import importlib.util
-import os
 import statistics
 import tempfile
 import time
@@ -29,9 +28,8 @@ from PIL import Image
 from sam_backend.engines.parity import scene
 from sam_backend.engines.protocol import Engine
 from sam_backend.formats.pictures import Pixels
+from tools.folders import SHARED
 
-ROOT = Path(__file__).resolve().parents[2]
-SHARED = Path(os.environ.get("SHARED_DIR", ROOT.parent / "shared"))
 NEEDS = {
     "MobileSAM": ("torch", "torchvision", "mobile_sam"),
     "SAM-B": ("torch", "torchvision", "segment_anything"),

@@ -32,8 +32,9 @@ from sam_backend.engines.protocol import Embedding
 from sam_backend.server.app import create_app
 from sam_backend.server.startup import open_services
 from sam_backend.settings import Settings
-from tools.bench.__main__ import picture
-from tools.bench.servers import ROOT, Backend, Pictures
+from tools.bench.pictures import Pictures, picture
+from tools.bench.servers import Backend
+from tools.folders import ROOT
 
 SIZES = (0.3, 1, 3, 10, 25, 50)  # megapixels
 PROMPTS = (1, 2, 3, 5, 10, 20, 50, 100)

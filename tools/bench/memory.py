@@ -17,8 +17,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tools.bench.__main__ import picture
-from tools.bench.servers import Backend, Pictures, ours
+from tools.bench.pictures import Pictures, picture
+from tools.bench.servers import Backend, ours
 
 CLICKS_A_WORKER = 6
 REST_S = 65.0  # longer than an encoder keeps the memory that it works in

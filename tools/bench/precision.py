@@ -22,8 +22,8 @@ from sam_backend.cores import cores
 from sam_backend.engines.arithmetic import ONNX_F32, OPENVINO_BF16, OPENVINO_F32
 from sam_backend.engines.fastest import LEAST_GAIN, decided
 from sam_backend.engines.timing import Times, decodes, encodes
+from tools.folders import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 TELLING = re.compile(r"avx2|avx512f|avx512_bf16|avx512_vnni|avx_vnni|amx_\w+|avx512_fp16")
 PHOTO = (704, 1024)  # rows and columns of the model's square that a photo of 3:2 takes
 AMONG = (OPENVINO_F32, OPENVINO_BF16, ONNX_F32)

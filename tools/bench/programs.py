@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 import numpy as np
 import requests
 
-from tools.bench.__main__ import SIZE, picture
-from tools.bench.servers import Backend, Pictures, ours
+from tools.bench.pictures import SIZE, Pictures, picture
+from tools.bench.servers import Backend, ours
 
 T = TypeVar("T")
 Pair = tuple[float, float]  # milliseconds: of a click, and of a program

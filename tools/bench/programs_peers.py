@@ -12,7 +12,6 @@ requirements-torch.txt and requirements-transformers.txt add to it.
 from __future__ import annotations
 
 import argparse
-import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -27,9 +26,8 @@ from PIL import Image
 from sam_backend import Segmenter
 from sam_backend.engines.parity import scene
 from sam_backend.engines.torch_engine import import_torchvision
+from tools.folders import SHARED
 
-ROOT = Path(__file__).resolve().parents[2]
-SHARED = Path(os.environ.get("SHARED_DIR", ROOT.parent / "shared"))
 SIZE = (2241, 1500)
 MASKS = 5  # of each picture
 # The widths of SlimSAM's encoders, and of the layers between.

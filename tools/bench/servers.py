@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-import http.server
 import os
 import re
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,47 +18,15 @@ from pathlib import Path
 import numpy as np
 import orjson
 import requests
-from PIL import Image
 
 from sam_backend.formats import rle
-
-ROOT = Path(__file__).resolve().parents[2]
+from tools.folders import ROOT
 
 CONFIG = """<View><Image name="image" value="$image"/>
 <BrushLabels name="brush" toName="image"><Label value="A"/></BrushLabels>
 <KeyPointLabels name="point" toName="image" smart="true"><Label value="A"/></KeyPointLabels>
 <RectangleLabels name="box" toName="image" smart="true"><Label value="A"/></RectangleLabels>
 </View>"""
-
-
-class Pictures:
-    """Serves pictures to both back ends, as Label Studio would."""
-
-    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
-        self._folder = folder
-        self._host = host
-        folder.mkdir()
-        handler = functools.partial(_Quiet, directory=str(folder))
-        self._server = http.server.ThreadingHTTPServer((host, 0), handler)
-
-    def add(self, name: str, image: Image.Image) -> str:
-        path = self._folder / name
-        if not path.exists():
-            image.save(path, quality=92)
-        return f"http://{self._host}:{self._server.server_port}/{name}"
-
-    def __enter__(self) -> Pictures:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_of_error: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
 
 
 @dataclass

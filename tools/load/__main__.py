@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.bench.__main__ import SIZE, picture
-from tools.bench.servers import Backend, Pictures, ours
+from tools.bench.pictures import SIZE, Pictures, picture
+from tools.bench.servers import Backend, ours
 from tools.load.pace import CLICKS, OBJECTS, PAUSE_S
 
 
@@ -45,7 +45,7 @@ class Tally:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser("python -m tools.load", description=__doc__)
     parser.add_argument("--annotators", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])

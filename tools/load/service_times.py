@@ -11,8 +11,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from tools.bench.__main__ import SIZE, picture
-from tools.bench.servers import Backend, Pictures, ours
+from tools.bench.pictures import SIZE, Pictures, picture
+from tools.bench.servers import Backend, ours
 
 _CLICKS = 300
 _PICTURES = 30

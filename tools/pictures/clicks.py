@@ -18,7 +18,8 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from tests.e2e.editor import FIND_REST, KEYPOINT, RECTANGLE, Editor
-from tools.studio.label_studio import ROOT, LabelStudio, free_port
+from tools.folders import ROOT
+from tools.studio.label_studio import LabelStudio, free_port
 from tools.studio.sample import back_end, sample_pictures, set_up
 
 VIEW = (1280, 760)  # of the browser, CSS pixels

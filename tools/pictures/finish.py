@@ -19,8 +19,8 @@ from sam_backend.clicks.segmenter import ObjectPrompt, segment
 from sam_backend.formats import mask_writer
 from sam_backend.formats.mask import Mask
 from sam_backend.formats.pictures import Pixels
+from tools.folders import ROOT
 from tools.quality.rules import served
-from tools.studio.label_studio import ROOT
 from tools.studio.sample import sample_pictures
 
 FOLDER = ROOT / "docs"

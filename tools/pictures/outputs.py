@@ -17,7 +17,8 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from tests.e2e.editor import KEYPOINT, Editor
-from tools.studio.label_studio import ROOT, LabelStudio, free_port
+from tools.folders import ROOT
+from tools.studio.label_studio import LabelStudio, free_port
 from tools.studio.sample import back_end, sample_pictures
 
 FOLDER = ROOT / "docs"

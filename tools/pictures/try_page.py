@@ -14,7 +14,7 @@ import shutil
 from PIL import Image, ImageOps
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tools.studio.label_studio import ROOT
+from tools.folders import ROOT
 from tools.studio.sample import back_end
 
 TARGET = ROOT / "docs" / "try.png"

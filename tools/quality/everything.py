@@ -29,13 +29,10 @@ from sam_backend.clicks import everything
 from sam_backend.engines.protocol import Engine
 from sam_backend.formats.mask import Mask
 from sam_backend.formats.pictures import Pixels
+from tools.folders import ROOT, SHARED
 from tools.quality.mask_scores import iou
 from tools.quality.rules import served
 from tools.quality.targets import Target, drawn_targets, targets_in
-
-ROOT = Path(__file__).resolve().parents[2]
-SHARED = ROOT.parent / "shared"
-
 
 Took = tuple[float, float]  # seconds of the clock, and of all processors
 

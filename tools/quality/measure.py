@@ -1,16 +1,7 @@
-"""Counts the clicks for a good mask, with our rule and the example's on the same embeddings.
-
-    python -m tools.quality.measure [FOLDER]          the tables, as Markdown
-    python -m tools.quality.measure --pictures IMAGES docs
-
-FOLDER holds an index.json: a list of objects with image, mask (a binary PNG), set (the domain) and
-label. Without it, a few drawn scenes are measured, which any machine has. The model is the one that
-the settings serve: SAM_CHOICE, SAM_ENGINE and the like.
-"""
+"""Annotates objects by two rules on the same embeddings, and compares the outcomes."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -32,10 +23,9 @@ from tools.quality.click_protocol import (
     tight_box,
 )
 from tools.quality.mask_scores import boundary_iou, clicks_to_reach, iou
-from tools.quality.pictures import draw_pictures
-from tools.quality.rules import Example, OncePerQuestion, Ours, as_prompt, served
-from tools.quality.tables import Figures, Pair, domain_table, table
-from tools.quality.targets import Target, drawn_targets, embed, targets_in
+from tools.quality.rules import Example, OncePerQuestion, Ours, as_prompt
+from tools.quality.tables import Figures, Pair
+from tools.quality.targets import Target, embed
 
 FIRST_CLICKS = 10  # of an object, for the spread between the best and the worst tenth
 BOXES = "rectangles"
@@ -127,32 +117,3 @@ def _boxed(answer: Answer, target: Target, draws: int) -> Figures:
 def _random(target: Target, habit: str, draw: int) -> np.random.Generator:
     """The same draws for every strategy."""
     return np.random.default_rng(zlib.crc32(f"{target.name} {habit} {draw}".encode()))
-
-
-def report(engine_name: str, measured: dict[str, list[Pair]]) -> str:
-    tables = [table(f"{engine_name}, {habit}", pairs) for habit, pairs in measured.items()]
-    for habit in HABITS[:2]:
-        columns = ["IoU@1", "IoU@3", "IoU@5", "NoC@85", "never 85"]
-        tables.append(domain_table(habit.name, measured[habit.name], columns))
-    tables.append(domain_table(BOXES, measured[BOXES], ["box", "noisy box"]))
-    return "\n\n".join(tables)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Clicks that a good mask takes, by two rules.")
-    parser.add_argument("folder", type=Path, nargs="?", help="objects with ground truth")
-    parser.add_argument("--limit", type=int, help="measure so many objects, evenly spread")
-    parser.add_argument("--draws", type=int, default=2, help="annotate each object N times")
-    parser.add_argument("--cache", type=Path, help="keep embeddings in this folder")
-    parser.add_argument("--pictures", type=Path, nargs=2, metavar=("IMAGES", "OUT"))
-    options = parser.parse_args()
-    name, engine = served()
-    if options.pictures:
-        draw_pictures(engine, *options.pictures)
-        return
-    targets = targets_in(options.folder, options.limit) if options.folder else drawn_targets()
-    print(report(name, measure(engine, targets, options.cache, options.draws)))
-
-
-if __name__ == "__main__":
-    main()

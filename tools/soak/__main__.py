@@ -24,30 +24,22 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.bench.servers import Backend, Pictures, ours
+from tools.bench.pictures import Pictures
+from tools.bench.servers import Backend, ours
 from tools.soak import slow_clients
-from tools.soak.clicks import (
-    ANNOTATORS,
-    Answer,
-    Click,
-    ask,
-    clicks,
-    likeness,
-    pictures,
-    right_masks,
-)
+from tools.soak.clicks import ANNOTATORS, Click, ask, clicks, pictures, right_masks
 from tools.soak.redis_server import RedisServer
+from tools.soak.verdicts import CUT, FAILURES, KINDS, REFUSED, kind
 
 Row = tuple[str, ...]
 
 _OBJECTS = 5  # on each picture
 _PATIENCE_S = 10.0  # with a click beside slow clients
-_SAME_OBJECT = 0.9  # IoU: below, it is another object's mask
 _CUT_WITHIN_S = 3.0  # after a worker was killed
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser("python -m tools.soak", description=__doc__.splitlines()[0])
     parser.add_argument("part", nargs="?", choices=PARTS, help="default: all parts")
     parser.add_argument("--clicks", type=int, default=300, help="in the parts clicks and disk")
     parser.add_argument("--seconds", type=float, default=12, help="beside slow clients")
@@ -196,15 +188,6 @@ class _Result:
         return not faults and not self.counts[REFUSED] and not self.late
 
 
-RIGHT, OTHER, WRONG, NONE = KINDS = (
-    "right to the pixel",
-    "another outline of the object",
-    "another object's mask",
-    "no mask where there is one",
-)
-CUT, REFUSED = FAILURES = ("cut off", "refused")
-
-
 @dataclass
 class _Bench:
     """Served pictures, and folders for servers."""
@@ -245,19 +228,6 @@ class _Bench:
             counts[result] += 1
             late += result == CUT and not 0 <= ended - killed <= _CUT_WITHIN_S
         return _Result(counts, seconds, late)
-
-
-def kind(answer: Answer, right: Answer) -> str:
-    """What an answer is beside the right one: one of KINDS or FAILURES."""
-    if answer.masks is None:
-        return CUT
-    if answer.status != 200:
-        return REFUSED
-    if answer.masks == right.masks:
-        return RIGHT
-    if not answer.masks:
-        return NONE
-    return OTHER if likeness(answer, right) >= _SAME_OBJECT else WRONG
 
 
 def _a_worker(master: int) -> int:

@@ -13,7 +13,7 @@ import requests
 from PIL import Image, ImageDraw
 
 from sam_backend.formats import rle
-from tools.bench.servers import Pictures
+from tools.bench.pictures import Pictures
 
 ANNOTATORS = 8
 PICTURES = 6

@@ -30,12 +30,14 @@ from pathlib import Path
 import numpy as np
 import requests
 
-from tools.bench.servers import ROOT, Pictures, ours
+from tools.bench.pictures import Pictures
+from tools.bench.servers import ours
+from tools.folders import ROOT
 from tools.soak import machines_trace as trace
-from tools.soak.__main__ import CUT, KINDS, kind
 from tools.soak.clicks import Answer, ask
 from tools.soak.machines_trace import Right, Step
 from tools.soak.network import HOST, Machine, network
+from tools.soak.verdicts import CUT, KINDS, kind
 
 _BACKENDS = ("sam-1", "sam-2", "sam-3")
 _ALONE = "right for the keypoint without its rectangle"

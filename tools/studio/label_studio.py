@@ -18,9 +18,10 @@ from typing import Any
 
 import requests
 
+from tools.folders import ROOT
+
 Json = dict[str, Any]
 
-ROOT = Path(__file__).resolve().parents[2]
 EMAIL = "annotator@example.com"
 PASSWORD = "segment-anything"  # a server on loopback with nothing to protect
 START_LIMIT_S = 180.0  # the first start of a data directory runs every database migration
