@@ -38,7 +38,7 @@ class Answered:
     def from_json(cls, text: bytes, image: EmbeddedImage) -> Answered:
         """From what `to_json` wrote. ValueError or TypeError for anything else."""
         points, labels, box, alternative = orjson.loads(text)
-        prompt = prompts.object_prompt(image.width, image.height, points, labels, box)
+        prompt = prompted(image, points, labels, box).prompt
         if not isinstance(alternative, int | None) or (alternative or 0) < 0:
             raise TypeError(f"{alternative!r} is no alternative")
         return cls(prompt, alternative)
@@ -78,6 +78,11 @@ class Answers:
             if (state := self._states.get(key)) is not None:
                 return state
         return None
+
+
+def prompted(image: EmbeddedImage, points: Any, labels: Any, box: Any) -> Answered:
+    """What the mask of an object follows from that points and a box show. They are checked."""
+    return Answered(prompts.object_prompt(image.width, image.height, points, labels, box))
 
 
 def continued(earlier: Answered, prompt: ObjectPrompt) -> Answered:

@@ -16,7 +16,6 @@ from sam_backend.server.json_http import answer
 from sam_backend.server.operator_routes import OperatorRoutes
 from sam_backend.server.programs.pages import Pages
 from sam_backend.server.programs.problems import has_problems, problem
-from sam_backend.server.programs.roboflow import Roboflow
 from sam_backend.server.programs.routes import Programs
 from sam_backend.server.routes import Protocol
 from sam_backend.server.startup import open_services
@@ -46,7 +45,7 @@ def create_app(settings: Settings, services: Services) -> Flask:
     app.config["BASIC_AUTH"] = settings.basic_auth
     protocol = Protocol(services)
     programs = Programs(services, protocol.clicks)
-    served = (protocol, OperatorRoutes(services), programs, Roboflow(programs), Pages(settings))
+    served = (protocol, OperatorRoutes(services), programs, Pages(settings))
     for rule, (methods, handler) in (pair for each in served for pair in each.routes().items()):
         app.add_url_rule(rule, endpoint=rule, view_func=handler, methods=methods)
 

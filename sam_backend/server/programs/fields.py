@@ -10,8 +10,11 @@ from typing import Any, Literal, get_args
 
 from werkzeug.exceptions import BadRequest
 
+from sam_backend.clicks.everything import GRID, LEVELS, MIN_IOU, MOST, Level
 from sam_backend.clicks.phrases import MOST_CHARACTERS, MOST_PHRASES
+from sam_backend.clicks.similar import MOST_DECODES
 from sam_backend.lines import one_line
+from sam_backend.programs.mask import MOST_ALTERNATIVES
 
 MOST_OBJECTS = 100
 MOST_POINTS = 200  # in all objects together, as in a click
@@ -21,9 +24,12 @@ MOST_EXAMPLES = 100  # with the objects that are not wanted, or that have a mask
 Format = Literal["polygon", "rle", "coco_rle", "png", "bitmask"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
-_OBJECT_FIELDS = ("points", "labels", "box", "mask_input")
-_EXAMPLE_FIELDS = (*_OBJECT_FIELDS, "mask")
-_IMAGE_FIELDS = ("image", "image_id")
+# The names of fields that several requests have.
+IMAGE = ("image", "image_id")
+FORM = ("format", "tolerance")
+OBJECT = ("points", "labels", "box", "mask_input")
+EVERYTHING = ("most", "min_score", "grid", "level")
+_EXAMPLE = (*OBJECT, "mask")
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,16 @@ class ExampleFields:
     examples: list[ObjectFields]
     negatives: list[ObjectFields]
     taken: list[ObjectFields]
+
+
+@dataclass(frozen=True)
+class EverythingFields:
+    """Which objects everything mode finds."""
+
+    most: int
+    min_score: float
+    grid: int
+    level: Level
 
 
 def image(body: Mapping[str, Any], *, by_id: bool = True) -> ImageFields:
@@ -97,21 +113,41 @@ def decoded(text: str) -> bytes:
 
 def objects(body: Mapping[str, Any]) -> list[ObjectFields]:
     """`objects`, or the fields of one object beside the others."""
-    return _objects(body, _OBJECT_FIELDS)
+    return _objects(body, OBJECT)
 
 
 def examples(body: Mapping[str, Any]) -> ExampleFields:
     """The examples as `objects` has them, `negatives` and `taken`; each may be a mask."""
     others = [
-        [] if body.get(name) in (None, []) else _listed(body, name, _EXAMPLE_FIELDS)
+        [] if body.get(name) in (None, []) else _listed(body, name, _EXAMPLE)
         for name in ("negatives", "taken")
     ]
-    found = ExampleFields(_objects(body, _EXAMPLE_FIELDS), *others)
+    found = ExampleFields(_objects(body, _EXAMPLE), *others)
     if sum(map(len, (found.examples, *others))) > MOST_EXAMPLES:
         raise BadRequest(
             f"there are over {MOST_EXAMPLES} objects in 'objects', 'negatives' and 'taken'"
         )
     return found
+
+
+def alternatives(body: Mapping[str, Any]) -> int:
+    """How many other masks of each object are wanted."""
+    return integer(body, "alternatives", 0, 0, MOST_ALTERNATIVES)
+
+
+def everything(body: Mapping[str, Any]) -> EverythingFields:
+    level: Any = choice(body, "level", "all", LEVELS)
+    return EverythingFields(
+        most=integer(body, "most", MOST, 1, MOST_PROPOSALS),
+        min_score=number(body, "min_score", MIN_IOU, 0, 1),
+        grid=integer(body, "grid", GRID, 1, GRID),
+        level=level,
+    )
+
+
+def similar(body: Mapping[str, Any]) -> int:
+    """How many similar objects are wanted."""
+    return integer(body, "most", MOST_DECODES, 1, MOST_DECODES)
 
 
 def phrases(body: Mapping[str, Any]) -> list[str]:
@@ -199,7 +235,7 @@ def _object(given: Mapping[str, Any]) -> ObjectFields:
     if mask_input is not None and not isinstance(mask_input, str):
         raise BadRequest("'mask_input' is not the 'answer_id' of an earlier answer")
     mask = given.get("mask")
-    if mask is not None and any(given.get(name) is not None for name in _OBJECT_FIELDS):
+    if mask is not None and any(given.get(name) is not None for name in OBJECT):
         raise BadRequest("give either a 'mask' or what points at the object")
     if mask is not None and not isinstance(mask, Mapping):
         raise BadRequest("""'mask' is not {"size": [height, width], "counts": "…"}""")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from sam_backend.errors import Refusal
 from sam_backend.formats.pictures import Pixels
@@ -14,6 +14,7 @@ from sam_backend.programs.image import EmbeddedImage
 from sam_backend.server.programs import problems
 from sam_backend.server.programs.fields import ImageFields
 from sam_backend.services import Services
+from sam_backend.shared.program_ids import KEPT_S
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,11 @@ class KeptImage:
 
     id: str
     image: EmbeddedImage
+
+    def facts(self) -> dict[str, Any]:
+        """What every answer says of its image."""
+        size = {"width": self.image.width, "height": self.image.height}
+        return {"image_id": self.id, **size, "kept_seconds": KEPT_S}
 
 
 class ImageIds(Protocol):

@@ -9,37 +9,30 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import Any
 
 from werkzeug.exceptions import BadRequest
 
 from sam_backend.programs.mask import ObjectMask
-from sam_backend.server.json_http import Handler, json_object
+from sam_backend.server.json_http import json_object
 from sam_backend.server.programs import fields, mask_room
 from sam_backend.server.programs.fields import ImageFields, ObjectFields
+from sam_backend.server.programs.handling import Fields, ProgramRoutes, Routes, answered
 from sam_backend.server.programs.kept_images import KeptImage
-from sam_backend.server.programs.routes import Fields, Programs, answered
 
 _LONGEST_ID = 200
 _TOLERANCE = 1.0
 
 
-class Roboflow:
+class Roboflow(ProgramRoutes):
     """The routes under /sam2."""
 
-    def __init__(self, programs: Programs) -> None:
-        self._programs = programs
-
-    def routes(self) -> dict[str, tuple[list[str], Handler]]:
+    def routes(self) -> Routes:
         return {
             "/sam2/embed_image": (["POST"], self.embed),
             "/sam2/segment_image": (["POST"], self.segment),
         }
-
-    def admitted(self) -> AbstractContextManager[None]:
-        return self._programs.admitted()
 
     @answered
     def embed(self) -> Fields:
@@ -65,7 +58,7 @@ class Roboflow:
             raise mask_room.no_room(room)
         found, scores = [], []
         for each in asked:  # one mask at a time, because all masks of a large image fill the memory
-            mask = self._programs.mask(kept, each)[1]
+            mask = self.parts.objects.mask(kept, each)
             found.append(mask.rle("coco") if as_rle else _polygons(mask))
             scores.append(mask.score)
         form = "rle" if as_rle else "polygon"
@@ -88,12 +81,12 @@ class Roboflow:
         name = _name(body)
         own = None if name is None else "named:" + hashlib.sha256(name.encode()).hexdigest()
         if body.get("image") is not None:
-            return self._programs.images.find(_image(body["image"]), own)
+            return self.parts.images.find(_image(body["image"]), own)
         if name is None:
             raise BadRequest("give 'image', or the 'image_id' of an image that was embedded")
         # An id of this server's own, or one that the program chose.
-        known = self._programs.ids.content(name) is not None
-        return self._programs.images.find(ImageFields(id=name if known else own))
+        known = self.parts.ids.content(name) is not None
+        return self.parts.images.find(ImageFields(id=name if known else own))
 
 
 def _name(body: Mapping[str, Any]) -> str | None:
