@@ -1,9 +1,7 @@
 """From prompts to one mask: chooses the engine's inputs, and combines its four masks.
 
-First click: it is ambiguous (a part, the whole, a group), so one of the four masks is chosen. The
-model's score counts, and the centrality of the click, because people click near the middle of an
-object. A mask counts less if it runs along the picture's edges, as the background does, or if it
-differs from the masks of this label that annotators kept.
+First click: it is ambiguous (a part, the whole, a group), so one of the four masks is chosen, see
+`first_click`.
 
 Rectangle: it bounds the object, so the four masks are averaged, and masks that reach all its sides
 count most, see `rectangle`. Doubtful pixels belong to the object, and nothing outside remains.
@@ -16,7 +14,8 @@ without more weight for the masks that overlap with the single one.
 Each later click: it is decoded on top of the last answer, and the four masks are averaged with that
 answer. So pixels far from the clicks change only if the model is certain.
 
-A click that is still on the wrong side then gets the spot around it, and specks are removed.
+A click that is still on the wrong side then gets the spot around it, see `clicked_spots`, and
+specks are removed.
 """
 
 from __future__ import annotations
@@ -24,14 +23,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
-from sam_backend.clicks import rectangle, second_click, specks
+from sam_backend.clicks import clicked_spots, first_click, rectangle, second_click
 from sam_backend.clicks.learnt_shapes import Learnt
 from sam_backend.engines.frame import LOW_RES_SIDE, Floats, Frame, Indices
 from sam_backend.engines.protocol import Embedding, Engine
-from sam_backend.formats.mask import Mask, tight_box
+from sam_backend.formats.mask import Mask
 
 # Of the four new masks and the last answer. The single-mask token was trained on several clicks.
 WEIGHTS = np.array([6, 3, 3, 3, 5], np.float32) / 20
@@ -39,9 +37,7 @@ WEIGHTS = np.array([6, 3, 3, 3, 5], np.float32) / 20
 # keep their spots. Time and memory would grow with each click, and SAM was trained on eleven.
 CLICKS_AT_ONCE = 24
 MIXED = 0.7  # the score of an average of masks
-SPECK = 0.01  # of the mask's area: smaller components and holes without a click are removed
 SAME_MASK = 0.85  # the IoU above which an alternative is a duplicate
-SETTLED = 1.0  # the logit of an edited pixel
 
 _NO_CANDIDATES = np.zeros((0, LOW_RES_SIDE, LOW_RES_SIDE), np.float32), np.zeros(0, np.float32)
 
@@ -128,7 +124,7 @@ def full_size(embedding: Embedding, prompt: ObjectPrompt, state: DecodeState) ->
     pixels, positive = _pixels(embedding, prompt.points), prompt.labels > 0
     if (mask[pixels[:, 1], pixels[:, 0]] != positive).any():  # two clicks share a low-res pixel
         logits = embedding.frame.upsample(state.logits)
-        _claim(logits, pixels, positive)
+        clicked_spots.claim(logits, pixels, positive)
         mask = logits > 0
     if prompt.box is not None:
         _keep_to_box(mask, prompt)
@@ -212,7 +208,7 @@ def _begin(
     chosen = facts.single
     if prompt.box is None:
         spots = frame.spots(prompt.points[prompt.labels > 0])
-        chosen = _likeliest(frame.cut(candidates) > 0, scores, spots, learnt)
+        chosen = first_click.likeliest(frame.cut(candidates) > 0, scores, spots, learnt)
         logits = candidates[chosen]
     else:
         weights = rectangle.weights(frame.cut(candidates), frame.low_res_box(prompt.box), facts)
@@ -247,7 +243,7 @@ def _second(
     answers = np.stack((every[single], every[:-1].mean(axis=0), vote, usual))
     masks = frame.cut(np.concatenate((every[:-1], answers[1:3]))) > 0
     likely = np.clip(np.append(scores, [MIXED, MIXED]), 0.01, 1) ** 2
-    likely *= [(1 - _edge_share(mask)) ** 2 for mask in masks]
+    likely *= [(1 - first_click.edge_share(mask)) ** 2 for mask in masks]
     seen, spots = frame.cut(every[-1]) > 0, frame.spots(prompt.points)
     chances = second_click.chances(masks, likely, seen, spots, prompt.labels > 0)
     chosen: Floats = answers[second_click.best(frame.cut(answers) > 0, masks, chances)]
@@ -263,34 +259,6 @@ def _agreement(masks: Mask, which: int) -> Floats:
     return overlap
 
 
-def _likeliest(masks: Mask, scores: Floats, spots: Indices, learnt: Learnt | None) -> int:
-    """The index of the most likely mask (4, h, w) for clicks at spots."""
-    likely = np.clip(scores, 0.01, 1) ** 2
-    for index, mask in enumerate(masks):
-        # The click counts for half only, because some people click near the edge.
-        likely[index] *= (1 + _centrality(mask, spots)) / 2 * (1 - _edge_share(mask)) ** 2
-        if learnt is not None:
-            likely[index] *= learnt.fit(mask)
-    return int(np.argmax(likely))
-
-
-def _centrality(mask: Mask, spots: Indices) -> float:
-    """1 where the mask is thickest, 0 at its edge and outside."""
-    box = tight_box(mask)
-    if box is None or not len(spots) or not mask[spots[:, 1], spots[:, 0]].all():
-        return 0.0
-    left, top, right, bottom = box
-    near = np.pad(mask[top:bottom, left:right].view(np.uint8), 1)
-    depth = cv2.distanceTransform(near, cv2.DIST_L2, cv2.DIST_MASK_5)
-    return float(depth[spots[:, 1] - top + 1, spots[:, 0] - left + 1].min() / depth.max())
-
-
-def _edge_share(mask: Mask) -> float:
-    """The share of the picture's four edges under the mask. It is large for the background."""
-    sides = mask[0], mask[-1], mask[:, 0], mask[:, -1]
-    return sum(np.count_nonzero(side) / side.size for side in sides) / len(sides)
-
-
 def _settle(
     frame: Frame, prompt: ObjectPrompt, logits: Floats, decoded: tuple[Floats, Floats], chosen: int
 ) -> DecodeState:
@@ -299,36 +267,11 @@ def _settle(
     spots = frame.spots(prompt.points)
     edited = logits.copy()
     used = frame.cut(edited)
-    _claim(used, spots, prompt.labels > 0)
-    specks.remove(used, SPECK, SETTLED, spots)
+    clicked_spots.claim(used, spots, prompt.labels > 0)
+    clicked_spots.clean(used, spots)
     is_ambiguous = prompt.box is None and len(prompt.points) == 1
     offered = (candidates, scores) if is_ambiguous else _NO_CANDIDATES
     return DecodeState(prompt, edited, float(np.clip(scores[chosen], 0, 1)), *offered)
-
-
-def _claim(logits: Floats, spots: Indices, positive: Mask) -> None:
-    """Give each click that is on the wrong side the spot around it, in place.
-
-    The spot is at most a quarter as wide as the mask, and ends half-way to the nearest click of the
-    other kind. It contains the pixels of this disc that the model finds as likely as the click.
-    """
-    for (x, y), inside in zip(spots, positive, strict=True):
-        value = logits[y, x]
-        if (value > 0) == inside:
-            continue
-        opposite = spots[positive != inside]
-        half_way = np.hypot(*(opposite - [x, y]).T).min() / 2 if len(opposite) else np.inf
-        limit = min(half_way, np.sqrt(np.count_nonzero(logits > 0)) / 4)
-        reach = int(max(limit, 1.5)) + 1  # of an image, the rest would take longer than a decode
-        top, left = max(0, y - reach), max(0, x - reach)
-        near = logits[top : y + reach + 1, left : x + reach + 1]
-        rows, columns = np.ogrid[: near.shape[0], : near.shape[1]]
-        distance = np.hypot(columns + left - x, rows + top - y)
-        alike = near >= value - 1 if inside else near <= value + 1
-        # Next to the click, all pixels belong to the spot: scaling up would restore the old side.
-        spot = (distance <= limit) & alike | (distance <= min(half_way, 1.5))
-        _, labels = cv2.connectedComponents((spot & ((near > 0) != inside)).astype(np.uint8))
-        near[labels == labels[y - top, x - left]] = SETTLED if inside else -SETTLED
 
 
 def _keep_to_box(mask: Mask, prompt: ObjectPrompt) -> None:

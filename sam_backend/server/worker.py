@@ -26,6 +26,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from sam_backend import memory, metrics
 from sam_backend.server import credentials
 from sam_backend.server.admission import RETRY_AFTER_S, body_limit, share_of_memory
+from sam_backend.server.connection import Connection
 from sam_backend.server.programs import problems
 from sam_backend.server.receiving import Incoming, Unusable
 
@@ -35,47 +36,6 @@ MOST_WAITING = 512
 _AT_ONCE = 1 << 18  # bytes
 LARGE_BODY = 4 << 20
 _LISTENING_ERRORS = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED)
-
-
-class Outbox:
-    """A client's connection for the app: it collects the answer, and never blocks."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._unsent = bytearray()
-
-    def recv(self, size: int, flags: int) -> bytes:
-        return self._connection.recv(size, flags)
-
-    def sendall(self, data: bytes) -> None:
-        self._unsent += data
-
-    def put(self, data: bytes) -> None:
-        """Replaces the collected answer."""
-        self._unsent[:] = data
-
-    def is_sent(self) -> bool:
-        """Sends as much as possible now. True if all is sent. OSError if the client left."""
-        while self._unsent:
-            try:
-                del self._unsent[: self._connection.send(self._unsent)]
-            except BlockingIOError:
-                return False
-        return True
-
-
-class Connection:
-    """A client, with its incoming request and its outgoing answer."""
-
-    def __init__(self, connection: socket.socket, client: Any, server: Any, incoming: Incoming):
-        self.connection = connection
-        self.sock = Outbox(connection)  # gunicorn's name for the socket
-        self.client = client
-        self.server = server
-        self.incoming = incoming
-        self.is_answered = False
-        self.charged = 0  # bytes of the request that count towards the worker's limit
-        self.begun = self.heard = time.monotonic()
 
 
 _Step = Callable[[Connection], None]

@@ -1,0 +1,43 @@
+"""Which of four masks the first click means. Pure.
+
+The model's score counts, and the centrality of the click, because people click near the middle of
+an object. A mask counts less if it runs along the picture's edges, as the background does, or if it
+differs from the masks of this label that annotators kept.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from sam_backend.clicks.learnt_shapes import Learnt
+from sam_backend.engines.frame import Floats, Indices
+from sam_backend.formats.mask import Mask, tight_box
+
+
+def likeliest(masks: Mask, scores: Floats, spots: Indices, learnt: Learnt | None) -> int:
+    """The index of the most likely mask (4, h, w) for clicks at spots."""
+    likely = np.clip(scores, 0.01, 1) ** 2
+    for index, mask in enumerate(masks):
+        # The click counts for half only, because some people click near the edge.
+        likely[index] *= (1 + _centrality(mask, spots)) / 2 * (1 - edge_share(mask)) ** 2
+        if learnt is not None:
+            likely[index] *= learnt.fit(mask)
+    return int(np.argmax(likely))
+
+
+def _centrality(mask: Mask, spots: Indices) -> float:
+    """1 where the mask is thickest, 0 at its edge and outside."""
+    box = tight_box(mask)
+    if box is None or not len(spots) or not mask[spots[:, 1], spots[:, 0]].all():
+        return 0.0
+    left, top, right, bottom = box
+    near = np.pad(mask[top:bottom, left:right].view(np.uint8), 1)
+    depth = cv2.distanceTransform(near, cv2.DIST_L2, cv2.DIST_MASK_5)
+    return float(depth[spots[:, 1] - top + 1, spots[:, 0] - left + 1].min() / depth.max())
+
+
+def edge_share(mask: Mask) -> float:
+    """The share of the picture's four edges under the mask. It is large for the background."""
+    sides = mask[0], mask[-1], mask[:, 0], mask[:, -1]
+    return sum(np.count_nonzero(side) / side.size for side in sides) / len(sides)
