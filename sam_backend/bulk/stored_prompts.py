@@ -84,7 +84,7 @@ def masked(task: Task, own_version: str) -> frozenset[str]:
 
 
 def has_masked(task: Task, own_version: str, beginning: str | tuple[str, ...]) -> bool:
-    """Whether a task has such a region with an id that begins like this."""
+    """Whether one of these ids has such a beginning."""
     return any(id_.startswith(beginning) for id_ in masked(task, own_version))
 
 

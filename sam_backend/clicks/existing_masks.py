@@ -142,7 +142,7 @@ def has_masks(task: Mapping[str, Any]) -> bool:
 
 
 def read_ahead(task: Mapping[str, Any], cache: Cache) -> None:
-    """Fills the cache with a task's masks. The first click would have to wait for a hundred."""
+    """Fills the cache with a task's masks. Otherwise, the first click would decode all of them."""
     by_page: dict[results.Page, Parts] = {}
     for result in in_annotation(task):
         page = results.page(result)

@@ -88,8 +88,8 @@ def join(
         joined = []  # the prompts before these are gone, so their object is done
     elif not same_kind and not (_touch(context, joined) and (trust or _only_cuts(context))):
         joined = []
-    # The order of the context is the editor's: what came before must not change it, for clicks are
-    # decoded one on top of the other.
+    # The editor decides the order of the context. Joined prompts must not change it, because clicks
+    # are decoded one on top of the other.
     prompts = (*joined, *context)
     sends_rectangles = earlier.sends_rectangles or True in kinds
     return prompts, EarlierClick(prompts, draft.version, now, trust, sends_rectangles)

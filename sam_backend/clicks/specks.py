@@ -45,7 +45,7 @@ def remove(logits: Floats, share: float, settled: float, spots: Indices = _NO_SP
 
 
 def _wider(box: Box, mask: Mask) -> Box:
-    """The box with the pixels next to it, as far as there are any."""
+    """The box, one pixel wider on each side that is not at the edge of the mask."""
     left, top, right, bottom = box
     height, width = mask.shape
     return max(0, left - 1), max(0, top - 1), min(width, right + 1), min(height, bottom + 1)

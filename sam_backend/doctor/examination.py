@@ -1,4 +1,4 @@
-"""All checks in their order. A check is left out where an earlier one took its ground away."""
+"""All checks in their order. A check is skipped if an earlier failure makes it pointless."""
 
 from __future__ import annotations
 

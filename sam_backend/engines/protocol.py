@@ -120,7 +120,7 @@ class Engine(Protocol):
 
 
 def halved(detail: Floats) -> Halves:
-    """A detail of an embedding, which takes half as much memory like this."""
+    """A detail of an embedding in half precision, which takes half as much memory."""
     most = np.finfo(np.float16).max
     return np.clip(detail, -most, most).astype(np.float16)
 

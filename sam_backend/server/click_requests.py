@@ -45,7 +45,7 @@ class ClickRequests:
         self._services.refusals.report("clicks", Refusal("limit", str(message)))
 
     def _record(self, click: WatchedClick, asked: PredictionRequest, found: Response) -> None:
-        """Keeps a record for the status page. A request without prompts is no click."""
+        """Keeps a record for the status page. A request without prompts is not a click."""
         if not click.has_prompts:
             return
         click.stop()

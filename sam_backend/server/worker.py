@@ -77,7 +77,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             super().handle_exit(sig, frame)
 
     def run(self) -> None:
-        # What is there now stays. Without this, each large body has Python look through all of it.
+        # Otherwise, Python would search all objects for cycles during each large body.
         gc.collect()
         gc.freeze()
         super().run()

@@ -26,9 +26,9 @@ from PIL import Image
 from sam_backend import Segmenter
 from sam_backend.engines.parity import scene
 from sam_backend.engines.torch_engine import import_torchvision
+from tools.bench.pictures import SIZE
 from tools.folders import SHARED
 
-SIZE = (2241, 1500)
 MASKS = 5  # of each picture
 # The widths of SlimSAM's encoders, and of the layers between.
 SLIM_SAM = {"SlimSAM-uniform-50": (384, 1536), "SlimSAM-uniform-77": (168, 696)}

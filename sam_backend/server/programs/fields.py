@@ -54,7 +54,7 @@ class ObjectFields:
 
 @dataclass(frozen=True)
 class ExampleFields:
-    """What is like the objects to find, what is not, and what is there already."""
+    """Objects like those to find, objects of other kinds, and objects that are known already."""
 
     examples: list[ObjectFields]
     negatives: list[ObjectFields]

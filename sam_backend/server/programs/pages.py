@@ -53,7 +53,7 @@ class Pages:
         return self._try("page.html")
 
     def without_slash(self) -> Response:
-        """The page's parts are beside its address."""
+        """Redirects to /try, because the page names its parts relative to that address."""
         return _guarded(redirect("../try"))  # type: ignore[arg-type]
 
     def part(self, name: str) -> Response:
