@@ -84,7 +84,7 @@ def masked(task: Task, own_version: str) -> frozenset[str]:
 
 
 def has_masked(task: Task, own_version: str, beginning: str | tuple[str, ...]) -> bool:
-    """Whether one of these ids has such a beginning."""
+    """Whether an id of such a region begins like this. See `masked`."""
     return any(id_.startswith(beginning) for id_ in masked(task, own_version))
 
 
