@@ -23,11 +23,33 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 WEIGHTS = REPOSITORY / "models" / "mobile_sam"
 
 
-def wait_until(happened: Callable[[], object], seconds: float = 30) -> None:
+# For what should happen. No test waits as long where all is well.
+LIMIT_S = 120
+
+
+def wait_until(happened: Callable[[], object], seconds: float = LIMIT_S) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.01)
+
+
+def get(url: str) -> requests.Response:
+    """The answer to a request that should be answered."""
+    return requests.get(url, timeout=LIMIT_S)
+
+
+def wait_until_up(url: str, process: subprocess.Popen[Any]) -> None:
+    """Waits until a server answers. Its port is open a moment before a worker is there."""
+
+    def is_up() -> bool:
+        assert process.poll() is None, process.communicate()[0]
+        try:
+            return requests.get(f"{url}/health", timeout=5).ok
+        except requests.RequestException:
+            return False
+
+    wait_until(is_up)
 
 
 def body(task: int, brightness: int, *, is_click: bool = True) -> bytes:
@@ -65,7 +87,7 @@ class Held:
 
     def _post(self, content: bytes) -> requests.Response:
         headers = {"Content-Type": "application/json"}
-        return requests.post(f"{self.url}/predict", content, headers=headers, timeout=60)
+        return requests.post(f"{self.url}/predict", content, headers=headers, timeout=LIMIT_S)
 
     def send(self, task: int, brightness: int) -> socket.socket:
         """A click whose answer has not been read yet."""
@@ -93,11 +115,11 @@ class Held:
         return self.metric(f'sam_queue_length{{queue="{name}"}}')
 
     def metric(self, name: str) -> float:
-        lines = requests.get(f"{self.url}/metrics", timeout=5).text.splitlines()
+        lines = get(f"{self.url}/metrics").text.splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
 
     def errors(self) -> list[dict[str, Any]]:
-        errors: list[dict[str, Any]] = requests.get(self.url, timeout=5).json()["last_errors"]
+        errors: list[dict[str, Any]] = get(self.url).json()["last_errors"]
         return errors
 
 
@@ -120,18 +142,12 @@ def running(folder: Path, **settings: str) -> Iterator[Held]:
     process = subprocess.Popen(command, cwd=REPOSITORY, env=environ)
     try:
         held = Held(folder, port, process)
-        for _ in range(600):
-            try:
-                requests.get(f"{held.url}/health", timeout=1)
-                break
-            except requests.RequestException:
-                assert process.poll() is None
-                time.sleep(0.1)
+        wait_until_up(held.url, process)
         yield held
     finally:
         held.go()
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(LIMIT_S)
 
 
 def app() -> object:

@@ -78,7 +78,7 @@ class Place:
             env=os.environ | {"MODEL_DIR": str(self.models), "MODELS_MIRROR": str(mirror)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
 

@@ -21,6 +21,7 @@ from sam_backend import __version__
 from sam_backend.engines.parity import scene
 from tests.conftest import REPOSITORY, WEIGHTS
 from tests.fakes import SHARED_LABELS, inline, keypoint, request_body, shared_pair
+from tests.held import LIMIT_S, get
 from tests.server.test_startup import free_port, running
 
 pytest.importorskip("hatchling")
@@ -79,7 +80,7 @@ def run(installed: Path, *arguments: str, **settings: str) -> subprocess.Complet
         env={"PATH": os.environ["PATH"], "HOME": str(installed), **settings},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
         check=False,
     )
 
@@ -104,10 +105,10 @@ def test_it_serves_a_click_without_the_sdk(installed: Path, tmp_path: Path) -> N
         pair = shared_pair(keypoint("a", 50, 50))
         body = request_body(pair, config=SHARED_LABELS)
         body["tasks"][0]["data"]["image"] = inline(photo())
-        answer = requests.post(f"{url}/predict", json=body, timeout=60).json()
+        answer = requests.post(f"{url}/predict", json=body, timeout=LIMIT_S).json()
         types = [region["type"] for region in answer["results"][0]["result"]]
         assert types == ["brush", "labels"]
-        assert requests.get(f"{url}/openapi.json", timeout=5).json()["info"]["version"]
+        assert get(f"{url}/openapi.json").json()["info"]["version"]
 
 
 def test_without_weights_one_line_says_how_to_get_them(installed: Path) -> None:

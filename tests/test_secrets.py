@@ -8,7 +8,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 import requests
 
 from tests.fakes import BRUSH_LABELS, keypoint, picture, request_body
+from tests.held import LIMIT_S, get, wait_until_up
 from tests.loopback import Site, always, site, who_am_i
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,23 +53,17 @@ def back_end(folder: Path, **settings: str) -> Iterator[tuple[str, Path]]:
             [sys.executable, ROOT / "_wsgi.py"], env=environ, stdout=output, stderr=output
         )
     try:
-        for _ in range(600):
-            try:
-                requests.get(f"{url}/health", timeout=5)
-                break
-            except requests.RequestException:
-                assert process.poll() is None, log.read_text()
-                time.sleep(0.1)
+        wait_until_up(url, process)
         yield url, log
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(LIMIT_S)
 
 
 def ask(url: str, image: str, *, is_click: bool = True) -> Any:
     context = [keypoint("p", 50, 50)] if is_click else None
     body = request_body(context, image=image)
-    return requests.post(f"{url}/predict", json=body, timeout=100).json()["results"][0]
+    return requests.post(f"{url}/predict", json=body, timeout=LIMIT_S).json()["results"][0]
 
 
 @pytest.fixture
@@ -101,7 +95,7 @@ def test_no_secret_is_in_the_log_or_on_the_page(
     settings = personal if kind == "personal" else {}
     with back_end(tmp_path, **settings) as (url, log):
         setup = {"project": "1.1795243155", "schema": BRUSH_LABELS, "hostname": studio.url}
-        requests.post(f"{url}/setup", json={**setup, "access_token": LEGACY}, timeout=9)
+        requests.post(f"{url}/setup", json={**setup, "access_token": LEGACY}, timeout=LIMIT_S)
         with_password = bucket.url.replace("//", f"//ann:{PASSWORD}@")
         for is_click in (False, True):
             for image in (
@@ -115,8 +109,8 @@ def test_no_secret_is_in_the_log_or_on_the_page(
                 answer = ask(url, image, is_click=is_click)
                 if is_click and "gone" not in image and "10.0.0.5" not in image:
                     assert answer["result"], log.read_text()
-        page = requests.get(f"{url}/", timeout=9).text
-        metrics = requests.get(f"{url}/metrics", timeout=9).text
+        page = get(f"{url}/").text
+        metrics = get(f"{url}/metrics").text
     written = log.read_text()
     assert "gone.png" in written  # it does say a lot
     assert "DEBUG" in written

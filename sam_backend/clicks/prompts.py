@@ -133,9 +133,13 @@ def objects(prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
 
 
 def rectangle_array(rectangles: Sequence[Prompt]) -> RectangleArray:
-    """The rectangles (N, 5): x, y, width and height in percent, angle in radians."""
-    rows = [(r.x, r.y, r.width, r.height, math.radians(r.angle)) for r in rectangles]
-    return np.array(rows, np.float64).reshape(-1, 5)
+    """The rectangles (N, 6): x, y, width and height in percent, cosine and sine of the angle."""
+    turns = [math.radians(r.angle) for r in rectangles]
+    rows = [
+        (r.x, r.y, r.width, r.height, math.cos(turn), math.sin(turn))
+        for r, turn in zip(rectangles, turns, strict=True)
+    ]
+    return np.array(rows, np.float64).reshape(-1, 6)
 
 
 def nearest_rectangle(keypoint: Prompt, rectangles: RectangleArray) -> tuple[int, float]:
@@ -145,14 +149,15 @@ def nearest_rectangle(keypoint: Prompt, rectangles: RectangleArray) -> tuple[int
     """
     # Rotation turns the rectangle about its top-left corner; turn the point back instead.
     # (Exact for square images; the membership test does not need more.)
-    left, top, width, height, angle = rectangles.T
+    left, top, width, height, cosine, sine = rectangles.T
     dx, dy = keypoint.x - left, keypoint.y - top
-    x = dx * np.cos(angle) + dy * np.sin(angle)
-    y = dy * np.cos(angle) - dx * np.sin(angle)
+    x = dx * cosine + dy * sine
+    y = dy * cosine - dx * sine
     across = np.maximum(np.maximum(-x, 0), x - width)
     down = np.maximum(np.maximum(-y, 0), y - height)
     distances = np.hypot(across, down)
-    best = int(np.lexsort((width * height, distances))[0])
+    nearest = np.flatnonzero(distances == distances.min())
+    best = int(nearest[(width * height)[nearest].argmin()])
     return best, float(distances[best])
 
 

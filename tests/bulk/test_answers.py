@@ -17,6 +17,7 @@ from sam_backend.bulk.task_answer import TaskAnswer
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from tests.fakes import BRUSH_LABELS, SHARED_LABELS, inline, keypoint, picture, rectangle
+from tests.held import wait_until
 
 MakeServices = Callable[..., Services]
 
@@ -123,10 +124,7 @@ def test_tasks_without_time_are_left_out_and_prepared(services: MakeServices) ->
     late = [task(box, width=500, id=number) for number in (1, 2)]
     asked = [(each, Prompted()) for each in late]
     assert answer_tasks(made, "", BRUSH_LABELS, asked, time.monotonic()) == [None, None]
-    until = time.monotonic() + 30
-    while len(made.images.embeddings) == 0 and time.monotonic() < until:
-        time.sleep(0.01)
-    assert len(made.images.embeddings) == 1
+    wait_until(lambda: len(made.images.embeddings) == 1)
     in_time = answer_tasks(made, "", BRUSH_LABELS, asked, time.monotonic() + 600)
     assert all(found is not None and found.regions for found in in_time)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from tests.clicks.test_masks import iou, scene
 from tests.fakes import DiscEngine, keypoint, rectangle, request_body
+from tests.held import wait_until
 from tests.server.clicks import click, mask_of, post
 
 
@@ -189,9 +189,7 @@ def test_the_masks_of_a_task_are_read_when_it_is_opened(services: Callable[..., 
     body = request_body(None)
     body["tasks"][0]["annotations"] = [{"id": 1, "result": [brush("old", LARGE)]}]
     post(client, "/predict", body)
-    deadline = time.monotonic() + 30
-    while not len(made.masks.objects._masks) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: len(made.masks.objects._masks))
     assert len(made.masks.objects._masks) == 1
     body["params"]["context"] = {"result": [keypoint("k", 25, 50, positive=False)]}
     (answer,) = post(client, "/predict", body)["results"]

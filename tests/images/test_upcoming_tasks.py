@@ -13,6 +13,7 @@ import pytest
 from sam_backend.images import upcoming_tasks
 from sam_backend.server.app import create_app
 from tests import shades
+from tests.held import wait_until
 from tests.loopback import Site, always, site
 
 
@@ -37,11 +38,9 @@ def opened(studio: Site, folder: Path, count: int, answer: object) -> list[int]:
     studio.routes[path] = always(200, orjson.dumps(answer), Content_Type="application/json")
     client = create_app(services.settings, services).test_client()
     client.post("/predict", json=shades.click(1, "/data/upload/1/1.png"))
-    deadline = time.monotonic() + 20
     expected = 1 if count == 0 else 1 + len(upcoming_tasks.read(orjson.dumps(answer)))
-    while len(engine.encoded) < expected and time.monotonic() < deadline:
-        time.sleep(0.005)
-    time.sleep(0.05)
+    wait_until(lambda: len(engine.encoded) >= expected)
+    time.sleep(0.05)  # for what should not come
     return engine.encoded
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sam_backend.machines import common_store
+from sam_backend.embeddings import of_machines
+from sam_backend.machines import common_store, turns
 from sam_backend.machines.common_store import CommonStore
+from sam_backend.shared import shapes_of_machines
 from tests import redis_server
 from tools.soak.redis_server import RedisServer
 
@@ -33,15 +35,33 @@ def opened() -> Iterator[Callable[..., CommonStore]]:
         store.close()
 
 
+# How long each kind of question may take, and a turn that is not renewed.
+_LIMITS = [
+    (module, name, getattr(module, name))
+    for module, name in (
+        (common_store, "ANSWER_S"),
+        (of_machines, "_WHOLE_S"),
+        (of_machines, "_WRITE_S"),
+        (shapes_of_machines, "_WRITE_S"),
+        (turns, "LOCK_S"),
+    )
+]
+
+
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> float:
-    """Waits longer for answers, because a busy machine may take more than the usual time."""
+    """Waits longer for answers, because a busy machine may take more than the usual time.
+
+    The usual time for an answer.
+    """
     usual = common_store.ANSWER_S
-    monkeypatch.setattr(common_store, "ANSWER_S", 20.0)
+    for module, name, _ in _LIMITS:
+        monkeypatch.setattr(module, name, 60.0)
     return usual
 
 
 @pytest.fixture
 def hurried(patient: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits no longer than usual, for servers that do not answer."""
-    monkeypatch.setattr(common_store, "ANSWER_S", patient)
+    for module, name, usual in _LIMITS:
+        monkeypatch.setattr(module, name, usual)

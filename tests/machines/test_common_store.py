@@ -48,7 +48,7 @@ def is_alone(store: CommonStore) -> bool:
 def fits(store: CommonStore, key: str) -> bool:
     """Whether the server takes a megabyte."""
     try:
-        store.ask(lambda redis: redis.set(key, bytes(1 << 20)), 1.0)
+        store.ask(lambda redis: redis.set(key, bytes(1 << 20)), 60.0)
     except Alone:
         return False
     return True
@@ -176,11 +176,11 @@ def test_tls_with_the_certificate_of_the_organisation(opened: Opened, tmp_path: 
     options[1] = str(port)
     with redis_server.running(tmp_path, *options):
         trusting = opened(f"rediss://localhost:{port}", str(cert))
-        trusting.ask(lambda redis: redis.set("a", b"value"), 2.0)  # the first one takes a moment
+        trusting.ask(lambda redis: redis.set("a", b"value"), 60.0)  # the first one takes a moment
         assert get(trusting) == b"value"
         other = opened(f"rediss://localhost:{port}")
         with pytest.raises(Alone):
-            other.ask(lambda redis: redis.get("a"), 2.0)
+            other.ask(lambda redis: redis.get("a"), 60.0)
 
 
 def test_keys_name_the_deployment_and_hide_what_requests_say() -> None:

@@ -106,15 +106,18 @@ def test_all_machines_at_once_encode_once(machines: list[Machine]) -> None:
 
 
 def test_a_slow_encode_keeps_its_turn(
-    machines: list[Machine], monkeypatch: pytest.MonkeyPatch
+    machines: list[Machine], server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "LOCK_S", 0.4)
+    monkeypatch.setattr(turns, "LOCK_S", 8.0)
     machines[0].can_encode.clear()
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(2) as pool, server.client() as client:
         first = pool.submit(machines[0].get, 7)
         wait_until(lambda: machines[0].encodes)
         second = pool.submit(machines[1].get, 7)
-        time.sleep(1.5)
+        wait_until(client.pubsub_channels)  # the second one listens
+        (key,) = client.keys("*:turn:*")
+        client.expire(key, 1000)
+        wait_until(lambda: client.ttl(key) <= turns.LOCK_S)  # it was renewed
         assert not machines[1].encodes
         machines[0].can_encode.set()
         assert [first.result(), second.result()] == [7, 7]
@@ -182,7 +185,7 @@ def test_a_server_that_fails_while_a_machine_waits(
         first = pool.submit(machines[0].get, 7)
         wait_until(lambda: machines[0].encodes)
         second = pool.submit(machines[1].get, 7)
-        time.sleep(0.2)
+        time.sleep(0.2)  # it waits by now, or will soon
         getattr(server, fault)()
         assert second.result() == 7
         machines[0].can_encode.set()

@@ -145,8 +145,9 @@ def test_names_that_are_no_text_stop_nothing(
 
 
 def test_machines_ask_now_and_then_only(
-    tmp_path: Path, opened: Opened, server: RedisServer
+    tmp_path: Path, opened: Opened, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(shapes_of_machines, "SETTLED_S", 3600)
     one, other = (
         MachinesShapes(KeptShapes.in_folder(tmp_path / name), opened(server.url)) for name in "ab"
     )

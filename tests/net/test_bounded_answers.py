@@ -40,7 +40,7 @@ def proof(settings: SettingsOf, url: str) -> None:
 
 
 def picture(settings: SettingsOf, url: str) -> None:
-    ours = settings(LABEL_STUDIO_URL=url, MAX_IMAGE_MB="1", FETCH_SECONDS="1")
+    ours = settings(LABEL_STUDIO_URL=url, MAX_IMAGE_MB="1")
     fetcher = Fetcher(ours, LabelStudioAccess(ours))
     fetcher.fetch(resolve("/data/upload/1/a.jpg", "1", StudioConnection(url, None), None))
 
@@ -136,7 +136,7 @@ def test_an_answer_that_comes_a_byte_now_and_then_ends(
     monkeypatch.setattr(api, "ANSWER_S", 0.3)
     monkeypatch.setattr(api, "EXPORT_S", 0.3)
     with dripping(before, b" ") as url, pytest.raises(Refusal):
-        ASKS[path](settings, url)
+        ASKS[path](lambda **environ: settings(**environ, FETCH_SECONDS="1"), url)
 
 
 @asked

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from tests.clicks.test_newest import CONTEXTS
 from tests.fakes import SHARED_LABELS, inline, keypoint, picture, rectangle, request_body
+from tests.held import wait_until
 from tests.server.clicks import click, errors, mask_of, post
 
 
@@ -48,10 +48,7 @@ def test_prewarm_gets_the_image_ready(services: Callable[..., Services]) -> None
     client = create_app(made.settings, made).test_client()
     [region] = ask(client, event="prewarm", frame=0, window=20, direction="forward")
     assert region["value"]["status"] == "ok"
-    deadline = time.monotonic() + 30
-    while not len(made.images.embeddings) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert len(made.images.embeddings) == 1
+    wait_until(lambda: len(made.images.embeddings) == 1)
 
 
 def test_release_is_acknowledged(client: FlaskClient) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,6 +18,7 @@ from sam_backend.server.app import create_app
 from sam_backend.server.ml_backend import SamMLBackend
 from sam_backend.services import Services
 from tests.fakes import BRUSH_LABELS, DiscEngine, keypoint, request_body
+from tests.held import wait_until
 from tests.server.clicks import click, mask_of, post
 
 PROJECT = "1.1795243155"
@@ -120,9 +120,7 @@ def test_a_click_that_was_answered_before_is_answered_anew(made: Services) -> No
 def test_a_webhook_is_enough(made: Services) -> None:
     client = create_app(made.settings, made).test_client()
     post(client, "/webhook", kept(1, 18, count=9))
-    deadline = time.monotonic() + 60  # it is read in the background
-    while not made.learning.known() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(made.learning.known)  # it is read in the background
     assert is_small(made)
 
 
@@ -135,9 +133,7 @@ def test_the_sdks_fit_is_enough(made: Services, line: str) -> None:
         model.fit(event, data)
     else:
         model.fit((), event=event, data=data, job_id="7")
-    deadline = time.monotonic() + 60
-    while not made.learning.known() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(made.learning.known)
     assert is_small(made)
 
 

@@ -19,6 +19,7 @@ from sam_backend.shared import program_ids
 from tests.conftest import WEIGHTS
 from tests.e2e.pictures import HEIGHT, WIDTH, Shape, draw, iou
 from tests.fakes import DiscEngine, picture
+from tests.held import LIMIT_S
 from tests.server.program_requests import embed, mask_of, problem, segment
 from tests.server.test_startup import free_port, running
 
@@ -90,26 +91,28 @@ def test_an_id_works_in_every_worker_at_once(served: str) -> None:
     file = io.BytesIO()
     draw(list(Shape)).save(file, "PNG")
     headers = {"Content-Type": "image/png"}
-    embedded = requests.post(f"{served}/v1/embed", file.getvalue(), headers=headers, timeout=60)
+    embedded = requests.post(
+        f"{served}/v1/embed", file.getvalue(), headers=headers, timeout=LIMIT_S
+    )
     image = embedded.json()["image_id"]
     x, y = Shape.DISC.centre
 
     def click(_: int) -> float:
         body = {"image_id": image, "points": [[x * WIDTH, y * HEIGHT]], "format": "coco_rle"}
-        answer = requests.post(f"{served}/v1/segment", json=body, timeout=60)
+        answer = requests.post(f"{served}/v1/segment", json=body, timeout=LIMIT_S)
         assert answer.ok, answer.text
         first = answer.json()["objects"][0]
         again = {"image_id": image, "mask_input": first["answer_id"], "format": "coco_rle"}
-        repeated = requests.post(f"{served}/v1/segment", json=again, timeout=60).json()
+        repeated = requests.post(f"{served}/v1/segment", json=again, timeout=LIMIT_S).json()
         assert repeated["objects"][0]["mask"] == first["mask"]
         return iou(mask_of(first), Shape.DISC.mask())
 
     with ThreadPoolExecutor(4) as threads:
         assert min(threads.map(click, range(12))) > 0.95
-    assert requests.delete(f"{served}/v1/images/{image}", timeout=60).status_code == 204
+    assert requests.delete(f"{served}/v1/images/{image}", timeout=LIMIT_S).status_code == 204
     body = {"image_id": image, "points": [[1, 1]]}
     for _ in range(6):
-        assert requests.post(f"{served}/v1/segment", json=body, timeout=60).status_code == 404
+        assert requests.post(f"{served}/v1/segment", json=body, timeout=LIMIT_S).status_code == 404
 
 
 def test_a_request_that_cannot_be_read_is_a_problem_too(served: str) -> None:

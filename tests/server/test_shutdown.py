@@ -1,7 +1,8 @@
-"""SIGTERM: clicks that run are answered, and the server is gone within ten seconds."""
+"""SIGTERM: clicks that run are answered, and the server is gone soon."""
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +11,15 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.held import WEIGHTS, Held, running, wait_until
+from tests.held import LIMIT_S, WEIGHTS, Held, get, running, wait_until
 
 pytestmark = pytest.mark.skipif(
     not (WEIGHTS / "encoder.onnx").exists(), reason="./download_models.sh fetches the weights"
 )
+
+
+# So long that the server is not gone because of it.
+PATIENT = {"GUNICORN_CMD_ARGS": f"--graceful-timeout {10 * LIMIT_S}"}
 
 
 def stop(held: Held) -> None:
@@ -22,56 +27,53 @@ def stop(held: Held) -> None:
 
 
 def test_a_click_that_runs_is_answered(tmp_path: Path) -> None:
-    with running(tmp_path, THREADS="1") as held, ThreadPoolExecutor(2) as pool:
+    with running(tmp_path, THREADS="1", **PATIENT) as held, ThreadPoolExecutor(2) as pool:
         runs, waits = pool.submit(held.click, 1, 10), pool.submit(held.click, 2, 20)
         wait_until(lambda: held.queue("clicks") == 2)
-        started = time.monotonic()
         stop(held)
         time.sleep(1)
         held.go()
         for click in (runs, waits):
             assert click.result().json()["results"][0]["result"]
-        assert held.process.wait(30) == 0
-        assert time.monotonic() - started < 10
+        assert held.process.wait(LIMIT_S) == 0
 
 
 def test_a_click_that_takes_too_long_is_cut_off(tmp_path: Path) -> None:
     with running(tmp_path) as held, ThreadPoolExecutor(1) as pool:
         click = pool.submit(held.click, 1, 10)
         wait_until(lambda: held.done("encode"))
-        started = time.monotonic()
         stop(held)
-        assert held.process.wait(30) == 0
-        assert time.monotonic() - started < 10
+        assert held.process.wait(LIMIT_S) == 0
         with pytest.raises(requests.ConnectionError):
             click.result()
 
 
 def test_an_image_that_is_encoded_ahead_keeps_nobody(tmp_path: Path) -> None:
-    with running(tmp_path) as held:
+    with running(tmp_path, **PATIENT) as held:
         assert held.open(1, 10).json() == {"results": [[]]}
         wait_until(lambda: held.done("encode"))
-        started = time.monotonic()
         stop(held)
-        assert held.process.wait(30) == 0
-        assert time.monotonic() - started < 5
+        assert held.process.wait(LIMIT_S) == 0
 
 
 def test_a_load_balancer_hears_that_the_server_stops_while_clicks_go_on(tmp_path: Path) -> None:
-    with running(tmp_path, DRAIN_SECONDS="3") as held, ThreadPoolExecutor(2) as pool:
-        wait_until(lambda: requests.get(f"{held.url}/ready", timeout=5).ok)
+    drain = {"DRAIN_SECONDS": str(2 * LIMIT_S)}
+    with running(tmp_path, **drain) as held, ThreadPoolExecutor(2) as pool:
+        wait_until(lambda: get(f"{held.url}/ready").ok)
         runs = pool.submit(held.click, 1, 10)
         wait_until(lambda: held.queue("clicks") == 1)
         stop(held)
-        wait_until(lambda: not requests.get(f"{held.url}/ready", timeout=5).ok)
-        refused = requests.get(f"{held.url}/ready", timeout=5)
+        wait_until(lambda: not get(f"{held.url}/ready").ok)
+        refused = get(f"{held.url}/ready")
         assert (refused.status_code, refused.json()) == (503, {"error": "the server stops"})
-        assert requests.get(f"{held.url}/health", timeout=5).ok
+        assert get(f"{held.url}/health").ok
         comes_late = pool.submit(held.click, 2, 20)
         wait_until(lambda: held.queue("clicks") == 2)
         held.go()
         for click in (runs, comes_late):
             assert click.result().json()["results"][0]["result"]
-        assert held.process.wait(30) == 0
+        for worker in held.workers():  # a second time, which ends the wait
+            os.kill(worker, signal.SIGTERM)
+        assert held.process.wait(LIMIT_S) == 0
         with pytest.raises(requests.ConnectionError):
-            requests.get(f"{held.url}/ready", timeout=5)
+            get(f"{held.url}/ready")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.held import WEIGHTS, Held, running
+from tests.held import LIMIT_S, WEIGHTS, Held, running
 
 pytestmark = pytest.mark.skipif(
     not (WEIGHTS / "encoder.onnx").exists(), reason="./download_models.sh fetches the weights"
@@ -29,7 +29,7 @@ def dripping(held: Held, beginnings: list[bytes], every_s: float = 1.0) -> Itera
     over = threading.Event()
 
     def connect(beginning: bytes) -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", held.port), timeout=20)
+        connection = socket.create_connection(("127.0.0.1", held.port), timeout=LIMIT_S)
         connection.sendall(beginning)
         return connection
 

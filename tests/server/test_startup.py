@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 import requests
 
 from tests.conftest import REPOSITORY, WEIGHTS
+from tests.held import LIMIT_S, get, wait_until_up
 
 BIN = Path(sys.executable).parent
 
@@ -52,20 +52,7 @@ def running(
         yield url, process
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.communicate(timeout=30)
-
-
-def wait_until_up(url: str, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()[0]
-        try:
-            requests.get(f"{url}/health", timeout=1)
-        except requests.RequestException:  # the port is open a moment before a worker is there
-            time.sleep(0.1)
-        else:
-            return
-    pytest.fail(f"no answer from {url} in 60 s")
+        process.communicate(timeout=LIMIT_S)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -88,8 +75,8 @@ def test_the_three_ways_to_start(command: list[str], tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     checkpoint = {"MOBILESAM_CHECKPOINT": str(WEIGHTS), "MODEL_DIR": str(tmp_path / "models")}
     with running(*command, PORT=port, **checkpoint) as (url, _):
-        assert requests.get(f"{url}/health", timeout=5).json()["status"] == "UP"
-        assert requests.get(url, timeout=5).json()["model"] == "MobileSAM"
+        assert get(f"{url}/health").json()["status"] == "UP"
+        assert get(url).json()["model"] == "MobileSAM"
 
 
 def test_it_ends_by_saying_what_to_do_in_label_studio(tmp_path: Path) -> None:
@@ -103,7 +90,7 @@ def test_it_ends_by_saying_what_to_do_in_label_studio(tmp_path: Path) -> None:
         assert f"http://localhost:{port}" in text
         assert "ML_BLOCK_LOCAL_IP=false USE_DEFAULT_BANNED_SUBNETS=false" in text
         assert "label_configs/brush.xml" in text
-        assert requests.get(f"{url}/health", timeout=5).ok
+        assert get(f"{url}/health").ok
 
 
 def test_options_of_label_studio_ml_are_settings(tmp_path: Path) -> None:
@@ -111,8 +98,8 @@ def test_options_of_label_studio_ml_are_settings(tmp_path: Path) -> None:
     command = [sys.executable, "_wsgi.py", "--port", port, "--basic-auth-user", "u"]
     command += ["--basic-auth-pass", "p", "--model-dir", str(tmp_path), "--host", "127.0.0.1"]
     with running(*command, PORT=port, MOBILESAM_CHECKPOINT=str(WEIGHTS)) as (url, _):
-        assert requests.get(url, timeout=5).status_code == 401
-        assert requests.get(url, timeout=5, auth=("u", "p")).ok
+        assert get(url).status_code == 401
+        assert requests.get(url, timeout=LIMIT_S, auth=("u", "p")).ok
 
 
 def test_several_workers_count_together(tmp_path: Path) -> None:
@@ -120,8 +107,8 @@ def test_several_workers_count_together(tmp_path: Path) -> None:
     settings = {"PORT": port, "MOBILESAM_CHECKPOINT": str(WEIGHTS), "MODEL_DIR": str(tmp_path)}
     with running(sys.executable, "_wsgi.py", WORKERS="2", **settings) as (url, _):
         for _ in range(20):
-            requests.get(f"{url}/versions", timeout=5)
-        text = requests.get(f"{url}/metrics", timeout=5).text
+            get(f"{url}/versions")
+        text = get(f"{url}/metrics").text
         assert 'sam_request_seconds_count{route="/versions"} 20.0' in text
 
 
@@ -135,7 +122,7 @@ def refused(**settings: str) -> str:
         env=environment(**{"PORT": port, **settings}),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
     )
     assert process.returncode == 2
     assert process.stdout == ""

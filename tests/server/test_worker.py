@@ -17,6 +17,7 @@ from gunicorn.glogging import Logger
 
 from sam_backend.server import worker as worker_module
 from sam_backend.server.worker import Worker
+from tests.held import LIMIT_S, wait_until
 
 ANSWER = b"x" * 100
 
@@ -39,7 +40,7 @@ class Served:
         self.seen = 0
 
     def connect(self, data: bytes = b"") -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", self._port), timeout=20)
+        connection = socket.create_connection(("127.0.0.1", self._port), timeout=LIMIT_S)
         self._stack.enter_context(connection)
         connection.sendall(data)
         return connection
@@ -86,7 +87,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Served]]:
 
             def stop() -> None:
                 worker.handle_exit(None, None)
-                thread.join(20)
+                thread.join(LIMIT_S)
                 worker.tmp.close()
                 assert not thread.is_alive()
 
@@ -99,7 +100,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Served]]:
 HEAD = b"POST /predict HTTP/1.1\r\nHost: s\r\nContent-Length: 1000\r\n\r\n"
 
 
-def drip(connection: socket.socket, drop: bytes, seconds: float = 15) -> bytes:
+def drip(connection: socket.socket, drop: bytes, seconds: float = LIMIT_S) -> bytes:
     """Sends a drop now and then until there is an answer, and gives the answer."""
     connection.settimeout(0.2)
     until = time.monotonic() + seconds
@@ -135,14 +136,9 @@ def test_a_client_that_does_not_read_takes_no_thread(served: Callable[..., Serve
     post = b"POST /predict HTTP/1.1\r\nHost: s\r\n\r\n"
     for _ in range(6):
         server.connect(post)
-    started = time.monotonic()
-    while server.seen < 6:
-        assert time.monotonic() - started < 20
-        time.sleep(0.01)
+    wait_until(lambda: server.seen == 6)
     assert server.health() == b"HTTP/1.1 200"
-    while server.worker.nr_conns:
-        assert time.monotonic() - started < 30, "and it is let go"
-        time.sleep(0.05)
+    wait_until(lambda: not server.worker.nr_conns)  # and it is let go
 
 
 def test_the_oldest_of_too_many_clients_makes_room(
@@ -198,7 +194,8 @@ def test_a_body_is_read_for_the_right_password_only(
     served: Callable[..., Served], credentials: str, status: bytes
 ) -> None:
     """With a wrong one, the app is asked before the body is there. It refuses such a request."""
-    server = served(password=("sam", "secret"), silence_s=0.3)
+    silence_s = 0.3 if status == b" 408 " else LIMIT_S
+    server = served(password=("sam", "secret"), silence_s=silence_s)
     header = f"Authorization: Basic {credentials}\r\nHost".encode("latin-1")
     connection = server.connect(HEAD.replace(b"Host", header) + b" " * 900)
     assert status in connection.recv(1000)[:20]
@@ -230,14 +227,11 @@ def test_a_go_ahead_and_then_the_answer(served: Callable[..., Served]) -> None:
 def test_a_client_that_is_not_ready_does_not_delay_the_stop(
     served: Callable[..., Served],
 ) -> None:
-    server = served(silence_at_stop_s=0.1)
+    server = served(silence_at_stop_s=0.1, silence_s=10 * LIMIT_S, body_s=10 * LIMIT_S)
     server.connect(HEAD)
     server.health()
-    started = time.monotonic()
     server.worker.handle_exit(None, None)
-    while server.worker.nr_conns:
-        assert time.monotonic() - started < 6
-        time.sleep(0.05)
+    wait_until(lambda: not server.worker.nr_conns)
 
 
 def test_a_client_that_asks_for_a_go_ahead_and_does_not_wait_for_it(
@@ -270,4 +264,4 @@ def test_the_memory_of_large_bodies_is_given_back(
     assert here.ask(small).endswith(b"1000")
     assert not given.wait(2.5), "it is looked for once a second"
     assert here.ask(large).endswith(b"1001")
-    assert given.wait(20)
+    assert given.wait(LIMIT_S)

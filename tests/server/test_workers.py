@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import random
 import signal
@@ -25,6 +26,7 @@ from PIL import Image, ImageDraw
 
 from sam_backend.shared.click_log import LAST_CLICKS
 from tests import shades
+from tests.held import LIMIT_S, wait_until, wait_until_up
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "models" / "mobile_sam"
@@ -59,10 +61,10 @@ class Server:
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
-        self._url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port}"
 
     def get(self, path: str) -> bytes:
-        with urllib.request.urlopen(self._url + path, timeout=60) as response:
+        with urllib.request.urlopen(self.url + path, timeout=LIMIT_S) as response:
             return bytes(response.read())
 
     def ask(self, number: int, task: int = 0) -> object:
@@ -75,11 +77,11 @@ class Server:
             task or number, DRAWINGS[image], shades.keypoint(f"p{task}", x, y, SIDE, height)
         )
         request = urllib.request.Request(
-            self._url + "/predict", orjson.dumps(body), {"Content-Type": "application/json"}
+            self.url + "/predict", orjson.dumps(body), {"Content-Type": "application/json"}
         )
         while True:
             try:
-                with urllib.request.urlopen(request, timeout=100) as response:
+                with urllib.request.urlopen(request, timeout=LIMIT_S) as response:
                     result = orjson.loads(response.read())["results"][0]["result"]
                     break
             except urllib.error.HTTPError as error:
@@ -111,17 +113,11 @@ def server(folder: Path, workers: int) -> Iterator[tuple[Server, subprocess.Pope
     process = subprocess.Popen([sys.executable, str(ROOT / "_wsgi.py")], env=environ)
     try:
         running = Server(folder, port)
-        for _ in range(600):
-            try:
-                running.get("/health")
-                break
-            except OSError:
-                assert process.poll() is None
-                time.sleep(0.1)
+        wait_until_up(running.url, process)
         yield running, process
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(LIMIT_S)
 
 
 @pytest.fixture(scope="module")
@@ -148,12 +144,12 @@ def test_killed_while_encoding(tmp_path: Path, alone: dict[int, object]) -> None
     """What was being written is gone, what was written is used, and nothing is stale."""
     with server(tmp_path, 1) as (running, process), ThreadPoolExecutor(4) as pool:
         clicks = [pool.submit(running.ask, number) for number in range(8)]
-        while not any((tmp_path / "cache" / "embeddings").glob("*.embedding")):
-            time.sleep(0.005)
+        wait_until(lambda: any((tmp_path / "cache" / "embeddings").glob("*.embedding")))
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         process.kill()
         for child in map(int, children):
-            os.kill(child, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has noticed, and ended
+                os.kill(child, signal.SIGKILL)
         for click in clicks:
             click.exception()
     kept = len(list((tmp_path / "cache" / "embeddings").glob("*.embedding")))

@@ -17,6 +17,7 @@ from sam_backend import watched_click
 from sam_backend.clicks.prompts import Prompt
 from sam_backend.shared.click_log import LAST_CLICKS, ClickLog, ClickRecord
 from sam_backend.watched_click import THUMBNAIL_SIDE, WatchedClick
+from tests.held import wait_until
 
 
 def record(number: int, **more: Any) -> ClickRecord:
@@ -58,10 +59,7 @@ def test_workers_see_the_clicks_of_each_other(path: Path) -> None:
 def test_it_is_written_without_anybody_looking(path: Path) -> None:
     log, other = ClickLog(path), ClickLog(path)
     log.add(record(7))
-    until = time.monotonic() + 30
-    while not tasks(other) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert tasks(other) == ["7"]
+    wait_until(lambda: tasks(other) == ["7"])
 
 
 def test_clicks_that_nobody_wrote_yet_are_bounded(path: Path) -> None:
@@ -120,14 +118,21 @@ def test_a_thumbnail_only_if_it_is_wanted(path: Path) -> None:
     assert picture[-1, 0] == 0
 
 
-def test_stages_do_not_overlap() -> None:
+def test_stages_do_not_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 1.0, 3.0, 7.0, 15.0, 31.0])
+    monkeypatch.setattr(watched_click, "perf_counter", lambda: next(now))
     click = WatchedClick()
     with watched_click.watched(click):
         with watched_click.stage("image"), watched_click.stage("encode"):
-            time.sleep(0.02)
+            pass
         click.stop()
-    assert click.seconds["encode"] >= 0.02
-    assert click.seconds["image"] < 0.02
+    image, answer = 2.0 + 8.0, 1.0 + 16.0
+    assert click.seconds == {
+        **dict.fromkeys(watched_click.STAGES, 0.0),
+        "encode": 4.0,
+        "image": image,
+        "answer": answer,
+    }
     assert watched_click.current() is not click
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import shutil
 import signal
@@ -36,7 +35,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "cut": lambda content: content[: len(content) // 2],
     "no database": lambda _: b"this is not a database, but something else" * 200,
     "head": lambda content: b"\0" * 50 + content[50:],
-    "pages": lambda content: content[:4096] + os.urandom(len(content) - 4096),
+    "pages": lambda content: content[:4096] + random.Random(0).randbytes(len(content) - 4096),
 }
 
 
