@@ -25,8 +25,15 @@ if importlib.util.find_spec("openvino"):
     os.environ.setdefault("SAM_ENGINE", "openvino")
     os.environ.setdefault("SAM_PRECISION", "f32")
 
-# How long an example takes says something about the machine, not about the code.
-hypothesis.settings.register_profile("untimed", deadline=None)
+# How long an example takes says something about the machine, not about the code. The examples are
+# the same in every run, so that a failure is one of the code. FUZZ=10 tries others.
+hypothesis.settings.register_profile(
+    "untimed",
+    deadline=None,
+    database=None,
+    derandomize=os.environ.get("FUZZ", "1") == "1",
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -58,13 +58,17 @@ def assert_linear(function: Callable[[Any], object], argument_of: Callable[[int]
     raise AssertionError(f"the cost more than doubles with the input: {single}, {double}")
 
 
+def slowness() -> float:
+    """How much longer than there the same work takes here and now. At least 1."""
+    return max(1.0, _seconds(_reference) / _REFERENCE_SECONDS)
+
+
 def _measured(function: Callable[[Any], object], argument: object) -> Cost:
-    slowness = _seconds(_reference) / _REFERENCE_SECONDS
+    slow = slowness()
     before = _peak_bytes(reset=True)
     seconds = _seconds(lambda: function(argument))
     megabytes = (_peak_bytes(reset=False) - before) / 2**20
-    slowness = max(1.0, slowness, _seconds(_reference) / _REFERENCE_SECONDS)
-    return Cost(seconds / slowness, megabytes)
+    return Cost(seconds / max(slow, slowness()), megabytes)
 
 
 def _seconds(function: Callable[[], object]) -> float:

@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
-LIMIT_S = 120
+LIMIT_S = 300
 
 
 def need_ray() -> None:

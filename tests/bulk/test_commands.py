@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from sam_backend.formats import rle
 from tests.conftest import REPOSITORY, WEIGHTS
 from tests.e2e.pictures import HEIGHT, WIDTH, Shape, draw, iou
 from tests.fakes import inline
+from tests.held import wait_until
+from tests.loopback import Route, site
 
 pytestmark = pytest.mark.skipif(
     not (WEIGHTS / "encoder.onnx").exists(), reason="./download_models.sh fetches the weights"
@@ -33,6 +37,7 @@ CONFIG = f"""<View><Image name="image" value="$image"/>
   <KeyPointLabels name="point" toName="image">{LABELS}</KeyPointLabels>
   <BrushLabels name="tag" toName="image">{LABELS}</BrushLabels></View>"""
 LIMIT_S = 300
+FROM_LOOPBACK = {"ALLOWED_IMAGE_HOSTS": "127.0.0.1", "FETCH_SECONDS": "90"}
 
 
 def drawn(shapes: Sequence[Shape], folder: Path) -> str:
@@ -97,6 +102,11 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
+def lines_of(journal: Path) -> int:
+    """The first line is of the run, and each other one of a task."""
+    return journal.read_bytes().count(b"\n") if journal.exists() else 0
+
+
 def many_tasks(count: int, folder: Path) -> list[dict[str, Any]]:
     """Tasks that each show another picture."""
     tasks = []
@@ -114,6 +124,22 @@ def many_tasks(count: int, folder: Path) -> list[dict[str, Any]]:
             }
         )
     return tasks
+
+
+@contextmanager
+def late_pictures(tasks: list[dict[str, Any]]) -> Iterator[threading.Event]:
+    """The pictures of these tasks come from a host that waits until the event is set."""
+    go = threading.Event()
+
+    def late(content: bytes) -> Route:
+        return lambda _auth, _body: (200 if go.wait(LIMIT_S) else 500, {}, content)
+
+    with site() as host:
+        for number, task in enumerate(tasks):
+            encoded = task["data"]["image"].partition(",")[2]
+            host.routes[f"/{number}.png"] = late(base64.b64decode(encoded))
+            task["data"]["image"] = f"{host.url}/{number}.png"
+        yield go
 
 
 def test_a_detectors_boxes_become_masks(desk: Desk) -> None:
@@ -151,26 +177,25 @@ def test_predictions_for_tasks_that_label_studio_has(desk: Desk) -> None:
     assert [[r["id"] for r in entry["result"]] for entry in desk.written()] == [["m-p0"], ["m-p1"]]
 
 
-def test_killed_and_run_again_nothing_is_missing_or_twice(desk: Desk) -> None:
+def test_killed_and_run_again_nothing_is_missing_or_twice(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, **FROM_LOOPBACK)
     tasks = many_tasks(5, desk.folder)
-    desk.write(tasks)
     journal = desk.folder / "out.json.part"
-    process = desk.start("segment_with_prompts")
-    deadline = time.monotonic() + LIMIT_S
-    while not journal.exists() or journal.read_bytes().count(b"\n") < 3:
+    with late_pictures(tasks[2:]) as go:
+        desk.write(tasks)
+        process = desk.start("segment_with_prompts")
+        wait_until(lambda: process.poll() is not None or lines_of(journal) == 3)
         assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert not desk.output.exists()
-    journal.write_bytes(journal.read_bytes() + b'["9",true,{"resu')  # killed within a line
-    while any(Path(f"/proc/{child}").exists() for child in children):
-        assert time.monotonic() < deadline, "workers stay after the run was killed"
-        time.sleep(0.02)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not desk.output.exists()
+        journal.write_bytes(journal.read_bytes() + b'["9",true,{"resu')  # killed within a line
+        # No worker stays after the run was killed.
+        wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
 
-    status, said, _ = desk.run("segment_with_prompts", "--workers", "2")
+        go.set()
+        status, said, _ = desk.run("segment_with_prompts", "--workers", "2")
     assert status == 0
     assert "done before" in said
     assert not journal.exists()
@@ -242,24 +267,24 @@ def test_options_are_checked_before_anything_is_done(
     assert complaint in complained
 
 
-def test_a_worker_that_dies_costs_one_task(desk: Desk) -> None:
+def test_a_worker_that_dies_costs_one_task(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, **FROM_LOOPBACK)
     tasks = many_tasks(3, desk.folder)
-    desk.write(tasks)
     journal = desk.folder / "out.json.part"
-    process = desk.start("segment_with_prompts")
-    deadline = time.monotonic() + LIMIT_S
-    while not journal.exists() or journal.read_bytes().count(b"\n") < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    for child in children:
-        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-            os.kill(int(child), signal.SIGKILL)
-    said, _ = process.communicate(timeout=LIMIT_S)
-    assert process.returncode == 1
-    assert "1 failed, at least in part" in said
-    assert "the worker ended with signal 9" in said
-    status, said, _ = desk.run("segment_with_prompts")
+    with late_pictures(tasks[1:2]) as go:
+        desk.write(tasks)
+        process = desk.start("segment_with_prompts")
+        wait_until(lambda: process.poll() is not None or lines_of(journal) == 2)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for child in children:
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                os.kill(int(child), signal.SIGKILL)
+        said, _ = process.communicate(timeout=LIMIT_S)
+        assert process.returncode == 1
+        assert "1 failed, at least in part" in said
+        assert "the worker ended with signal 9" in said
+        go.set()
+        status, said, _ = desk.run("segment_with_prompts")
     assert status == 0
     assert [len(task["predictions"]) for task in desk.written()] == [2, 2, 2]
 

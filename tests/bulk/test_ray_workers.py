@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ from tests.bulk import ray_cluster
 from tests.bulk.ray_cluster import Cluster
 from tests.bulk.test_commands import CONFIG, LIMIT_S, Desk, many_tasks
 from tests.conftest import WEIGHTS
-from tests.loopback import Reply, Site, site
+from tests.held import wait_until
+from tests.loopback import Reply, Route, Site, site
 
 TOKEN = "5ecre7" * 7
 needs_weights = pytest.mark.skipif(
@@ -82,16 +82,32 @@ def with_pictures(tasks: list[dict[str, Any]], served: Site) -> list[dict[str, A
     return tasks
 
 
+class Gate:
+    """Lets pictures through up to some task's."""
+
+    def __init__(self) -> None:
+        self._passed = 0
+        self._changed = threading.Condition()
+
+    def open(self, task: int) -> None:
+        with self._changed:
+            self._passed = task
+            self._changed.notify_all()
+
+    def before(self, task: int, route: Route) -> Route:
+        """The route, for those who wait."""
+
+        def reply(auth: str | None, body: bytes) -> Reply:
+            with self._changed:
+                self._changed.wait_for(lambda: task <= self._passed, LIMIT_S)
+            return route(auth, body)
+
+        return reply
+
+
 def only_with_token(encoded: str) -> Callable[[str | None, bytes], Reply]:
     content = base64.b64decode(encoded)
     return lambda auth, _: (200, {}, content) if auth == f"Token {TOKEN}" else (401, {}, b"")
-
-
-def wait_until(happened: Callable[[], object]) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not happened():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.05)
 
 
 @needs_weights
@@ -100,29 +116,34 @@ def test_a_worker_a_node_and_the_run_die_and_every_task_is_done_once(
 ) -> None:
     second = nodes.add()
     with site() as served:
-        studio = Studio(served, with_pictures(many_tasks(14, tmp_path), served))
+        studio, gate = Studio(served, with_pictures(many_tasks(14, tmp_path), served)), Gate()
+        for task in range(1, 15):
+            path = f"/data/upload/7/{task}.png"
+            served.routes[path] = gate.before(task, served.routes[path])
         desk = Desk(
             tmp_path,
             LABEL_STUDIO_URL=studio.url,
             LABEL_STUDIO_API_KEY=TOKEN,
             SAM_ENGINE="onnx",
+            FETCH_SECONDS="90",
         )
         asked = "segment_with_prompts", "--project", "7", "--ray", nodes.address
 
         process = desk.start(*asked, "--workers", "2")
-        wait_until(lambda: len(studio.predicted) >= 2 or process.poll() is not None)
+        gate.open(2)
+        wait_until(lambda: len(studio.predicted) == 2 or process.poll() is not None)
         wait_until(nodes.head.workers)
         os.kill(nodes.head.workers()[0], signal.SIGKILL)
         wait_until(lambda: second.workers() or process.poll() is not None)
         second.kill()
-        before = len(studio.predicted)
-        wait_until(lambda: len(studio.predicted) >= before + 2 or process.poll() is not None)
+        gate.open(4)
+        wait_until(lambda: len(studio.predicted) == 4 or process.poll() is not None)
         assert process.poll() is None, process.communicate()
         process.kill()
         process.communicate()
-        assert 0 < len(studio.predicted) < 14
         wait_until(lambda: not nodes.head.workers())
 
+        gate.open(14)
         nodes.add()
         status, said, complained = desk.run(*asked)
         assert status == 0, complained

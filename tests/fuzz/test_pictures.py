@@ -110,7 +110,7 @@ def _damaged(content: bytes, dice: random.Random) -> bytes:
 
 
 def _decode(content: bytes) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     try:
         pixels = pictures.decode(content)
     except Refusal as refusal:
@@ -120,7 +120,7 @@ def _decode(content: bytes) -> None:
         assert pixels.dtype == np.uint8
         assert pixels.shape[2:] == (3,)
     assert lines == 1
-    assert time.monotonic() - started < LONGEST_S
+    assert time.process_time() - started < LONGEST_S
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -204,5 +204,5 @@ def test_an_address_of_a_megabyte_is_refused_at_once(
             started = time.process_time()
             with pytest.raises(Refusal) as refused:
                 resolve(value, "1", StudioConnection("http://studio.example", None), root)
-            assert time.process_time() - started < 0.5
+            assert time.process_time() - started < 2  # it takes a hundredth of a second
             assert len(str(refused.value)) < 400
