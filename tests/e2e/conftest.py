@@ -15,12 +15,12 @@ from typing import Any, NoReturn, Protocol
 
 import pytest
 import requests
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.e2e.editor import Editor
+from tests.e2e.editor import LIMIT_MS, Editor
 from tests.e2e.pictures import Shape, draw
 from tests.e2e.try_page import TryPage
-from tools.studio.label_studio import LabelStudio, find_executable, free_port
+from tools.studio.label_studio import SWITCHES, LabelStudio, find_executable, free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WEIGHTS = REPOSITORY / "models" / "mobile_sam"
@@ -34,7 +34,12 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-START_LIMIT_S = 60
+START_LIMIT_S = 300
+# Label Studio waits a second for a back end's health and three for its setup, and says that it is
+# not connected when a busy machine takes longer.
+PATIENT = dict.fromkeys(("ML_CONNECTION_TIMEOUT", "ML_TIMEOUT_HEALTH", "ML_TIMEOUT_SETUP"), "60")
+# The library waits five seconds by itself.
+expect.set_options(timeout=LIMIT_MS)
 
 
 def unavailable(reason: str) -> NoReturn:
@@ -70,7 +75,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory, local_files: Path) -> Itera
         unavailable(
             f"no Label Studio at {find_executable()}: run `make e2e` or set LABEL_STUDIO_BIN"
         )
-    studio = LabelStudio(tmp_path_factory.mktemp("label-studio"), local_files=local_files)
+    folder = tmp_path_factory.mktemp("label-studio")
+    studio = LabelStudio(folder, local_files=local_files, switches=SWITCHES | PATIENT)
     studio.start()
     yield studio
     studio.stop()
@@ -118,7 +124,7 @@ def start_back_end(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartBa
     yield start
     for process in running:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=30)
+        process.wait(timeout=120)
 
 
 def wait_until_healthy(back_end: BackEnd, process: subprocess.Popen[bytes]) -> None:
@@ -186,7 +192,7 @@ def editor(browser: Browser, studio: LabelStudio) -> Iterator[Editor]:
             for name, value in studio.cookies.items()
         ]
     )
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(LIMIT_MS)
     editor = Editor(context.new_page(), studio.url)
     yield editor
     context.close()

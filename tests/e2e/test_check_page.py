@@ -29,7 +29,7 @@ def test_the_button_on_the_status_page(page: Page, back_end: BackEnd, project: P
     page.goto(back_end.url)
     page.get_by_label("Project number").fill(str(project.id))
     page.get_by_role("button", name="Check my Label Studio").click()
-    expect(page.get_by_text("Connected model: 'SAM' is connected")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Connected model: 'SAM' is connected")).to_be_visible()
     expect(page.get_by_text("A click: in the middle of task")).to_be_visible()
     page.get_by_role("link", name="Back to the status page").click()
     expect(page.get_by_role("heading", name="Last clicks")).to_be_visible()

@@ -57,7 +57,7 @@ def doctor(studio: LabelStudio, back_end: BackEnd) -> Doctor:
             env=environ,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
         found = {m[2]: (m[1], m[3]) for line in done.stdout.splitlines() if (m := SAID.match(line))}
         assert found, done.stdout + done.stderr

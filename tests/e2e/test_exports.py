@@ -50,7 +50,7 @@ def run(studio: LabelStudio) -> Run:
             env=environ,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,  # so that what it said can be shown
         )
         assert done.returncode == 0, done.stderr

@@ -15,8 +15,6 @@ from tests.e2e.editor import FIND_REST, KEYPOINT, Editor
 from tests.e2e.test_editor import masks, only_mask, open_new_task
 from tools.studio.label_studio import LabelStudio
 
-SAVED_MS = 20_000  # drafts are saved 5 s after the last change
-
 
 @pytest.fixture(scope="module")
 def project(
@@ -63,8 +61,7 @@ def test_a_click_on_an_accepted_mask_suggests_the_rest(editor: Editor, project: 
     open_new_task(editor, project)
     editor.choose(KEYPOINT, "Object")
     only_mask(editor.click(*place(*DISCS[0])))
-    with editor.page.expect_response(lambda r: "/drafts" in r.url and r.ok, timeout=SAVED_MS):
-        editor.accept()
+    editor.accept_into_draft()
 
     editor.choose(FIND_REST, "Object")
     found = masks(editor.click(*place(*DISCS[0]), over_region=True)["result"])

@@ -10,8 +10,7 @@ from playwright.sync_api import ConsoleMessage, Page, Response, expect
 
 from sam_backend.exports import coco_rle
 from sam_backend.formats.mask import Mask
-
-LIMIT_MS = 60_000
+from tests.e2e.editor import LIMIT_MS
 
 
 class TryPage:
