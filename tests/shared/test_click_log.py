@@ -119,20 +119,19 @@ def test_a_thumbnail_only_if_it_is_wanted(path: Path) -> None:
 
 
 def test_stages_do_not_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = iter([0.0, 1.0, 3.0, 7.0, 15.0, 31.0])
-    monkeypatch.setattr(watched_click, "perf_counter", lambda: next(now))
+    now = 0.0
+    monkeypatch.setattr(watched_click, "perf_counter", lambda: now)
     click = WatchedClick()
     with watched_click.watched(click):
-        with watched_click.stage("image"), watched_click.stage("encode"):
-            pass
+        now = 1.0
+        with watched_click.stage("image"):
+            now = 3.0
+            with watched_click.stage("encode"):
+                now = 7.0
+            now = 15.0
+        now = 31.0
         click.stop()
-    image, answer = 2.0 + 8.0, 1.0 + 16.0
-    assert click.seconds == {
-        **dict.fromkeys(watched_click.STAGES, 0.0),
-        "encode": 4.0,
-        "image": image,
-        "answer": answer,
-    }
+    assert click.seconds == {"queue": 0, "image": 2 + 8, "encode": 4, "decode": 0, "answer": 1 + 16}
     assert watched_click.current() is not click
 
 
