@@ -278,7 +278,8 @@ def test_a_machine_that_stops_behind_the_proxy_fails_no_click(tmp_path: Path) ->
                 statuses.append(answer.status_code)
                 time.sleep(0.05)
 
-        annotators = [threading.Thread(target=click, args=(n,)) for n in range(3)]
+        # Of two, at most one waits for the other. A third one may be refused on a busy machine.
+        annotators = [threading.Thread(target=click, args=(n,)) for n in range(2)]
         for annotator in annotators:
             annotator.start()
         held.wait_until(lambda: stops.done("decode") and stays.done("decode"))

@@ -10,6 +10,7 @@ import pytest
 from sam_backend.embeddings import of_machines
 from sam_backend.machines import common_store, turns
 from sam_backend.machines.common_store import CommonStore
+from sam_backend.server import routes
 from sam_backend.shared import shapes_of_machines
 from tests import redis_server
 from tools.soak.redis_server import RedisServer
@@ -57,6 +58,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> float:
     usual = common_store.ANSWER_S
     for module, name, _ in _LIMITS:
         monkeypatch.setattr(module, name, 60.0)
+    monkeypatch.setattr(routes, "PATIENCE_S", 3600.0)  # so that no click is refused
     return usual
 
 

@@ -7,7 +7,9 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -86,6 +88,17 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+def segmented(served: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The first object of an answer. On a busy machine, it may be refused while others decode."""
+    while True:
+        answer = requests.post(f"{served}/v1/segment", json=body, timeout=LIMIT_S)
+        if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+            assert answer.ok, answer.text
+            found: dict[str, Any] = answer.json()["objects"][0]
+            return found
+        time.sleep(0.05)
+
+
 def test_an_id_works_in_every_worker_at_once(served: str) -> None:
     """Also in the moment after it was made, when the embedding is still being written."""
     file = io.BytesIO()
@@ -99,12 +112,9 @@ def test_an_id_works_in_every_worker_at_once(served: str) -> None:
 
     def click(_: int) -> float:
         body = {"image_id": image, "points": [[x * WIDTH, y * HEIGHT]], "format": "coco_rle"}
-        answer = requests.post(f"{served}/v1/segment", json=body, timeout=LIMIT_S)
-        assert answer.ok, answer.text
-        first = answer.json()["objects"][0]
+        first = segmented(served, body)
         again = {"image_id": image, "mask_input": first["answer_id"], "format": "coco_rle"}
-        repeated = requests.post(f"{served}/v1/segment", json=again, timeout=LIMIT_S).json()
-        assert repeated["objects"][0]["mask"] == first["mask"]
+        assert segmented(served, again)["mask"] == first["mask"]
         return iou(mask_of(first), Shape.DISC.mask())
 
     with ThreadPoolExecutor(4) as threads:
