@@ -37,7 +37,7 @@ MOST_MB = 300.0
 _CLICK_SECONDS = 0.6
 # An input that is far beyond the limits is stopped, so that the others get their turn.
 _STOP_AT = 3.0
-_SILENCE_S = 60.0
+_SILENCE_S = 600.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -113,7 +113,7 @@ class Server:
             for pid in reversed(_family_of(self._process.pid)):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            self._process.wait(30)
+            self._process.wait(300)
         self._process = None
 
     def _running(self) -> int:
@@ -149,7 +149,7 @@ class Server:
             self._process = subprocess.Popen(
                 [sys.executable, "_wsgi.py"], cwd=REPOSITORY, env=environ, stdout=log, stderr=log
             )
-        for _ in range(600):
+        for _ in range(6000):
             with contextlib.suppress(OSError), self._connected():
                 return
             assert self._process.poll() is None, (self._folder / "log").read_text()
