@@ -136,19 +136,19 @@ def test_hostile_ones(app: Flask, tried: Count, tracebacks: Check, name: str) ->
     tried("label configs")
     client, config = app.test_client(), HOSTILE[name]
     body = fakes.request_body([fakes.keypoint("a", 50, 50)], config=config, image="x")
-    started = time.process_time()
     for route, asked in (
         ("/validate", {"config": config}),
         ("/setup", {"project": name, "schema": config}),
         ("/predict", body),
     ):
+        started = time.process_time()
         response = client.post(route, json=asked)
+        seconds = (time.process_time() - started) / slowness()
+        assert seconds < 3, "Label Studio waits no longer"
         assert response.status_code == 200
         assert len(response.data) < 100_000
         assert b"root:" not in response.data
         tracebacks()
-    seconds = (time.process_time() - started) / slowness()
-    assert seconds < 3, "Label Studio waits no longer"
 
 
 @pytest.mark.parametrize("name", ["billion laughs", "external entity"])
