@@ -57,7 +57,7 @@ def browser() -> Iterator[Browser]:
     if path is None:
         unavailable("no Chromium found: install one, or name it in CHROMIUM")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS, timeout=LIMIT_MS)
         yield browser
         browser.close()
 

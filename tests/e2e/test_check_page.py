@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.conftest import BackEnd, MakeProject, Project
+from tests.e2e.editor import LIMIT_MS
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +22,7 @@ def project(make_project: MakeProject, back_end: BackEnd) -> Project:
 def page(browser: Browser) -> Iterator[Page]:
     """A phone."""
     context = browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True)
+    context.set_default_timeout(LIMIT_MS)
     yield context.new_page()
     context.close()
 

@@ -24,8 +24,8 @@ Json = dict[str, Any]
 
 EMAIL = "annotator@example.com"
 PASSWORD = "segment-anything"  # a server on loopback with nothing to protect
-START_LIMIT_S = 180.0  # the first start of a data directory runs every database migration
-REQUEST_LIMIT_S = 120.0  # an export of many masks takes a while
+START_LIMIT_S = 600.0  # the first start of a data directory runs every database migration
+REQUEST_LIMIT_S = 300.0  # an export of many masks takes a while
 
 # Label Studio refuses loopback addresses for models and for the webhooks it makes with them, and
 # the legacy token that it sends in /setup. The other switches keep it from calling home.
