@@ -19,11 +19,18 @@ def likeliest(masks: Mask, scores: Floats, spots: Indices, learnt: Learnt | None
     """The index of the most likely mask (4, h, w) for clicks at spots."""
     likely = np.clip(scores, 0.01, 1) ** 2
     for index, mask in enumerate(masks):
-        # The click counts for half only, because some people click near the edge.
-        likely[index] *= (1 + _centrality(mask, spots)) / 2 * (1 - edge_share(mask)) ** 2
+        likely[index] *= (1 - edge_share(mask)) ** 2
         if learnt is not None:
             likely[index] *= learnt.fit(mask)
-    return int(np.argmax(likely))
+    best, highest = 0, -1.0
+    for index in np.argsort(-likely, kind="stable"):
+        if likely[index] < highest:  # the place of the click can only lower it
+            break
+        # The click counts for half only, because some people click near the edge.
+        weight = float(likely[index]) * (1 + _centrality(masks[index], spots)) / 2
+        if weight > highest:
+            best, highest = int(index), weight
+    return best
 
 
 def _centrality(mask: Mask, spots: Indices) -> float:
@@ -32,7 +39,8 @@ def _centrality(mask: Mask, spots: Indices) -> float:
     if box is None or not len(spots) or not mask[spots[:, 1], spots[:, 0]].all():
         return 0.0
     left, top, right, bottom = box
-    near = np.pad(mask[top:bottom, left:right].view(np.uint8), 1)
+    inner = mask[top:bottom, left:right].view(np.uint8)
+    near = cv2.copyMakeBorder(inner, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     depth = cv2.distanceTransform(near, cv2.DIST_L2, cv2.DIST_MASK_5)
     return float(depth[spots[:, 1] - top + 1, spots[:, 0] - left + 1].min() / depth.max())
 

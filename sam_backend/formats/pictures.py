@@ -116,7 +116,7 @@ def _rgb(image: Image.Image) -> Pixels:
             page = Image.new("RGBA", strip.size, "white")
             rows[:] = np.asarray(Image.alpha_composite(page, strip.convert("RGBA")).convert("RGB"))
         else:
-            rows[:] = np.asarray(strip.convert("RGB"))
+            rows[:] = np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
     return found
 
 
