@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+import cv2
 import numpy as np
-from PIL import Image
 
 from sam_backend.engines.frame import MODEL_SIDE, Floats, Frame, Halves
+from sam_backend.engines.scaling import scaled
 from sam_backend.formats.pictures import Pixels
 
 PIXEL_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
@@ -129,14 +130,10 @@ def to_model_frame(image: Pixels, *, stretched: bool = False) -> Pixels:
     """The image scaled to the model's square, without padding, as SAM was trained: antialiased."""
     height, width = Frame(image.shape[0], image.shape[1], stretched).scaled
     if image.shape[0] * image.shape[1] <= _LARGE_PIXELS:
-        return _resized(image, (width, height))
+        return scaled(image, (width, height))
     # Pillow's copy has four bytes a pixel. One channel at a time gives the same result.
     channels = (np.ascontiguousarray(image[..., n]) for n in range(image.shape[2]))
-    return np.dstack([_resized(channel, (width, height)) for channel in channels])
-
-
-def _resized(image: Pixels, size: tuple[int, int]) -> Pixels:
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+    return np.dstack([scaled(channel, (width, height)) for channel in channels])
 
 
 def model_input(
@@ -146,11 +143,11 @@ def model_input(
 
     It has the size of the model's square, or of the part that contains the image.
     """
-    scaled = to_model_frame(image, stretched=stretched)
+    planes = cv2.split(to_model_frame(image, stretched=stretched))
     pixels = np.zeros((1, 3, height, width), np.float32)
-    for channel, (mean, std) in enumerate(zip(PIXEL_MEAN, PIXEL_STD, strict=True)):
-        used = pixels[0, channel, : scaled.shape[0], : scaled.shape[1]]
-        np.subtract(scaled[..., channel], mean, out=used)
+    for into, plane, mean, std in zip(pixels[0], planes, PIXEL_MEAN, PIXEL_STD, strict=True):
+        used = into[: plane.shape[0], : plane.shape[1]]
+        np.subtract(plane, mean, out=used)
         used /= std
     return pixels
 
