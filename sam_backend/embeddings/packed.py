@@ -31,10 +31,10 @@ def rounded(embedding: Embedding) -> Embedding:
     channels, rows, columns = embedding.features.shape[1:]
     # OpenCV transposes seven times as fast as NumPy copies a transposed array.
     tokens = cv2.transpose(embedding.features.reshape(channels, -1))
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         tokens = tokens.astype(np.float16).astype(np.float32)
-    if not np.isfinite(tokens.sum()):
-        return embedding
+        if not np.isfinite(tokens.sum()):  # as soon as one of them is not
+            return embedding
     features = tokens.reshape(1, rows, columns, channels).transpose(0, 3, 1, 2)
     return replace(embedding, features=features)
 

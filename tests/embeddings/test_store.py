@@ -56,6 +56,21 @@ def test_details_come_back_in_half_precision(tmp_path: Path) -> None:
     assert back.digest == rounded(detailed).digest != embedding(1).digest
 
 
+def test_it_is_rounded_as_on_disk_before_it_is_used() -> None:
+    features = np.random.default_rng(3).normal(0, 1, (1, 8, 64, 32)).astype(np.float32)
+    found = rounded(Embedding(features, 480, 640)).features
+    np.testing.assert_array_equal(found, features.astype(np.float16).astype(np.float32))
+    assert found.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+@pytest.mark.parametrize("outliers", [(1e6,), (1e6, -1e6), (np.nan,)], ids=str)
+def test_what_half_precision_cannot_hold_is_not_rounded(outliers: tuple[float, ...]) -> None:
+    features = np.zeros((1, 8, 64, 64), np.float32)
+    features[0, 0, 0, : len(outliers)] = outliers
+    large = Embedding(features, 480, 640)
+    assert rounded(large) is large
+
+
 @pytest.mark.parametrize("damage", ["cut", "changed", "head", "empty", "other"])
 def test_damaged_file_is_a_miss(tmp_path: Path, damage: str) -> None:
     store = EmbeddingStore(tmp_path, MB)
