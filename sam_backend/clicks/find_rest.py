@@ -74,17 +74,17 @@ def results(
         named = len(sides[True])
         # Other masks with the label are further examples.
         sides[True] += [region.low_res for region in own[-MOST_EXAMPLES:]]
-        examples, counter = _stacked(sides[True]), _stacked(sides[False])
+        examples, counter = stacked(sides[True]), stacked(sides[False])
         if not examples[:named].any():
             raise Refusal(
                 "prompt",
                 "no example to find the rest by: click an object, or one of its masks, without Alt",
             )
-        taken = _stacked([region.low_res for region in there])
+        taken = stacked([region.low_res for region in there])
         # By their number, not by what they cost: a known mask must not change the answer.
         rest = similar.rest(engine, embedding, examples, counter, taken, decodes - decoded)
     name = f"{prompts.mask_id(group[0].id)}~rest"
-    found += _written(islice(rest, max(1, room - answered)), name, output, polygon_tolerance)
+    found += written(islice(rest, max(1, room - answered)), name, output, polygon_tolerance)
     if not found:
         raise Refusal(
             "prompt",
@@ -94,30 +94,10 @@ def results(
     return found
 
 
-def of_masks(
-    objects: Objects,
-    engine: Engine,
-    embedding: Embedding,
-    output: Output,
-    task: Mapping[str, Any],
-    name: str,
-    polygon_tolerance: float,
-) -> list[Result]:
-    """The results of the objects that are like a task's masks with the label, best first.
-
-    `name` is how the ids of the regions begin.
-    """
-    own = objects.existing(task, output.target)
-    there = objects.existing_of_any_label(task, output.target)
-    examples = _stacked([region.low_res for region in own[-MOST_EXAMPLES:]])
-    taken = _stacked([region.low_res for region in there])
-    found = similar.rest(engine, embedding, examples, None, taken)
-    return _written(found, name, output, polygon_tolerance)
-
-
-def _written(
+def written(
     found: Iterable[ScoredMask], name: str, output: Output, polygon_tolerance: float
 ) -> list[Result]:
+    """The results of found masks, in regions with ids that begin with a name."""
     with metrics.STAGE.labels("rle").time():
         return [
             result
@@ -150,7 +130,7 @@ def _overlap(region: ExistingMask, box: Indices) -> float:
     return float(shared / ((own[2:] - own[:2]).prod() + (box[2:] + 1 - box[:2]).prod() - shared))
 
 
-def _stacked(masks: Sequence[Mask]) -> Mask:
+def stacked(masks: Sequence[Mask]) -> Mask:
     """Low-res masks (N, 256, 256)."""
     found: Mask = np.array(masks, bool).reshape(-1, LOW_RES_SIDE, LOW_RES_SIDE)
     return found

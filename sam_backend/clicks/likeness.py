@@ -1,4 +1,4 @@
-"""Compares masks of one picture: their insides, their surroundings, their sizes and shapes.
+"""Compares masks: their insides, their surroundings, their sizes and shapes.
 
 The inside of a mask is the mean of the encoder's features in it. The picture's mean is subtracted
 from the features of each token, because it is the same for all masks. Then they get unit length.
@@ -6,6 +6,7 @@ from the features of each token, because it is the same for all masks. Then they
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -20,7 +21,7 @@ RING = 0.3  # width of the surroundings, in square roots of the mask's area
 
 @dataclass(frozen=True)
 class Looks:
-    """The looks of some masks of one picture, a row for each mask."""
+    """The looks of some masks, a row for each mask."""
 
     inside: Floats  # (N, C) mean features, unit length
     ring: Floats  # (N, C) mean features of the surroundings, unit length
@@ -29,6 +30,15 @@ class Looks:
 
     def __len__(self) -> int:
         return len(self.inside)
+
+    @property
+    def contrast(self) -> Floats:
+        """The way in which each mask differs from its surroundings (N, C), unit length."""
+        return _unit(self.inside - self.ring)
+
+    def some(self, rows: slice) -> Looks:
+        """The looks of some of the masks."""
+        return Looks(self.inside[rows], self.ring[rows], self.stands_out[rows], self.shape[rows])
 
 
 class Tokens:
@@ -67,6 +77,16 @@ class Tokens:
         alike = np.einsum("yxc,nc->yxn", used, wanted)
         found: Floats = alike.max(axis=-1)
         return found
+
+
+def together(every: Sequence[Looks]) -> Looks:
+    """The looks of masks of one picture or of several ones."""
+    return Looks(
+        inside=np.concatenate([looks.inside for looks in every]),
+        ring=np.concatenate([looks.ring for looks in every]),
+        stands_out=np.concatenate([looks.stands_out for looks in every]),
+        shape=np.concatenate([looks.shape for looks in every]),
+    )
 
 
 def comparison(looks: Looks, examples: Looks) -> Floats:

@@ -6,7 +6,8 @@ more alike one is dropped. After half of the decodes, the surest objects become 
 
 The features of a small model separate nuclei from their surroundings. They do not separate a cup
 from a glass. If the examples and the masks that were found hardly stand out from their
-surroundings, likeness says nothing in this picture, and no mask is offered.
+surroundings, or if each of them stands out in another way, likeness says nothing in this picture,
+and no mask is offered.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sam_backend.clicks.everything import SPECK, Bits, Proposal, stability_of, without_specks
-from sam_backend.clicks.likeness import Looks, Tokens, comparison
+from sam_backend.clicks.likeness import Looks, Tokens, comparison, together
 from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats
 from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.mask import Mask
@@ -32,7 +33,10 @@ LEAST = 0.45  # how likely a mask must be to be offered
 SURE = 0.5  # a mask with this likelihood needs no further points inside
 # How much the examples and the masks to offer stand out, plus how likely the masks are, on average.
 # Below it, likeness says nothing in this picture. Nearly all photos of everyday objects lie below.
-TELLING = 1.37
+TELLING = 1.3
+# How alike the contrasts of the examples and of the masks to offer are, on average: the mean cosine
+# of all pairs. Below it, whatever stands out was found, such as all things in a sink.
+SAME_CONTRAST = 0.55
 MOST_SURE, VERY_SURE = 6, 0.75  # found objects that are examples for the second half of a search
 ALIKE = 0.4  # the least cosine of the insides, because size and shape alone are not enough
 LARGER = 0.35  # the cosine that a difference of 1 in the log of the area outweighs
@@ -49,7 +53,7 @@ class Candidate:
     """A mask that may be offered."""
 
     likeness: float
-    stands_out: float
+    looks: Looks  # of this one
     bits: Bits  # low-res mask (256, 256), packed
     logits: npt.NDArray[np.float16]  # (256, 256)
 
@@ -67,26 +71,32 @@ def rest(
     counter_examples: Mask | None = None,
     taken: Mask | None = None,
     most: int = MOST_DECODES,
+    elsewhere: Looks | None = None,
 ) -> Iterator[Proposal]:
     """The masks of objects that are like the examples, best first. The likeness is the score.
 
     `examples`, `counter_examples` and `taken` are low-res masks (N, 256, 256). A mask is left
     out if it overlaps one of them, or if it is more like a counter-example. `most` limits the
-    decodes. All decodes are done at once. A mask of the image's size is made when it is asked for,
-    because all masks of a large image fill the memory.
+    decodes. `elsewhere` are the looks of examples in other pictures. All decodes are done at once.
+    A mask of the image's size is made when it is asked for, because all masks of a large image fill
+    the memory.
     """
     examples, counter = _without_empty(examples), _without_empty(counter_examples)
-    if not len(examples):
+    tokens = Tokens(embedding)
+    looks = [] if elsewhere is None else [elsewhere]
+    if len(examples):
+        looks.append(tokens.looks(examples))
+    if not looks:
         return iter(())
     left_out = np.concatenate([examples, counter, _without_empty(taken)])
-    tokens = Tokens(embedding)
-    kind = Kind(tokens, examples, counter)
+    kind = Kind(tokens, together(looks), tokens.looks(counter) if len(counter) else None)
     half = most - most // 2
     found = offered(candidates(engine, embedding, kind, left_out, half), kind)
     if found:
         # The surest objects show further looks of the kind.
         sure = [each.mask for each in found[:MOST_SURE] if each.likeness >= VERY_SURE]
-        kind = Kind(tokens, np.stack([*examples, *sure]), counter)
+        if sure:
+            kind = kind.with_examples(np.stack(sure))
         left_out = np.stack([*left_out, *(each.mask for each in found)])
         more = candidates(engine, embedding, kind, left_out, most - half)
         found = offered([*found, *more], kind)
@@ -116,11 +126,10 @@ def offered(found: Iterable[Candidate], kind: Kind) -> list[Candidate]:
 class Kind:
     """The looks of the examples, and the likeness of other masks to them."""
 
-    def __init__(self, tokens: Tokens, examples: Mask, counter_examples: Mask) -> None:
+    def __init__(self, tokens: Tokens, examples: Looks, counter_examples: Looks | None) -> None:
         self._tokens = tokens
-        self._examples = tokens.looks(examples)
-        self._counter = tokens.looks(counter_examples) if len(counter_examples) else None
-        areas = examples.sum(axis=(1, 2))
+        self._examples, self._counter = examples, counter_examples
+        areas = np.exp(examples.shape[:, 0])
         self.spacing = max(_PIXEL / 2, SPACING * float(np.sqrt(np.median(areas))))  # low-res pixels
         alike = tokens.map_of(self._examples)
         step = LOW_RES_SIDE // tokens.side
@@ -128,22 +137,25 @@ class Kind:
         wide = cv2.resize(alike, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC)
         self.map: Floats = np.asarray(wide, np.float32)
 
+    def with_examples(self, masks: Mask) -> Kind:
+        """The same kind with more examples, low-res masks (N, 256, 256) of this picture."""
+        looks = together([self._examples, self._tokens.looks(masks)])
+        return Kind(self._tokens, looks, self._counter)
+
     def tells(self, found: Sequence[Candidate]) -> bool:
         """Whether likeness to the examples says something about these masks."""
-        stand_out = [*self._examples.stands_out, *(each.stands_out for each in found)]
-        likely = [each.likeness for each in found]
-        return bool(np.mean(stand_out) + np.mean(likely) >= TELLING)
+        every = together([self._examples, *(each.looks for each in found)])
+        likely = np.mean([each.likeness for each in found])
+        telling = bool(every.stands_out.mean() + likely >= TELLING)
+        return telling and _agreement(every.contrast) >= SAME_CONTRAST
 
-    def likeness(self, masks: Mask, scores: Floats, stabilities: Floats) -> tuple[Floats, Floats]:
-        """How likely masks (N, 256, 256) are objects of the kind (N,), 0 to 1.
-
-        And how much each of them stands out (N,).
-        """
+    def likeness(self, masks: Mask, scores: Floats, stabilities: Floats) -> tuple[Floats, Looks]:
+        """How likely masks (N, 256, 256) are objects of the kind (N,), 0 to 1. And their looks."""
         looks = self._tokens.looks(masks)
         likely = likelihood(self.features(looks, scores, stabilities))
         if self._counter is not None:
             likely[_kinship(looks, self._counter) >= _kinship(looks, self._examples)] = 0
-        return likely, looks.stands_out
+        return likely, looks
 
     def features(self, looks: Looks, scores: Floats, stabilities: Floats) -> Floats:
         """Features (N, M, 5) of N masks beside M examples.
@@ -164,6 +176,12 @@ def likelihood(features: Floats) -> Floats:
     logits = np.where(features[..., 0] < ALIKE, -np.inf, features @ WEIGHTS).max(axis=1) + BIAS
     found: Floats = 1 / (1 + np.exp(-logits))
     return found
+
+
+def _agreement(vectors: Floats) -> float:
+    """The mean cosine of all pairs of N vectors (N, C) of unit length. N is at least 2."""
+    count = len(vectors)
+    return float((np.square(vectors.sum(axis=0)).sum() - count) / (count * (count - 1)))
 
 
 def _kinship(looks: Looks, examples: Looks) -> Floats:
@@ -212,13 +230,13 @@ def _most_alike(
     if not len(kept):
         return None
     stabilities = np.array([stability_of(each)[0] for each in logits[kept]], np.float32)
-    likely, stands_out = kind.likeness(masks[kept], scores[kept], stabilities)
-    first = likely.argmax()
+    likely, looks = kind.likeness(masks[kept], scores[kept], stabilities)
+    first = int(likely.argmax())
     if likely[first] < LEAST:
         return None
     best = kept[first]
     bits, small = np.packbits(masks[best]), logits[best].astype(np.float16)
-    return Candidate(float(likely[first]), float(stands_out[first]), bits, small)
+    return Candidate(float(likely[first]), looks.some(slice(first, first + 1)), bits, small)
 
 
 def _point(embedding: Embedding, row: int, column: int) -> Floats:

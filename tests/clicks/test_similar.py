@@ -65,10 +65,10 @@ class Kin(DiscEngine):
     """Sees three discs in a row. The middle one is much like both others, which are not alike."""
 
     PLACES = (50, 128, 206)
-    LOOKS = ((1, 0, 0), (1, 1, 0), (0, 1, 0))
+    LOOKS: tuple[tuple[int, ...], ...] = ((1, 0, 0), (1, 1, 0), (0, 1, 0))
 
     def encode(self, image: Pixels) -> Embedding:
-        features = np.zeros((1, 3, 64, 64), np.float32)
+        features = np.zeros((1, len(self.LOOKS[0]), 64, 64), np.float32)
         rows, columns = (np.mgrid[:64, :64] + 0.5) * 4
         for x, looks in zip(self.PLACES, self.LOOKS, strict=True):
             features[0, :, np.hypot(columns - x, rows - 128) < 20] = looks
@@ -89,6 +89,24 @@ class Kin(DiscEngine):
         nearest = min(self.PLACES, key=lambda x: abs(x - points[0, 0]))
         logits = np.where(self.mask(nearest), np.float32(8), np.float32(-8))
         return logits[None].repeat(4, axis=0), np.full(4, 0.9, np.float32)
+
+
+class Bands(Kin):
+    """Sees three discs that look the same, each in a band of the picture with looks of its own."""
+
+    LOOKS = ((1, 0, 0, 0),) * 3
+
+    def __init__(self, *bands: tuple[int, int, int, int]) -> None:
+        self.bands = bands
+
+    def encode(self, image: Pixels) -> Embedding:
+        columns = (np.mgrid[:64, :64][1] + 0.5) * 4
+        features = np.zeros((1, 4, 64, 64), np.float32)
+        for x, looks in zip(self.PLACES, self.bands, strict=True):
+            features[0, :, np.abs(columns - x) < 39] = looks
+        discs = super().encode(image).features
+        inside = discs.any(axis=1, keepdims=True)
+        return Embedding(np.where(inside, discs, features), 256, 256)
 
 
 class Counting(DiscEngine):
@@ -164,6 +182,17 @@ def test_a_sure_object_is_an_example_for_the_second_half_of_the_search() -> None
     other = engine.mask(Kin.PLACES[1])[None]
     found = list(similar.rest(engine, picture, example, counter_examples=other))
     assert found == []
+
+
+def test_what_stands_out_in_another_way_each_time_is_no_kind() -> None:
+    road = (0, 1, 0, 0)
+    street, scene = Bands(road, road, road), Bands(road, (0, 0, 1, 0), (0, 0, 0, 1))
+    numbers = []
+    for engine in (street, scene):
+        picture = engine.encode(np.zeros((256, 256, 3), np.uint8))
+        example = engine.mask(Kin.PLACES[0])[None]
+        numbers.append(len(list(similar.rest(engine, picture, example))))
+    assert numbers == [2, 0]
 
 
 def test_decodes_have_a_bound(engine: Engine, embedding: Embedding) -> None:
