@@ -1,15 +1,14 @@
-"""The rest of a kind in tasks where some objects of a label have masks."""
+"""The rest of a kind, by masks of a label in the same task, or else in other tasks."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 
-from sam_backend.bulk import stored_examples, stored_prompts
+from sam_backend.bulk import like_masks, stored_examples, stored_prompts
+from sam_backend.bulk.examples_elsewhere import ExamplesElsewhere
 from sam_backend.bulk.task_answer import TaskAnswer
-from sam_backend.clicks import find_rest
 from sam_backend.clicks.objects import Objects
-from sam_backend.clicks.output import Output, Result
 from sam_backend.images.tasks import ProjectTask
 from sam_backend.mask_maker import MaskMaker
 
@@ -20,6 +19,7 @@ class Similar:
 
     label: str
     place: str = stored_prompts.ANNOTATIONS  # or predictions, of another model
+    elsewhere: ExamplesElsewhere | None = None  # for tasks without an example
 
     @property
     def beginning(self) -> str:
@@ -31,26 +31,24 @@ class Similar:
         if stored_prompts.has_masked(task.task, own_version, self.beginning):
             return []
         examples = stored_examples.alone(task.task, self.place, own_version)
-        stored_examples.check(examples, self.label, self.place)
+        if self.elsewhere is None:
+            stored_examples.check(examples, self.label, self.place)
         return [self.beginning]
 
     def answer(self, maker: MaskMaker, task: ProjectTask) -> TaskAnswer:
         """The regions of the objects that are like a task's masks with the label."""
         if not self.missing(task, maker.model_version):
             return TaskAnswer([])
-        found: list[Result] = []
-        objects = Objects()
         examples = stored_examples.alone(task.task, self.place, maker.model_version)
-        pages = stored_examples.targets(objects, examples, self.label)
-        for number, (target, control) in enumerate(pages):
-            picture = task.picture(target.to_name, target.item_index)
-            found += find_rest.of_masks(
-                objects,
-                maker.engine.ready(),
-                maker.pictures.embedding(picture, target.size),
-                Output.in_control(task.config, target, control),
-                examples,
-                f"{self.beginning}{number}-",
-                maker.polygon_tolerance,
+        pages = list(stored_examples.targets(Objects(), examples, self.label))
+        looks = None
+        if not pages and self.elsewhere is not None:
+            looks = self.elsewhere.looks(maker, task)
+            pages = list(self.elsewhere.pages(maker, task))
+        found = [
+            like_masks.results(
+                maker, task, target, control, examples, f"{self.beginning}{number}-", looks
             )
-        return TaskAnswer(found)
+            for number, (target, control) in enumerate(pages)
+        ]
+        return TaskAnswer([region for page in found for region in page])

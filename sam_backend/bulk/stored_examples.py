@@ -41,5 +41,5 @@ def check(examples: Task, label: str, place: str) -> None:
         raise Refusal(
             "task",
             f"no mask with the label {label!r} alone is in the task's {place}: label "
-            "at least one object in each task",
+            "at least one object in each task, or add --across",
         )

@@ -57,11 +57,14 @@ class ProjectTask:
         """The picture that the tag of this name shows."""
         return Picture(self.project, self.task, self.config.image(to_name), item_index)
 
-    def pages(self) -> list[Picture]:
-        """The first image, or all of its pages. Refusal if the config has no image."""
+    def pages(self, to_name: str | None = None) -> list[Picture]:
+        """The image with this name, or else the first one, or all of its pages.
+
+        Refusal if the config has no such image.
+        """
         if not self.config.images:
             raise Refusal("config", "the label config has no <Image>")
-        image = self.config.images[0]
+        image = self.config.images[0] if to_name is None else self.config.image(to_name)
         value = (self.task.get("data") or {}).get(image.data_key)
         if image.is_list and isinstance(value, list):
             return [Picture(self.project, self.task, image, page) for page in range(len(value))]

@@ -307,7 +307,8 @@ def test_everything_is_proposed(desk: Desk) -> None:
     assert (desk.folder / "pictures" / "1.jpg").is_file()
 
 
-def test_the_rest_of_a_kind_is_found_in_tasks_with_an_example(desk: Desk) -> None:
+def plates(desk: Desk) -> tuple[str, list[tuple[int, int]], dict[str, Any]]:
+    """An image with plates, their places, and the accepted mask of the first one."""
     pixels = np.full((240, 400, 3), 200, np.uint8)
     places = [(x, y) for x in (40, 120, 200, 280, 360) for y in (60, 180)]
     for place in places:
@@ -324,6 +325,11 @@ def test_the_rest_of_a_kind_is_found_in_tasks_with_an_example(desk: Desk) -> Non
         "original_height": 240,
         "value": {"format": "rle", "rle": rle.encode(example), "brushlabels": ["Car"]},
     }
+    return image, places, accepted
+
+
+def test_the_rest_of_a_kind_is_found_in_tasks_with_an_example(desk: Desk) -> None:
+    image, places, accepted = plates(desk)
     annotated = {
         "id": 1,
         "data": {"image": image},
@@ -333,10 +339,22 @@ def test_the_rest_of_a_kind_is_found_in_tasks_with_an_example(desk: Desk) -> Non
     status, said, _ = desk.run("find-similar", "--label", "Car")
     assert status == 1
     assert "2 tasks: 1 with masks, 1 failed, at least in part; 9 regions" in said
-    assert "label at least one object in each task (task 2)" in said
+    assert "label at least one object in each task, or add --across (task 2)" in said
     desk.write([annotated])
     desk.output.with_name("out.json.part").unlink()
     assert desk.run("find_similar", "--label", "Car")[0] == 0
     [task] = desk.written()
     masks = [rle.decode(r["value"]["rle"], 240, 400) for r in task["predictions"][0]["result"]]
     assert sorted(next(p for p in places if mask[p[::-1]]) for mask in masks) == sorted(places[1:])
+
+
+def test_with_across_the_others_get_what_is_like_the_masks_of_a_task_with_examples(
+    desk: Desk,
+) -> None:
+    image, places, accepted = plates(desk)
+    annotated = {"data": {"image": image}, "annotations": [{"id": 1, "result": [accepted]}]}
+    desk.write([{"id": 1, "data": {"image": image}}, {"id": 2, **annotated}])
+    assert desk.run("find-similar", "--label", "Car", "--across", "--task-ids", "1")[0] == 0
+    [task] = desk.written()
+    masks = [rle.decode(r["value"]["rle"], 240, 400) for r in task["predictions"][0]["result"]]
+    assert sorted(next(p for p in places if mask[p[::-1]]) for mask in masks) == sorted(places)

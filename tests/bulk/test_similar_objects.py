@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from sam_backend.bulk import examples_elsewhere
 from sam_backend.bulk.answers import answer_tasks, planned
 from sam_backend.bulk.overlay import mask_of
 from sam_backend.bulk.similar_objects import Similar
 from sam_backend.bulk.task_answer import TaskAnswer
+from sam_backend.errors import Refusal
 from sam_backend.services import Services
 from tests.clicks.test_existing_masks import brush, disc
 from tests.fakes import inline, picture
@@ -97,3 +99,66 @@ def test_a_task_without_an_example_says_so(made: Services, masks: list[dict[str,
 
 def test_a_dry_run_counts_the_tasks_with_examples(made: Services) -> None:
     assert len(planned(CONFIG, task(mask(CARS[0])), CAR, made.model_version).regions) == 1
+
+
+def bare(id_: int = 2, **more: Any) -> dict[str, Any]:
+    """A task without an annotation."""
+    return {"id": id_, "data": {"image": inline(picture())}, **more}
+
+
+def across(*tasks: dict[str, Any], label: str = "Car", place: str = "annotations") -> Similar:
+    keys = ((str(number), task) for number, task in enumerate(tasks))
+    return Similar(label, place, examples_elsewhere.in_tasks(keys, label, place, "own"))
+
+
+def test_a_task_without_an_example_gets_what_is_like_the_masks_of_another(made: Services) -> None:
+    wanted = across(bare(5), task(mask(CARS[0])))
+    found = answer(made, bare(), wanted)
+    assert places(found) == sorted(CARS + VANS)
+    assert {region["value"]["brushlabels"][0] for region in found.regions} == {"Car"}
+    assert {region["from_name"] for region in found.regions} == {"tag"}
+    assert len({region["id"] for region in found.regions}) == len(found.regions)
+    assert places(answer(made, bare(3), wanted)) == sorted(CARS + VANS)
+
+
+def test_what_has_a_mask_of_another_label_is_left_out_there_too(made: Services) -> None:
+    some = task(mask(CARS[1], "Bike"))
+    assert places(answer(made, some, across(task(mask(CARS[0]))))) == sorted(
+        [CARS[0], *CARS[2:], *VANS]
+    )
+
+
+def test_a_task_with_an_example_needs_no_others(made: Services) -> None:
+    some = task(mask(TREES[0]))
+    assert places(answer(made, some, across(task(mask(CARS[0]))))) == sorted(TREES[1:])
+
+
+def test_examples_in_other_tasks_may_be_those_of_another_model(made: Services) -> None:
+    predicted = {"id": 5, "model_version": "detector", "result": [mask(TREES[0])]}
+    wanted = across(bare(1, predictions=[predicted]), place="predictions")
+    assert places(answer(made, bare(), wanted)) == sorted(TREES)
+
+
+def test_a_dry_run_counts_the_tasks_that_other_tasks_have_examples_for(made: Services) -> None:
+    wanted = across(task(mask(CARS[0])))
+    assert len(planned(CONFIG, bare(), wanted, made.model_version).regions) == 1
+
+
+def test_examples_are_of_the_first_tasks_that_have_some(made: Services) -> None:
+    tasks = [bare(), *[{**task(mask(CARS[0])), "id": 10 + n} for n in range(9)]]
+    numbers = [10 + n for n in range(examples_elsewhere.MOST_TASKS)]
+    assert repr(across(*tasks).elsewhere) == f"examples in tasks {numbers}"
+
+
+def test_a_picture_that_cannot_be_read_is_no_example(made: Services) -> None:
+    broken = {**task(mask(TREES[0])), "id": 8, "data": {"image": "data:image/png;base64,AAAA"}}
+    wanted = across(broken, task(mask(CARS[0])))
+    assert places(answer(made, bare(), wanted)) == sorted(CARS + VANS)
+    found = answer(made, bare(), across(broken))
+    assert found.regions == []
+    assert found.failures[0].startswith("no picture with examples can be read (task 8: ")
+
+
+def test_without_any_example_nothing_begins() -> None:
+    with pytest.raises(Refusal, match="no mask with the label 'Car' alone is in the annotations"):
+        across(bare(), task(mask(CARS[0], "Bike")))

@@ -8,9 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
+from sam_backend.formats import rle
+from sam_backend.formats.mask import Mask
+from tests.clicks.test_similar import DISCS, scene
 from tests.e2e.conftest import REPOSITORY, WEIGHTS, BackEnd, MakeProject
 from tests.e2e.editor import Editor
 from tests.e2e.pictures import HEIGHT, WIDTH, Shape, iou
@@ -115,6 +120,39 @@ def test_everything_is_proposed_for_chosen_tasks(
     for shape in SHAPES:
         assert max(iou(mask, shape.mask()) for mask in found) > 0.85
     assert studio.task(other)["predictions"] == []
+
+
+def test_unlabelled_tasks_get_what_is_like_the_masks_of_a_labelled_one(
+    studio: LabelStudio, commands: Commands, tmp_path: Path
+) -> None:
+    path = tmp_path / "discs.png"
+    Image.fromarray(scene()).save(path)
+    project, image = new_project(studio, path)
+    accepted = {
+        "id": "a",
+        "type": "brushlabels",
+        "from_name": "tag",
+        "to_name": "image",
+        "original_width": WIDTH,
+        "original_height": HEIGHT,
+        "value": {"format": "rle", "rle": rle.encode(whole_disc(0)), "brushlabels": ["Object"]},
+    }
+    labelled = {"data": {"image": image}, "annotations": [{"result": [accepted]}]}
+    _, bare = studio.import_tasks(project, [labelled, {"data": {"image": image}}])
+    options = "--label", "Object", "--across", "--task-ids", str(bare)
+    assert "1 tasks: 1 with masks" in commands.run("find-similar", project, *options)
+    [prediction] = studio.task(bare)["predictions"]
+    found = list(masks(prediction["result"]).values())
+    for number in range(len(DISCS)):
+        assert max(iou(mask, whole_disc(number)) for mask in found) > 0.85
+    assert "1 with nothing to do" in commands.run("find-similar", project, *options)
+
+
+def whole_disc(number: int) -> Mask:
+    """A disc of the scene (HEIGHT, WIDTH)."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    x, y = DISCS[number]
+    return np.asarray(np.hypot(columns - x, rows - y) <= 35)
 
 
 def test_selected_tasks_get_masks_by_retrieve_predictions(

@@ -1,0 +1,97 @@
+"""The masks of a label in other tasks, as examples for tasks that have none."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sam_backend.bulk import stored_examples
+from sam_backend.clicks import find_rest
+from sam_backend.clicks.likeness import Looks, Tokens, together
+from sam_backend.clicks.objects import Objects
+from sam_backend.clicks.prompts import Target
+from sam_backend.errors import Refusal
+from sam_backend.images.tasks import ProjectTask
+from sam_backend.mask_maker import MaskMaker
+
+logger = logging.getLogger("sam_backend")
+
+MOST_TASKS = 8
+
+Task = Mapping[str, Any]
+
+
+class ExamplesElsewhere:
+    """Tasks with masks of a label. What the masks look like is worked out once in each process."""
+
+    def __init__(self, label: str, tasks: Sequence[Task]) -> None:
+        self._label, self._tasks = label, tasks
+        self._looks: Looks | None = None
+
+    def __repr__(self) -> str:
+        return f"examples in tasks {[task['id'] for task in self._tasks]}"
+
+    def pages(self, maker: MaskMaker, task: ProjectTask) -> Iterator[tuple[Target, str]]:
+        """The pictures of another task, each with the control for its masks."""
+        for to_name, control in self._controls().items():
+            for picture in task.pages(to_name):
+                embedding = maker.pictures.embedding(picture)
+                size = embedding.width, embedding.height
+                yield Target(to_name, picture.item_index, (self._label,), *size, 0.0), control
+
+    def looks(self, maker: MaskMaker, task: ProjectTask) -> Looks:
+        """The looks of the examples, for another task. Refusal if no picture can be read."""
+        if self._looks is None:
+            found, said = list[Looks](), ""
+            for other in self._tasks:
+                try:
+                    found += self._looks_in(maker, replace(task, task=other))
+                except Refusal as refusal:
+                    said = f"task {other['id']}: {refusal}"
+                    logger.warning("no examples from %s", said)
+            if not found:
+                raise Refusal("task", f"no picture with examples can be read ({said})")
+            self._looks = together(found)
+        return self._looks
+
+    def _controls(self) -> dict[str, str]:
+        """The names of the images with examples, each with the name of the masks' control."""
+        objects, found = Objects(), dict[str, str]()
+        for task in self._tasks:
+            for target, control in stored_examples.targets(objects, task, self._label):
+                found.setdefault(target.to_name, control)
+        return found
+
+    def _looks_in(self, maker: MaskMaker, task: ProjectTask) -> Iterator[Looks]:
+        """The looks of a task's share of the examples, for each of its pictures with some."""
+        objects, most = Objects(), -(-find_rest.MOST_EXAMPLES // len(self._tasks))
+        for target, _ in stored_examples.targets(objects, task.task, self._label):
+            own = [region.low_res for region in objects.existing(task.task, target)]
+            masks = np.array([mask for mask in own if mask.any()][:most])
+            if len(masks):
+                picture = task.picture(target.to_name, target.item_index)
+                yield Tokens(maker.pictures.embedding(picture, target.size)).looks(masks)
+
+
+def in_tasks(
+    tasks: Iterable[tuple[str, Task]], label: str, place: str, own_version: str
+) -> ExamplesElsewhere:
+    """The examples of the first tasks that have any. Refusal if there are none."""
+    objects, found = Objects(), list[Task]()
+    for key, task in tasks:
+        examples = stored_examples.alone(task, place, own_version)
+        if any(stored_examples.targets(objects, examples, label)):
+            found.append({**examples, "id": task.get("id", key), "data": task.get("data")})
+            if len(found) == MOST_TASKS:
+                break
+    if not found:
+        raise Refusal(
+            "task",
+            f"no mask with the label {label!r} alone is in the {place} of any task: label at "
+            "least one object",
+        )
+    return ExamplesElsewhere(label, found)
