@@ -1,6 +1,6 @@
 """Fits the likeness by which the rest of a kind is found, and prints its weights.
 
-    python -m tools.quality.similar_fit FOLDER [--cache FOLDER] [--rounds N] [--measure]
+    python -m tools.quality.similar_fit FOLDER [--most N] [--cache FOLDER] [--rounds N] [--measure]
 
 FOLDER is as for `tools.quality.similar`. Each round searches all pictures with the weights of the
 round before, because these decide where the next point lies. A logistic model then learns which of
@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import zlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,14 +22,16 @@ import numpy as np
 import numpy.typing as npt
 
 from sam_backend.clicks import similar
-from sam_backend.clicks.everything import SPECK
 from sam_backend.clicks.likeness import Looks, Tokens
 from sam_backend.engines.frame import Floats
 from sam_backend.engines.protocol import Engine
 from sam_backend.formats.mask import Mask
+from sam_backend.shared.click_budget import DECODES_A_SEARCH
 from tools.quality.rules import served
-from tools.quality.similar import SAME, Picture, low_res, measure, pictures, report
-from tools.quality.targets import embed, targets_in
+from tools.quality.similar_pictures import Picture, add_arguments, halves, pictures_in, stacked
+from tools.quality.similar_report import report
+from tools.quality.similar_searches import ONE, SAME, outcomes
+from tools.quality.targets import embed
 
 PENALTY = 3.0  # on the squares of the weights of standardised features
 STEPS = 30  # of Newton's method
@@ -51,8 +51,7 @@ class Seen:
 class Search:
     """All masks that a search saw."""
 
-    domain: str
-    picture: str
+    picture: Picture
     seen: list[Seen] = field(default_factory=list)
     offers: bool = False
 
@@ -61,11 +60,11 @@ class Recording(similar.Kind):
     """Likeness that notes what it is asked."""
 
     def __init__(self, tokens: Tokens, examples: Mask, others: Mask, search: Search) -> None:
-        super().__init__(tokens, examples, np.zeros_like(examples[:0]))
+        super().__init__(tokens, tokens.looks(examples), None)
         self._known, self._others, self._search = examples.any(axis=0), others, search
         self._last = np.zeros(0)
 
-    def likeness(self, masks: Mask, scores: Floats, stabilities: Floats) -> tuple[Floats, Floats]:
+    def likeness(self, masks: Mask, scores: Floats, stabilities: Floats) -> tuple[Floats, Looks]:
         found = super().likeness(masks, scores, stabilities)
         is_new = [
             (mask & self._known).sum() <= 0.5 * min(mask.sum(), self._known.sum()) for mask in masks
@@ -82,18 +81,14 @@ class Recording(similar.Kind):
         return found
 
 
-def searched(engine: Engine, picture: Picture, cache: Path | None, start: int) -> Search:
+def searched(engine: Engine, picture: Picture, cache: Path | None) -> Search:
     """What a search from one example sees."""
-    embedding = embed(engine, picture.targets[0].image, cache)
-    truths = np.array(
-        [t for t in (low_res(each.truth) for each in picture.targets) if t.sum() >= SPECK]
-    )
-    order = np.random.default_rng(zlib.crc32(picture.name.encode())).permutation(len(truths))
-    order = np.roll(order, -start)
-    search = Search(picture.domain, picture.name)
-    examples = truths[order[:1]]
-    kind = Recording(Tokens(embedding), examples, truths[order[1:]], search)
-    found = similar.candidates(engine, embedding, kind, examples, similar.MOST_DECODES)
+    embedding = embed(engine, picture.pixels, cache)
+    truths = stacked(picture.truths)
+    search = Search(picture)
+    examples = truths[:1]
+    kind = Recording(Tokens(embedding), examples, truths[1:], search)
+    found = similar.candidates(engine, embedding, kind, examples, DECODES_A_SEARCH)
     search.offers = bool(similar.offered(found, kind))
     return search
 
@@ -131,30 +126,25 @@ def held_out(
     searches: Sequence[Search], every: Sequence[Picture], of_domains: bool
 ) -> Iterator[tuple[list[Search], list[Picture]]]:
     """What to fit to, and the pictures to measure; each picture is measured once."""
-    folds: dict[str, str] = {}
-    seen: Counter[str] = Counter()
-    for picture in every:
-        seen[picture.domain] += 1
-        folds[picture.name] = picture.domain if of_domains else str(seen[picture.domain] % 2)
-    for fold in sorted(set(folds.values())):
+    folds: list[object] = [each.domain for each in every] if of_domains else [*halves(every)]
+    for fold in dict.fromkeys(folds):
         yield (
-            [search for search in searches if folds[search.picture] != fold],
-            [picture for picture in every if folds[picture.name] == fold],
+            [search for search, own in zip(searches, folds, strict=True) if own != fold],
+            [picture for picture, own in zip(every, folds, strict=True) if own == fold],
         )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Fits the likeness of objects of a kind.")
-    parser.add_argument("folder", type=Path, help="pictures with all objects of their labels")
-    parser.add_argument("--cache", type=Path, help="keep embeddings in this folder")
+    add_arguments(parser)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--measure", action="store_true", help="measure what was not fitted")
     options = parser.parse_args()
     name, engine = served()
-    every = list(pictures(targets_in(options.folder, None), None))
+    every = pictures_in(options.folder, None, options.most)
     searches: list[Search] = []
     for number in range(1, options.rounds + 1):
-        searches = [searched(engine, picture, options.cache, 0) for picture in every]
+        searches = [searched(engine, picture, options.cache) for picture in every]
         weights, bias = fitted(searches)
         use(weights, bias)
         print(f"round {number}: {weights.round(3).tolist()}, {bias:.3f}", flush=True)
@@ -164,9 +154,8 @@ def main() -> None:
             for others, pictures_out in held_out(searches, every, of_domains):
                 use(*fitted(others))
                 for picture in pictures_out:
-                    found = measure(engine, picture, 0, options.cache)
-                    measured.append((picture.domain, found))
-                    print(picture.name, found["1 example"], file=sys.stderr, flush=True)
+                    measured.append((picture, outcomes(engine, picture, options.cache)))
+                    print(picture.name, measured[-1][1][ONE], file=sys.stderr, flush=True)
             fitted_to = "the other domains" if of_domains else "the other half of each domain"
             print(report(f"{name}, fitted to {fitted_to}", measured), flush=True)
 
