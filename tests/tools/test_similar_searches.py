@@ -86,6 +86,7 @@ def test_an_interval_is_drawn_by_picture_and_always_the_same() -> None:
     assert found is not None
     assert found.low <= found.value == 6 / 8 <= found.high
     assert str(mean([0.5, 0.5])) == ".50 [.50, .50]"
+    assert str(mean([-10.25])) == "-10.25 [-10.25, -10.25]"
     assert ratio([0, 0], [0, 0]) is None
 
 

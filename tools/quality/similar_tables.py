@@ -43,7 +43,8 @@ def mean(values: Sequence[float]) -> Ratio | None:
 
 def short(value: float) -> str:
     """Two digits after the point, and none before it below 1."""
-    return f"{value:.2f}".replace("0.", ".", 1)
+    text = f"{value:.2f}"
+    return text if abs(value) >= 1 else text.replace("0.", ".", 1)
 
 
 def table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
