@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--across",
         action="store_true",
-        help="in tasks without an example, look for what is like the examples of other tasks",
+        help="search tasks without an example, too: with the examples of other tasks",
     )
 
 
