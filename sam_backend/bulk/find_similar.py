@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _elsewhere(options: argparse.Namespace) -> ExamplesElsewhere:
-    """The examples of all tasks, also of those that the run leaves out."""
+    """The examples of all tasks, also of the tasks that the run leaves out."""
     settings = Settings.from_environment()
     every = run_options.tasks(argparse.Namespace(**{**vars(options), "task_ids": []}), settings)
     own_version = choice.plan(settings).model_version
