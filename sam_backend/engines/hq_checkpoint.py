@@ -6,6 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from sam_backend.engines.hq_model import HqSam, load
+from sam_backend.engines.torch_engine import package
+
 # In this order. Each rule sees what the ones before it made.
 _RULES = tuple(
     (re.compile(pattern), replacement)
@@ -62,3 +65,10 @@ def by_the_makers_names(weights: Mapping[str, Any]) -> dict[str, Any]:
             name = pattern.sub(replacement, name)
         found[name] = value
     return found
+
+
+def of_transformers(model: Any) -> HqSam:
+    """Our own model with the weights of a SamHQModel of transformers, whose decoder is wrong."""
+    package("SAM-HQ")
+    heads = model.config.mask_decoder_config.num_attention_heads
+    return load(by_the_makers_names(model.state_dict()), heads)

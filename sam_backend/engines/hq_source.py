@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from sam_backend.engines import hq_model, torch_engine, transformers_engine
-from sam_backend.engines.hq_engine import TorchHq, of_transformers
+from sam_backend.engines.hq_checkpoint import of_transformers
 from sam_backend.engines.sam2_source import need_transformers
 from sam_backend.engines.sam_export import Exportable, hq_exportable
+from sam_backend.engines.torch_engine import TorchEngine
 
 
-def read(source: Path, name: str) -> tuple[TorchHq, Exportable]:
+def read(source: Path, name: str) -> tuple[TorchEngine, Exportable]:
     """The model of a folder of transformers, or of a checkpoint of its makers."""
     if source.is_dir():
         need_transformers(name)
@@ -20,4 +21,4 @@ def read(source: Path, name: str) -> tuple[TorchHq, Exportable]:
         if name == "Light HQ-SAM":
             torch_engine.package(name)
         model = hq_model.load(torch_engine.read(source, "cpu"))
-    return TorchHq(model, f"{name} in PyTorch", "cpu"), hq_exportable(model)
+    return TorchEngine(model, f"{name} in PyTorch", "cpu", "hq"), hq_exportable(model)

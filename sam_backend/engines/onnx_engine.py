@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -22,9 +23,11 @@ from sam_backend.engines.protocol import (
     KINDS,
     PIXEL_MEAN,
     Embedding,
+    four_of_three,
     halved,
     model_input,
     prompt_points,
+    slotted_points,
     to_model_frame,
 )
 from sam_backend.engines.sessions import open_onnx, open_session
@@ -144,6 +147,8 @@ class OnnxSam:
         size = embedding.height, embedding.width
         self._refuse_size(*size)
         frame = embedding.frame
+        if self._kind.slots:
+            return self._decoded_in_slots(embedding, points, labels, box)
         if self._kind.stretches:
             square, pads = Frame(*size, stretched=True), self._kind.pads_boxes
             coordinates, codes = prompt_points(square, points, labels, box, pads_boxes=pads)
@@ -168,16 +173,28 @@ class OnnxSam:
             inputs["orig_im_size"] = np.array(size, np.float32)
         return self._exported(embedding, inputs, size)
 
+    def _decoded_in_slots(
+        self, embedding: Embedding, points: Floats, labels: Floats, box: Floats | None
+    ) -> tuple[Floats, Floats]:
+        """With a decoder that takes so many points, and neither negative ones nor a mask."""
+        size = embedding.height, embedding.width
+        square = Frame(*size, stretched=True)
+        coordinates, codes = slotted_points(square, points, labels, box, self._kind.slots)
+        prompt = {"point_coords": coordinates, "point_labels": codes}
+        logits, scores = self._exported(embedding, prompt, size)
+        logits, scores = four_of_three(logits[1:], scores[1:])
+        return embedding.frame.from_stretched(logits), scores
+
     def _exported(
         self,
         embedding: Embedding,
-        prompt: dict[str, npt.NDArray[np.generic]],
+        prompt: Mapping[str, npt.NDArray[np.generic]],
         size: tuple[int, int],
         opened: tuple[Session, dict[str, Any]] | None = None,
     ) -> tuple[Floats, Floats]:
         """Decodes with the decoder as it was exported, perhaps in a session of its own."""
         details = dict(zip(self._gives.details, embedding.details, strict=True))
-        inputs = prompt | {"image_embeddings": embedding.features} | details | self._constants
+        inputs = {**prompt, "image_embeddings": embedding.features, **details, **self._constants}
         session, dtypes = opened or self._decoder
         wanted = {name: inputs[name].astype(dtype, copy=False) for name, dtype in dtypes.items()}
         masks, scores = session.run([self._gives.masks, self._gives.scores], wanted)
@@ -208,7 +225,7 @@ class OnnxSam:
         other decoder is compared with its rebuilt form when it is opened.
         """
         gives = self._gives
-        if gives.by_transformers or gives.full_size or gives.size:
+        if gives.by_transformers or gives.full_size or gives.size or self._kind.slots:
             return None
         if gives.details and gives.kind == "sam":  # of another program: their meaning is unknown
             return None

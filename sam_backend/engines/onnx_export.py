@@ -36,18 +36,23 @@ def _export_encoder(parts: Exportable, path: Path, facts: dict[str, str]) -> Non
 
 
 def _export_decoder(parts: Exportable, path: Path, facts: dict[str, str]) -> None:
+    points = parts.slots or 3
     inputs = {
         "image_embeddings": torch.zeros(parts.features),
-        "point_coords": torch.full((1, 3, 2), 100.0),
-        "point_labels": torch.tensor([[1.0, 0.0, -1.0]]),
-        "mask_input": torch.zeros(1, 1, LOW_RES_SIDE, LOW_RES_SIDE),
-        "has_mask_input": torch.zeros(1),
-        **{name: torch.zeros(shape) for name, shape in parts.details.items()},
+        "point_coords": torch.full((1, points, 2), 100.0),
+        "point_labels": torch.ones(1, points),
     }
-    outputs = {parts.masks: (1, 4, *parts.size), "iou_predictions": (1, 4)}
+    axes = {}
+    if not parts.slots:
+        inputs |= {
+            "mask_input": torch.zeros(1, 1, LOW_RES_SIDE, LOW_RES_SIDE),
+            "has_mask_input": torch.zeros(1),
+        }
+        axes = {"point_coords": {1: "points"}, "point_labels": {1: "points"}}
+    inputs |= {name: torch.zeros(shape) for name, shape in parts.details.items()}
+    outputs = {parts.masks: (1, parts.count, *parts.size), "iou_predictions": (1, parts.count)}
     if parts.object_score:
         outputs["object_score_logits"] = (1, 1)
-    axes = {"point_coords": {1: "points"}, "point_labels": {1: "points"}}
     with step("exporting the decoder"):
         _export(parts.decoder, inputs, list(outputs), axes, path)
         _finish(path, facts, outputs)

@@ -33,6 +33,7 @@ class Facts:
     whole: int = 3  # and of the largest of the other three
     feedback_limit: float = 10.0  # larger logits of an earlier answer are cut to this
     box_doubt: float = 1.0  # in a rectangle, logits down to minus this are the object
+    refines: bool = True  # it takes negative points, and an earlier answer to start from
 
 
 SAM = Facts()
@@ -41,6 +42,8 @@ SAM_2 = Facts(feedback_limit=32.0, box_doubt=0.0)
 # SAM-HQ's own predictor has no limit, and draws the line at 0, too. Each of its masks is one of
 # SAM's plus the mask of the further token, so its logits are about twice as large.
 SAM_HQ = Facts(feedback_limit=math.inf, box_doubt=0.0)
+# EfficientSAM was trained on positive points and rectangles. It draws the line at 0.
+EFFICIENT_SAM = Facts(box_doubt=0.0, refines=False)
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Kind:
     facts: Facts
     stretches: bool = False  # it stretches an image to a square, instead of padding it
     pads_boxes: bool = False  # it expects the padding point with a box, too
+    slots: int = 0  # it takes so many points, not fewer and not more. 0: any number
 
 
 # By the names that converted files carry.
@@ -57,6 +61,7 @@ KINDS = {
     "sam": Kind(SAM),
     "sam2": Kind(SAM_2, stretches=True, pads_boxes=True),
     "hq": Kind(SAM_HQ),
+    "efficient": Kind(EFFICIENT_SAM, stretches=True, slots=6),
 }
 
 
@@ -170,3 +175,28 @@ def prompt_points(
     codes = *labels.ravel(), *(2, 3)[: len(corners)], *(-1,) * len(padding)
     coordinates = frame.in_square(np.concatenate((points.reshape(-1, 2), corners, padding)))
     return coordinates[None], np.array(codes, np.float32)[None]
+
+
+def slotted_points(
+    frame: Frame, points: Floats, labels: Floats, box: Floats | None, slots: int
+) -> tuple[Floats, Floats]:
+    """The input of EfficientSAM's prompt encoder: points (1, slots, 2), labels (1, slots).
+
+    Of the points, these are the newest positive ones that fit beside the corners of the box. The
+    slots that are left get the label -1, and lie at -1, as in the makers' own code.
+    """
+    corners = np.zeros((0, 2), np.float32) if box is None else box.reshape(2, 2)
+    positive = points.reshape(-1, 2)[labels.ravel() > 0][-(slots - len(corners)) :]
+    placed = frame.in_square(np.concatenate((positive, corners)))
+    coordinates = np.full((1, slots, 2), -1, np.float32)
+    codes = np.full((1, slots), -1, np.float32)
+    coordinates[0, : len(placed)] = placed
+    codes[0, : len(placed)] = *(1,) * len(positive), *(2, 3)[: len(corners)]
+    return coordinates, codes
+
+
+def four_of_three(masks: Floats, scores: Floats) -> tuple[Floats, Floats]:
+    """The best one as the single mask, and then all three in the order of their areas."""
+    areas = np.count_nonzero(masks > 0, axis=(1, 2))
+    order = [int(scores.argmax()), *np.argsort(areas, kind="stable")]
+    return masks[order], scores[order]

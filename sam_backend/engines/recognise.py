@@ -15,7 +15,7 @@ from typing import Any, Literal
 from sam_backend.errors import SettingsError
 
 Shapes = Mapping[str, tuple[int, ...]]
-Family = Literal["sam", "sam2", "hq", "transformers"]
+Family = Literal["sam", "sam2", "hq", "efficient", "edgetam", "transformers"]
 
 # What a transformers config.json calls the models that can be converted → our name of each, and
 # the part of the converter.
@@ -39,9 +39,9 @@ _VIT = "image_encoder.patch_embed.proj.weight"
 _HIERA = "image_encoder.trunk.patch_embed.proj.weight"
 _VIT_SIZES = {768: "B", 1024: "L", 1280: "H"}
 # What only other models have.
-_OTHERS = {
-    "prompt_encoder.bbox_top_left_embeddings.": "EfficientSAM",
-    "image_encoder.backbone.": "EfficientViT-SAM",
+_OTHERS: dict[str, tuple[str, Family | None]] = {
+    "prompt_encoder.bbox_top_left_embeddings.": ("EfficientSAM", "efficient"),
+    "image_encoder.backbone.": ("EfficientViT-SAM", None),
 }
 # Width of the first stage, and number of blocks → size of a Hiera.
 _HIERA_SIZES = {(96, 12): "tiny", (96, 16): "small", (112, 24): "base_plus", (144, 48): "large"}
@@ -62,9 +62,9 @@ def recognise(weights: Shapes) -> Model | None:
         return _sam2(weights)
     if "mask_decoder.transformer.layers.0.self_attn.q_proj.weight" not in weights:
         return None
-    for mark, name in _OTHERS.items():
+    for mark, (name, family) in _OTHERS.items():
         if any(weight.startswith(mark) for weight in weights):
-            return Model(name, None)
+            return Model(name, family)
     size = "tiny" if _TINY_VIT in weights else _VIT_SIZES.get(weights.get(_VIT, (0,))[0], "")
     if "mask_decoder.hf_token.weight" in weights:
         is_known = size or _VIT in weights  # of any width: the shapes tell the rest
@@ -79,7 +79,7 @@ def _sam2(weights: Shapes) -> Model:
     # The image part of SAM 2.1 is that of SAM 2. Its memory has this one more.
     version = "2.1" if "no_obj_embed_spatial" in weights else "2"
     if any(name.startswith("spatial_perceiver.") for name in weights):
-        return Model("EdgeTAM", None)
+        return Model("EdgeTAM", "edgetam")
     prefix = "image_encoder.trunk.blocks."
     blocks = {name.removeprefix(prefix).split(".")[0] for name in weights if prefix in name}
     size = _HIERA_SIZES.get((weights.get(_HIERA, (0,))[0], len(blocks)), "")

@@ -1,4 +1,4 @@
-"""The encoder and the decoder of SAM, MobileSAM and SAM-HQ, as modules that can be exported."""
+"""The encoder and the decoder of SAM and its kin, as modules that can be exported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class Exportable:
     details: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     object_score: bool = False  # whether it is the decoder's third output
     kind: str = "sam"  # of model: a key of protocol.KINDS
-
+    slots: int = 0  # of points, for a decoder that takes no earlier mask. 0: any number
+    count: int = 4  # of masks
     stability: tuple[float, float] | None = None  # see graph.reader.STABILITY
     # A graph for any number of images names the sizes that `graph.any_size_encoder` looks for.
     any_batch: bool = False
@@ -51,7 +52,7 @@ def hq_exportable(sam: Any) -> Exportable:
     channels = sam.prompt_encoder.embed_dim
     finer = {"finer_features": (1, channels // 8, LOW_RES_SIDE, LOW_RES_SIDE)}
     return Exportable(
-        _HqEncoder(sam),
+        _Encoder(sam),
         FourMasks(sam),
         channels,
         details=finer,
@@ -60,19 +61,33 @@ def hq_exportable(sam: Any) -> Exportable:
     )
 
 
+def efficient_exportable(sam: Any) -> Exportable:
+    """The parts of an `EfficientSam`, whose decoder takes six points and nothing else."""
+    channels = sam.mask_decoder.iou_token.embedding_dim
+    return Exportable(_Encoder(sam), _SixPoints(sam), channels, kind="efficient", slots=6, count=3)
+
+
 def _is_tiny_vit(sam: Any) -> bool:
     """Whether padding can be left out. The blocks of a ViT that see everything see it, too."""
     return hasattr(sam.image_encoder, "layers")
 
 
-class _HqEncoder(torch.nn.Module):
+class _Encoder(torch.nn.Module):
     def __init__(self, sam: Any) -> None:
         super().__init__()
         self.sam = sam
 
-    def forward(self, image: Any) -> tuple[Any, Any]:
-        features, finer = self.sam.encode(image)
-        return features, finer
+    def forward(self, image: Any) -> tuple[Any, ...]:
+        return tuple(self.sam.encode(image))
+
+
+class _SixPoints(torch.nn.Module):
+    def __init__(self, sam: Any) -> None:
+        super().__init__()
+        self.sam = sam
+
+    def forward(self, image_embeddings: Any, point_coords: Any, point_labels: Any) -> Any:
+        return self.sam.decode(image_embeddings, point_coords, point_labels)
 
 
 class FourMasks(torch.nn.Module):

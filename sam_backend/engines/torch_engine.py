@@ -1,4 +1,4 @@
-"""SAM and MobileSAM in PyTorch, without a predictor that remembers the last image."""
+"""SAM and its kin in PyTorch, without a predictor that remembers the last image."""
 
 from __future__ import annotations
 
@@ -15,8 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from sam_backend.engines.frame import Floats, Halves
-from sam_backend.engines.protocol import SAM, Embedding, model_input, prompt_points
+from sam_backend.engines.frame import Floats, Frame, Halves
+from sam_backend.engines.protocol import (
+    KINDS,
+    Embedding,
+    four_of_three,
+    halved,
+    model_input,
+    prompt_points,
+    slotted_points,
+)
 from sam_backend.engines.recognise import convertible, recognise, shapes
 from sam_backend.engines.weights import published, sha256
 from sam_backend.errors import SettingsError
@@ -28,9 +36,10 @@ ARCHITECTURES = {
     "SAM-B": ("segment_anything", "vit_b"),
     "SAM-L": ("segment_anything", "vit_l"),
     "SAM-H": ("segment_anything", "vit_h"),
-    # These are built from the modules of a package, see hq_model.
+    # These are built from the modules of a package, see hq_model and efficient_model.
     "SAM-HQ": ("segment_anything", "vit_b"),
     "Light HQ-SAM": ("mobile_sam", "vit_t"),
+    "EfficientSAM": ("segment_anything", "vit_b"),
 }
 PYPI = {"mobile_sam": "mobilesam-mirror", "segment_anything": "segment-anything"}
 
@@ -39,23 +48,26 @@ _BOX_CODES = (2, 3)  # labels of a box's corners among an engine's prompt points
 _encoding: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
-class TorchSam:
-    """SAM's modules, called directly. Everything that depends on an image is in its Embedding."""
+class TorchEngine:
+    """A model's modules, called directly. All that depends on an image is in its Embedding."""
 
-    def __init__(self, checkpoint: Path, model: str, device: str = "auto") -> None:
-        self.name = model
-        self.facts = SAM
-        # Names weights and preprocessing. It is part of the key of embeddings on disk.
-        self.fingerprint = f"torch-1:{sha256(checkpoint)}"
+    def __init__(self, sam: Any, name: str, device: str = "auto", kind: str = "sam") -> None:
+        """`kind` is a key of protocol.KINDS."""
+        self.name = name
+        self._kind = KINDS[kind]
+        self.facts = self._kind.facts
         self.device = torch.device(choose_device(device))
-        self.sam = load(checkpoint, model).to(self.device)
+        self.sam = sam.to(self.device)
         self._one_at_a_time = encoding_lock(self.device)
 
     def encode(self, image: Pixels) -> Embedding:
-        pixels = torch.from_numpy(model_input(image))
+        pixels = torch.from_numpy(model_input(image, stretched=self._kind.stretches))
+        # The packages' `Sam` has an encoder, and our own models have a method.
+        encode = getattr(self.sam, "encode", None) or (lambda x: (self.sam.image_encoder(x),))
         with self._one_at_a_time, torch.inference_mode():
-            features = self.sam.image_encoder(pixels.to(self.device)).float().cpu()
-        return Embedding(features.numpy(), height=image.shape[0], width=image.shape[1])
+            made = [part.float().cpu().numpy() for part in encode(pixels.to(self.device))]
+        features, *details = made
+        return Embedding(features, image.shape[0], image.shape[1], tuple(map(halved, details)))
 
     def decode(
         self,
@@ -65,7 +77,29 @@ class TorchSam:
         box: Floats | None = None,
         mask_input: Floats | None = None,
     ) -> tuple[Floats, Floats]:
+        if self._kind.slots:
+            return self._decoded_in_slots(embedding, points, labels, box)
         return decoded(self.sam, self.device, embedding, (points, labels, box, mask_input))
+
+    def _decoded_in_slots(
+        self, embedding: Embedding, points: Floats, labels: Floats, box: Floats | None
+    ) -> tuple[Floats, Floats]:
+        square = Frame(embedding.height, embedding.width, stretched=True)
+        placed = slotted_points(square, points, labels, box, self._kind.slots)
+        with torch.inference_mode():
+            inputs = (torch.from_numpy(a).to(self.device) for a in (embedding.features, *placed))
+            logits, scores = (part[0].float().cpu().numpy() for part in self.sam.decode(*inputs))
+        logits, scores = four_of_three(logits, scores)
+        return embedding.frame.from_stretched(logits), scores
+
+
+class TorchSam(TorchEngine):
+    """SAM or MobileSAM from a checkpoint."""
+
+    def __init__(self, checkpoint: Path, model: str, device: str = "auto") -> None:
+        super().__init__(load(checkpoint, model), model, device)
+        # Names weights and preprocessing. It is part of the key of embeddings on disk.
+        self.fingerprint = f"torch-1:{sha256(checkpoint)}"
 
 
 def decoded(

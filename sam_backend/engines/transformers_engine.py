@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from sam_backend.engines import model_source
+from sam_backend.engines import hq_checkpoint, model_source
 from sam_backend.engines.frame import Floats, Frame, Halves
 from sam_backend.engines.protocol import SAM, SAM_2, Embedding, Engine, halved, model_input
 from sam_backend.engines.torch_engine import (
+    TorchEngine,
     choose_device,
     encoding_lock,
     import_torchvision,
@@ -109,9 +110,7 @@ def open_transformers(source: str, device: str = "auto") -> Engine:
     """The engine of a folder or of a name on a hub. SettingsError if it cannot be loaded."""
     model = load(source)
     if type(model).__name__ == "SamHQModel":
-        from sam_backend.engines import hq_engine  # noqa: PLC0415 (it needs two more packages)
-
-        return hq_engine.TorchHq(hq_engine.of_transformers(model), source, device)
+        return TorchEngine(hq_checkpoint.of_transformers(model), source, device, "hq")
     return TransformersSam(model, source, device)
 
 

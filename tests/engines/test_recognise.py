@@ -53,12 +53,12 @@ def hiera(width: int, blocks: int, **more: tuple[int, ...]) -> Shapes:
                 "spatial_perceiver.latents": (256, 64),
             },
             "EdgeTAM",
-            None,
+            "edgetam",
         ),
         (
             vit(192) | {"prompt_encoder.bbox_top_left_embeddings.weight": (1, 256)},
             "EfficientSAM",
-            None,
+            "efficient",
         ),
         (
             {"image_encoder.backbone.input_stem.op_list.0.conv.weight": (32, 3, 3, 3), **DECODER},

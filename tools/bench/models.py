@@ -22,13 +22,19 @@ from typing import Any
 
 import torch
 
-from sam_backend.engines import onnx_export, sam2_checkpoint, sam_export, torch_engine
+from sam_backend.engines import (
+    efficient_model,
+    onnx_export,
+    sam2_checkpoint,
+    sam_export,
+    torch_engine,
+)
 from sam_backend.engines.arithmetic import ONNX_F32, OPENVINO_BF16, OPENVINO_F32, Arithmetic
-from sam_backend.engines.hq_engine import TorchHq
 from sam_backend.engines.hq_model import HEADS, HqDecoder, load
 from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.parity import prompts, scene
 from sam_backend.engines.protocol import Engine
+from sam_backend.engines.torch_engine import TorchEngine
 from sam_backend.engines.transformers_engine import TransformersSam
 from sam_backend.engines.transformers_export import exportable
 
@@ -63,22 +69,20 @@ def plain(name: str) -> Any:
 
 def mobile_sam() -> Made:
     sam = plain("vit_t")
-    return _Plain(sam), sam_export.exportable(sam)
-
-
-class _Plain(torch_engine.TorchSam):
-    """With a module that was not read from a file."""
-
-    def __init__(self, sam: Any) -> None:
-        self.name, self.sam, self.device = "plain", sam, torch.device("cpu")
-        self._one_at_a_time = torch_engine.encoding_lock(self.device)
+    return TorchEngine(sam, "plain", "cpu"), sam_export.exportable(sam)
 
 
 def hq(name: str, early_width: int) -> Made:
     decoder = HqDecoder(256, early_width, 2048, HEADS, 256)
     added = {f"mask_decoder.{key}": value for key, value in decoder.state_dict().items()}
     model = load({**plain(name).state_dict(), **added})
-    return TorchHq(model, name, "cpu"), sam_export.hq_exportable(model)
+    return TorchEngine(model, name, "cpu", "hq"), sam_export.hq_exportable(model)
+
+
+def efficient(width: int) -> Made:
+    model = efficient_model.empty(width).eval().requires_grad_(requires_grad=False)
+    engine = TorchEngine(model, "efficient_sam", "cpu", "efficient")
+    return engine, sam_export.efficient_exportable(model)
 
 
 MODELS: dict[str, Callable[[], Made]] = {
@@ -87,6 +91,8 @@ MODELS: dict[str, Callable[[], Made]] = {
     "edgetam": edgetam,
     **{f"sam2.1_hiera_{size}": partial(sam2, size) for size in ("tiny", "small", "base_plus")},
     "sam_hq_vit_b": partial(hq, "vit_b", 768),
+    "efficient_sam_vitt": partial(efficient, 192),
+    "efficient_sam_vits": partial(efficient, 384),
 }
 
 

@@ -21,6 +21,7 @@ _FURTHER_INPUTS = ("has_mask_input", "orig_im_size")
 TRANSFORMERS_INPUTS = ("image_embeddings", "input_points", "input_labels")
 # A fact in files of `engines.converter`: the kind of model: a key of protocol.KINDS.
 KIND = "prepared_as"
+WITHOUT_MASK_INPUT = "efficient"  # the kind of EfficientSAM
 # Two more, of SAM 2: the single mask is stable if the areas where its logits are above a limit, and
 # above minus this limit, have at least this ratio. Otherwise it is replaced.
 STABILITY = "stability_limit_and_ratio"
@@ -115,12 +116,17 @@ def open_decoder(model: onnx.ModelProto) -> Decoder:
         _demand(TRANSFORMERS_INPUTS, inputs, "input")
         _demand(("pred_masks", "iou_scores"), outputs, "output")
         return _all_masks(model, makers, "pred_masks", "iou_scores", choice="Slice")
+    facts = {fact.key: fact.value for fact in model.metadata_props}
+    if facts.get(KIND) == WITHOUT_MASK_INPUT:
+        _demand(OFFICIAL_INPUTS[:3], inputs, "input")
+        _demand(("low_res_masks", "iou_predictions"), outputs, "output")
+        whole = _cut(model, makers, "low_res_masks", "iou_predictions")
+        return replace(whole, kind=WITHOUT_MASK_INPUT)
     _demand(OFFICIAL_INPUTS, inputs, "input")
     _demand(("iou_predictions",), outputs, "output")
     details = tuple(name for name in inputs if name not in (*OFFICIAL_INPUTS, *_FURTHER_INPUTS))
     if details:
         _demand(("low_res_masks",), outputs, "output")
-        facts = {fact.key: fact.value for fact in model.metadata_props}
         whole = _cut(model, makers, "low_res_masks", "iou_predictions")
         numbers = [float(number) for number in facts.get(STABILITY, "").split()]
         stability = (numbers[0], numbers[1]) if len(numbers) == 2 else None
