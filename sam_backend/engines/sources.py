@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sam_backend.engines import efficient_model, hq_source, sam2_source, sam_export, torch_engine
+from sam_backend.engines import own_source, sam2_source, sam_export, torch_engine
 from sam_backend.engines.protocol import Engine
 from sam_backend.engines.recognise import Model, convertible, recognise_folder
 from sam_backend.engines.weights import sha256
@@ -42,13 +42,8 @@ def read(source: Path, fixed_size: tuple[int, int] | None) -> Source:
 
 
 def _opened(source: Path, model: Model) -> tuple[Engine, sam_export.Exportable]:
-    if model.family == "hq":
-        return hq_source.read(source, model.name)
-    if model.family == "efficient":
-        torch_engine.package("EfficientSAM")
-        sam = efficient_model.load(torch_engine.read(source, "cpu"))
-        engine = torch_engine.TorchEngine(sam, f"{model.name} in PyTorch", "cpu", "efficient")
-        return engine, sam_export.efficient_exportable(sam)
+    if model.family in ("hq", "efficient"):
+        return own_source.read(source, model.name)
     return sam2_source.read(source, model.name, model.size)
 
 

@@ -94,9 +94,9 @@ def pair(source: Path) -> tuple[Path, Path]:
 
 def original(source: Path) -> Any:
     """The model in PyTorch."""
-    from sam_backend.engines import hq_source  # noqa: PLC0415
+    from sam_backend.engines import own_source  # noqa: PLC0415
 
-    return hq_source.read(source, "SAM-HQ")[0]
+    return own_source.read(source, "SAM-HQ")[0]
 
 
 def session(path: Path) -> ort.InferenceSession:

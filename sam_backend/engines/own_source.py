@@ -1,18 +1,23 @@
-"""Reads SAM-HQ and Light HQ-SAM for the converter."""
+"""Reads the models whose modules are defined here, for the converter: SAM-HQ and EfficientSAM."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from sam_backend.engines import hq_model, torch_engine, transformers_engine
+from sam_backend.engines import efficient_model, hq_model, torch_engine, transformers_engine
 from sam_backend.engines.hq_checkpoint import of_transformers
 from sam_backend.engines.sam2_source import need_transformers
-from sam_backend.engines.sam_export import Exportable, hq_exportable
+from sam_backend.engines.sam_export import Exportable, efficient_exportable, hq_exportable
 from sam_backend.engines.torch_engine import TorchEngine
 
 
 def read(source: Path, name: str) -> tuple[TorchEngine, Exportable]:
     """The model of a folder of transformers, or of a checkpoint of its makers."""
+    title = f"{name} in PyTorch"
+    if name == "EfficientSAM":
+        torch_engine.package(name)
+        sam = efficient_model.load(torch_engine.read(source, "cpu"))
+        return TorchEngine(sam, title, "cpu", "efficient"), efficient_exportable(sam)
     if source.is_dir():
         need_transformers(name)
         model = of_transformers(transformers_engine.load(str(source)))
@@ -21,4 +26,4 @@ def read(source: Path, name: str) -> tuple[TorchEngine, Exportable]:
         if name == "Light HQ-SAM":
             torch_engine.package(name)
         model = hq_model.load(torch_engine.read(source, "cpu"))
-    return TorchEngine(model, f"{name} in PyTorch", "cpu", "hq"), hq_exportable(model)
+    return TorchEngine(model, title, "cpu", "hq"), hq_exportable(model)
