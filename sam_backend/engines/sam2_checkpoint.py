@@ -1,7 +1,8 @@
-"""Loads a checkpoint of SAM 2 in its makers' names as the model for images of transformers.
+"""Loads a checkpoint of SAM 2 or EdgeTAM in its makers' names as the model of transformers.
 
 Both have the same parts. The makers number the layers of their small networks, and transformers
-calls the first and the last one by name. Parts for videos only are left out.
+calls the first and the last one by name. Parts for videos only are left out. EdgeTAM is a SAM 2
+with another backbone, a RepViT, which both take from timm.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from typing import Any
 from sam_backend.errors import SettingsError
 
 # For videos: memory, pointers to objects, and their substitutes.
-_VIDEO = re.compile(r"memory_|maskmem_|mask_downsample\.|obj_ptr_|no_obj_|no_mem_pos_enc$")
+_VIDEO = re.compile(
+    r"memory_|maskmem_|mask_downsample\.|obj_ptr_|no_obj_|no_mem_pos_enc$|spatial_perceiver\."
+)
+# The weights of timm have the same names in both.
+_OF_TIMM = "image_encoder.trunk.body.", "vision_encoder.backbone.timm_model."
 # In this order. Each rule sees what the ones before it made.
 _RULES = tuple(
     (re.compile(pattern), replacement)
@@ -78,9 +83,10 @@ def renamed(weights: Mapping[str, Any]) -> dict[str, Any]:
     for original, value in weights.items():
         if _VIDEO.match(original) or original.startswith(_POINTS.split("{}", 1)[0]):
             continue
-        name = original
-        for pattern, replacement in _RULES:
-            name = pattern.sub(replacement, name)
+        name = original.replace(*_OF_TIMM)
+        if name == original:
+            for pattern, replacement in _RULES:
+                name = pattern.sub(replacement, name)
         found[name] = value
     found["shared_image_embedding.positional_embedding"] = found[_PLACES]
     return found
@@ -107,19 +113,34 @@ def configuration(size: str) -> Any:
     return transformers.Sam2Config(vision_config=vision)
 
 
+def configuration_of_edgetam() -> Any:
+    """The configuration of transformers for EdgeTAM."""
+    transformers = importlib.import_module("transformers")
+    backbone = transformers.TimmWrapperConfig(
+        architecture="repvit_m1",
+        model_args={"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]},
+    )
+    vision = transformers.EdgeTamVisionConfig(backbone_config=backbone)
+    return transformers.EdgeTamConfig(vision_config=vision)
+
+
 def load(weights: Mapping[str, Any], size: str) -> Any:
-    """A Sam2Model of transformers with these weights. SettingsError if they do not fit."""
+    """A Sam2Model with these weights, or an EdgeTamModel without a size.
+
+    SettingsError if they do not fit.
+    """
     torch = importlib.import_module("torch")
     transformers = importlib.import_module("transformers")
-    config = configuration(size)
+    config = configuration(size) if size else configuration_of_edgetam()
     config._attn_implementation = "eager"  # noqa: SLF001 (its only name; exports need it)
     try:
         found = renamed(weights)
         points = [weights[_POINTS.format(kind)] for kind in range(4)]
         found["prompt_encoder.point_embed.weight"] = torch.cat(points)
-        model = transformers.Sam2Model(config)
+        model = (transformers.Sam2Model if size else transformers.EdgeTamModel)(config)
         model.load_state_dict(found)
     except (RuntimeError, KeyError) as error:
         problem = " ".join(str(error).split())[:200]
-        raise SettingsError(f"the checkpoint does not fit SAM 2 {size}: {problem}") from None
+        name = f"SAM 2 {size}" if size else "EdgeTAM"
+        raise SettingsError(f"the checkpoint does not fit {name}: {problem}") from None
     return model.eval().requires_grad_(requires_grad=False)

@@ -14,7 +14,7 @@ from sam_backend.installation import pip_install
 
 
 def read(source: Path, name: str, size: str) -> tuple[TransformersSam, Exportable]:
-    """The model of a folder of transformers, or of a checkpoint of a size of SAM 2."""
+    """The model of a folder of transformers, or of a checkpoint of SAM 2 or EdgeTAM."""
     need_transformers(name)
     torch_engine.import_torchvision()
     if source.is_dir():

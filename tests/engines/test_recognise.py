@@ -53,7 +53,7 @@ def hiera(width: int, blocks: int, **more: tuple[int, ...]) -> Shapes:
                 "spatial_perceiver.latents": (256, 64),
             },
             "EdgeTAM",
-            "edgetam",
+            "sam2",
         ),
         (
             vit(192) | {"prompt_encoder.bbox_top_left_embeddings.weight": (1, 256)},

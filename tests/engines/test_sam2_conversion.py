@@ -204,6 +204,7 @@ def test_an_encoder_of_another_model_is_refused(pair: tuple[Path, Path], tmp_pat
 
 # From the names of transformers to those of the makers: the other way than the converter goes.
 BACK = (
+    (r"^vision_encoder\.backbone\.timm_model\.", "image_encoder.trunk.body."),
     (r"^no_memory_embedding$", "no_mem_embed"),
     (r"^vision_encoder\.backbone\.", "image_encoder.trunk."),
     (r"^vision_encoder\.neck\.convs\.(\d)\.", r"image_encoder.neck.convs.\1.conv."),
@@ -235,6 +236,8 @@ def in_the_makers_names(model: Any) -> dict[str, Any]:
         name = original
         for pattern, replacement in BACK:
             name = re.sub(pattern, replacement, name)
+            if "trunk.body" in name:
+                break  # the rest has timm's names
         found[name] = value
     del found["shared_image_embedding.positional_embedding"]
     points = found.pop("sam_prompt_encoder.point_embed.weight")
@@ -306,6 +309,34 @@ def test_a_checkpoint_in_the_makers_names_is_the_same_model(tmp_path: Path) -> N
     del weights["sam_mask_decoder.iou_token.weight"]
     with pytest.raises(SettingsError, match=r"does not fit SAM 2 tiny: .*mask_decoder\.iou_token"):
         sam2_checkpoint.load(weights, "tiny")
+
+
+def test_a_checkpoint_of_edgetam_in_the_makers_names_is_the_same_model(tmp_path: Path) -> None:
+    need("torch", "transformers", "timm")
+    import torch  # noqa: PLC0415
+
+    from sam_backend.engines import sam2_checkpoint, torch_engine  # noqa: PLC0415
+    from sam_backend.engines.recognise import convertible  # noqa: PLC0415
+
+    torch_engine.import_torchvision()
+    import transformers  # noqa: PLC0415
+
+    model = transformers.EdgeTamModel(sam2_checkpoint.configuration_of_edgetam())
+    places = model.prompt_encoder.shared_embedding.positional_embedding
+    model.shared_image_embedding.positional_embedding.copy_(places)  # as in trained weights
+    checkpoint = tmp_path / "edgetam.pt"
+    perceiver = {"spatial_perceiver.latents": torch.zeros(1)}  # for videos
+    saved = in_the_makers_names(model) | of_videos() | perceiver
+    torch.save({"model": saved}, checkpoint)
+    weights = torch_engine.read(checkpoint, "cpu")
+    found = convertible(weights, checkpoint)
+    assert (found.name, found.family, found.size) == ("EdgeTAM", "sam2", "")
+    loaded = sam2_checkpoint.load(weights, found.size)
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name
+    del weights["no_mem_embed"]
+    with pytest.raises(SettingsError, match=r"does not fit EdgeTAM: .*no_memory_embedding"):
+        sam2_checkpoint.load(weights, found.size)
 
 
 def test_a_pair_holds_no_trace_of_a_failed_conversion(converted: Path, tmp_path: Path) -> None:

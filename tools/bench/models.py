@@ -51,14 +51,9 @@ def sam2(size: str) -> Made:
 
 
 def edgetam() -> Made:
-    import transformers as t  # noqa: PLC0415
+    import transformers  # noqa: PLC0415
 
-    backbone = t.TimmWrapperConfig(
-        architecture="repvit_m1",
-        model_args={"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]},
-    )
-    vision = t.EdgeTamVisionConfig(backbone_config=backbone)
-    model = t.EdgeTamModel(t.EdgeTamConfig(vision_config=vision)).eval()
+    model = transformers.EdgeTamModel(sam2_checkpoint.configuration_of_edgetam()).eval()
     return TransformersSam(model, "edgetam", "cpu"), exportable(model)
 
 
