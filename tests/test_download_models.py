@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import shutil
 import subprocess
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -237,3 +239,24 @@ def test_shellcheck_has_nothing_to_say() -> None:
         pytest.skip("shellcheck is not installed")
     done = subprocess.run([checker, str(SCRIPT)], capture_output=True, text=True, check=False)
     assert done.stdout == ""
+
+
+def test_a_file_that_its_makers_packed_is_unpacked(place: Place, source: Source) -> None:
+    name, content = "efficient_sam_vits.pt", b"weights" * 1000
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(name, content)
+    source.serves[f"{name}.zip"] = packed.getvalue()
+    text, count = re.subn(
+        r"(?m)^EFFICIENT=.*$", f"EFFICIENT={source.url}", place.script.read_text()
+    )
+    assert count == 1
+    place.script.write_text(text)
+    done = place.run("", "--model", "efficient_sam_vits")
+    assert done.returncode == 0, done.stderr
+    assert (place.models / name).read_bytes() == content
+    assert hashlib.sha256(content).hexdigest() in done.stdout
+    source.serves.clear()
+    (place.models / name).unlink()
+    assert place.run("", "--model", "efficient_sam_vits").returncode == 1
+    assert not (place.models / name).exists()

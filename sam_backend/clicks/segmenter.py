@@ -12,7 +12,8 @@ single mask, the average of the four masks, or one of two averages with the last
 without more weight for the masks that overlap with the single one.
 
 Each later click: it is decoded on top of the last answer, and the four masks are averaged with that
-answer. So pixels far from the clicks change only if the model is certain.
+answer. So pixels far from the clicks change only if the model is certain. A model that takes no
+earlier mask has another rule for the second click and later ones, see `without_feedback`.
 
 A click that is still on the wrong side then gets the spot around it, see `clicked_spots`, and
 specks are removed.
@@ -25,7 +26,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sam_backend.clicks import clicked_spots, first_click, rectangle, second_click
+from sam_backend.clicks import (
+    clicked_spots,
+    first_click,
+    rectangle,
+    second_click,
+    without_feedback,
+)
 from sam_backend.clicks.learnt_shapes import Learnt
 from sam_backend.engines.frame import LOW_RES_SIDE, Floats, Frame, Indices
 from sam_backend.engines.protocol import Embedding, Engine
@@ -92,6 +99,7 @@ class DecodeState:
     # Low-res logits (4, 256, 256) and scores (4,) of the candidates for a single click, or none.
     candidates: Floats
     candidate_scores: Floats
+    resumed: bool = False  # whether it began with an existing mask
 
     @property
     def nbytes(self) -> int:
@@ -160,12 +168,14 @@ def decoded(
 
 def resume(logits: Floats) -> DecodeState:
     """An existing mask (256, 256) as a state, to which the first click adds."""
-    return restored(no_prompt(), logits, 1.0)
+    return restored(no_prompt(), logits, 1.0, resumed=True)
 
 
-def restored(prompt: ObjectPrompt, logits: Floats, score: float) -> DecodeState:
+def restored(
+    prompt: ObjectPrompt, logits: Floats, score: float, *, resumed: bool = False
+) -> DecodeState:
     """An answer whose candidates are not known any more. Further clicks do not need them."""
-    return DecodeState(prompt, logits, score, *_NO_CANDIDATES)
+    return DecodeState(prompt, logits, score, *_NO_CANDIDATES, resumed)
 
 
 def alternatives(answer: Segmentation, embedding: Embedding, most: int) -> list[Segmentation]:
@@ -219,18 +229,32 @@ def _begin(
 def _continue(
     engine: Engine, embedding: Embedding, prompt: ObjectPrompt, state: DecodeState
 ) -> DecodeState:
+    frame, single = embedding.frame, engine.facts.single
+    if engine.facts.refines:
+        logits, decoded = _refined(engine, embedding, prompt, state)
+    else:
+        asked = prompt.points, prompt.labels > 0, prompt.box
+        logits, decoded = without_feedback.changed(
+            engine, embedding, asked, state.logits, resumed=state.resumed
+        )
+    settled = _settle(frame, prompt, logits, decoded, single)
+    return replace(settled, resumed=state.resumed)
+
+
+def _refined(
+    engine: Engine, embedding: Embedding, prompt: ObjectPrompt, state: DecodeState
+) -> tuple[Floats, tuple[Floats, Floats]]:
+    """The logits after the newest click, decoded on top of the last answer, and the four masks."""
     single, limit = engine.facts.single, engine.facts.feedback_limit
     # Larger logits add no information, but dominate the mask encoder.
     feedback = np.clip(state.logits, -limit, limit)
     points, labels = prompt.points[-CLICKS_AT_ONCE:], prompt.labels[-CLICKS_AT_ONCE:]
     decoded = engine.decode(embedding, points, labels, prompt.box, feedback)
-    frame = embedding.frame
     every = np.concatenate((decoded[0], state.logits[None]))
     if prompt.box is None and len(prompt.points) == 2:
-        logits = _second(frame, prompt, every, decoded[1], single)
-    else:
-        logits = np.tensordot(WEIGHTS / WEIGHTS.sum(), every, axes=1)
-    return _settle(frame, prompt, logits, decoded, single)
+        return _second(embedding.frame, prompt, every, decoded[1], single), decoded
+    logits: Floats = np.tensordot(WEIGHTS / WEIGHTS.sum(), every, axes=1)
+    return logits, decoded
 
 
 def _second(

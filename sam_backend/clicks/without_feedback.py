@@ -1,56 +1,52 @@
 """Later clicks for a model that takes neither negative points nor an earlier mask.
 
-A positive click is asked about with all positive ones before it, and its mask is mixed with the
-last answer. A negative click is asked about as if it were positive: the mask that the model finds
-there is taken away. A mask that contains a click of the other kind is left out. If none remains,
-only the spot around the click changes.
+A positive click is asked about together with those before it, and the answer is mixed with the last
+one. A negative click is asked about as if it were positive, and what the model finds there is taken
+away. A mask with a click of the other kind in it does not count. If none is left, only the spot
+around the click changes.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from sam_backend.engines.frame import Floats, Indices
+from sam_backend.engines.frame import Floats
 from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.mask import Mask
 
-KEPT = 0.25  # the weight of the last answer beside the mask of a positive click
+WEIGHTS = np.array([6, 3, 3, 3], np.float32)  # of the four masks
+LAST = 0.25  # the weight of the last answer beside the masks of a positive click
 
 
 def changed(
     engine: Engine,
     embedding: Embedding,
-    points: Floats,
-    labels: Floats,
-    box: Floats | None,
+    prompt: tuple[Floats, Mask, Floats | None],
     last: Floats,
     *,
     resumed: bool,
 ) -> tuple[Floats, tuple[Floats, Floats]]:
     """The logits (256, 256) after the newest click, and what the model answered.
 
-    `last` is the answer before it. `resumed` says that it is an existing mask, to which the model
-    did not contribute.
+    `prompt` has the points (N, 2), which of them are positive, and the box. `last` is the answer
+    before the newest one. `resumed` says that it began with an existing mask, which may only grow
+    where a positive click is.
     """
-    frame = embedding.frame
-    positive = labels > 0
+    points, positive, box = prompt
     adds = bool(positive[-1])
     asked = points[positive] if adds else points[-1:]
-    ones = np.ones(len(asked), np.float32)
-    decoded = engine.decode(embedding, asked, ones, box if adds else None)
-    others = frame.spots(points[positive != adds])
-    found = _best(decoded[0] > 0, decoded[1], others)
-    if found is None:
-        return last, decoded
-    new = decoded[0][found]
+    candidates, scores = engine.decode(
+        embedding, asked, np.ones(len(asked), np.float32), box if adds else None
+    )
+    x, y = embedding.frame.spots(points[positive != adds]).T
+    weights = WEIGHTS * (candidates[:, y, x] <= 0).all(axis=1)
+    if not weights.any():
+        return last, (candidates, scores)
+    found = np.tensordot(weights / weights.sum(), candidates, axes=1)
     if not adds:
-        return np.minimum(last, -new), decoded
-    if resumed:
-        return np.maximum(last, new), decoded
-    return (1 - KEPT) * new + KEPT * last, decoded
-
-
-def _best(masks: Mask, scores: Floats, others: Indices) -> int | None:
-    """The mask (n, h, w) with the best score that contains no click of the other kind."""
-    clean = ~masks[:, others[:, 1], others[:, 0]].any(axis=1)
-    return int(np.where(clean, scores, -np.inf).argmax()) if clean.any() else None
+        logits = np.minimum(last, -found)
+    elif resumed:
+        logits = np.maximum(last, found)
+    else:
+        logits = (1 - np.float32(LAST)) * found + np.float32(LAST) * last
+    return logits, (candidates, scores)

@@ -27,7 +27,8 @@ _VERSION = 2  # of the rules that lead to an answer: raise it with a change of t
 SLOTS = 256
 MOST_POINTS = 64  # of an answer that is kept
 _HEAD = struct.Struct("<I32s")  # the checksum of the rest, and the digest of the key
-# How many points, whether there is a box, the score, the box; the points and labels; the logits.
+# How many points, 1 if there is a box and 2 if it began with a mask, the score, the box; the points
+# and labels; the logits.
 _LOGITS = 7 + 3 * MOST_POINTS
 _FLOATS = _LOGITS + LOW_RES_SIDE**2
 _SLOT = _HEAD.size + 4 * _FLOATS
@@ -90,7 +91,7 @@ def _place(digest: bytes) -> int:
 def _flat(state: DecodeState) -> Floats:
     prompt, count = state.prompt, len(state.prompt.points)
     flat = np.zeros(_FLOATS, np.float32)
-    flat[:3] = count, prompt.box is not None, state.score
+    flat[:3] = count, (prompt.box is not None) + 2 * state.resumed, state.score
     if prompt.box is not None:
         flat[3:7] = prompt.box
     flat[7 : 7 + 2 * count] = prompt.points.ravel()
@@ -102,8 +103,9 @@ def _flat(state: DecodeState) -> Floats:
 def _parsed(flat: Floats) -> DecodeState | None:
     if not 0 <= flat[0] <= MOST_POINTS or not np.isfinite(flat).all():  # another program wrote it
         return None
-    count, has_box = int(flat[0]), bool(flat[1])
+    count, has_box, resumed = int(flat[0]), bool(flat[1] % 2), bool(flat[1] >= 2)
     points = flat[7 : 7 + 2 * count].reshape(-1, 2)
     labels = flat[7 + 2 * count : 7 + 3 * count]
     prompt = ObjectPrompt(points, labels, flat[3:7] if has_box else None)
-    return restored(prompt, flat[_LOGITS:].reshape(LOW_RES_SIDE, LOW_RES_SIDE), float(flat[2]))
+    logits = flat[_LOGITS:].reshape(LOW_RES_SIDE, LOW_RES_SIDE)
+    return restored(prompt, logits, float(flat[2]), resumed=resumed)

@@ -16,7 +16,7 @@ from pathlib import Path
 from tools.quality.click_protocol import HABITS
 from tools.quality.measure import BOXES, measure
 from tools.quality.pictures import draw_pictures
-from tools.quality.rules import served
+from tools.quality.rules import WithoutFeedback, served
 from tools.quality.tables import Pair, domain_table, table
 from tools.quality.targets import drawn_targets, targets_in
 
@@ -39,8 +39,15 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=2, help="annotate each object N times")
     parser.add_argument("--cache", type=Path, help="keep embeddings in this folder")
     parser.add_argument("--pictures", type=Path, nargs=2, metavar=("IMAGES", "OUT"))
+    parser.add_argument(
+        "--without-feedback",
+        action="store_true",
+        help="give the model neither negative points nor earlier masks",
+    )
     options = parser.parse_args()
     name, engine = served()
+    if options.without_feedback:
+        engine = WithoutFeedback(engine)
     if options.pictures:
         draw_pictures(engine, *options.pictures)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -42,6 +43,29 @@ class OncePerQuestion:
         if key not in self._known:
             self._known[key] = self._engine.decode(embedding, points, labels, box)
         return self._known[key]
+
+
+class WithoutFeedback:
+    """A model as if it took neither negative points nor an earlier mask, as EfficientSAM is."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.name = engine.name
+        self.facts = replace(engine.facts, refines=False)
+
+    def encode(self, image: Pixels) -> Embedding:
+        return self._engine.encode(image)
+
+    def decode(
+        self,
+        embedding: Embedding,
+        points: Floats,
+        labels: Floats,
+        box: Floats | None = None,
+        mask_input: Floats | None = None,  # noqa: ARG002 (this is what it does not take)
+    ) -> tuple[Floats, Floats]:
+        positive = labels > 0
+        return self._engine.decode(embedding, points[positive], labels[positive], box)
 
 
 class Ours:
