@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,15 @@ def test_an_answer_comes_back_for_its_key_only(tmp_path: Path) -> None:
     assert np.array_equal(found.logits, state().logits)
     assert found.prompt.extends(state().prompt)
     assert kept.get([b"image", b"a mask below"]) is None
+
+
+def test_an_answer_on_an_existing_mask_comes_back_as_one(tmp_path: Path) -> None:
+    kept = KeptAnswers(tmp_path)
+    for resumed in (False, True):
+        kept.put(["key"], replace(state(), resumed=resumed))
+        found = kept.get(["key"])
+        assert found is not None
+        assert (found.resumed, found.prompt.box) == (resumed, None)
 
 
 def test_a_damaged_answer_is_a_miss(tmp_path: Path) -> None:
