@@ -1,7 +1,7 @@
 """Later clicks for a model that takes neither negative points nor an earlier mask.
 
-A positive click is asked about together with those before it, and the answer is mixed with the last
-one. A negative click is asked about as if it were positive, and what the model finds there is taken
+A positive click is decoded together with the positive ones before it, and the answer is mixed with
+the last one. A negative click is decoded as if it were positive, and what the model finds there is taken
 away. A mask with a click of the other kind in it does not count. If none is left, only the spot
 around the click changes.
 """

@@ -233,7 +233,7 @@ def empty(
 def _by_sams_names(weights: Mapping[str, Any]) -> dict[str, Any]:
     """The weights with the encoder's by the names in SAM, and its places for 64 x 64 tokens."""
     found = {_MLP.sub(r"\1.lin\2.", name): value for name, value in weights.items()}
-    places = found[_PLACES][:, 1:]  # the first one is of a token for the whole image
+    places = found[_PLACES][:, 1:]  # the first one belongs to a token for the whole image
     side = math.isqrt(places.shape[1])
     grid = places.reshape(1, side, side, -1).permute(0, 3, 1, 2)
     if side != _SIDE:
