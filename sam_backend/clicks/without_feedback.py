@@ -1,9 +1,9 @@
 """Later clicks for a model that takes neither negative points nor an earlier mask.
 
 A positive click is decoded together with the positive ones before it, and the answer is mixed with
-the last one. A negative click is decoded as if it were positive, and what the model finds there is taken
-away. A mask with a click of the other kind in it does not count. If none is left, only the spot
-around the click changes.
+the last one. A negative click is decoded as if it were positive, and what the model finds there is
+taken away. A mask with a click of the other kind in it does not count. If none is left, only the
+spot around the click changes.
 """
 
 from __future__ import annotations
