@@ -22,6 +22,8 @@ Usage: ./download_models.sh [--model NAME]
   edgetam        EdgeTAM, to be converted, too                                (about 56 MB)
   efficient_sam_vitt, efficient_sam_vits
                  EfficientSAM, to be converted, too                    (about 41 and 106 MB)
+  efficientvit_sam_l0, efficientvit_sam_l1, efficientvit_sam_l2, efficientvit_sam_xl0, efficientvit_sam_xl1
+                 EfficientViT-SAM, to be converted, too  (about 139, 191, 245, 468 and 813 MB)
 
   all            all of these
 
@@ -42,7 +44,8 @@ META=https://dl.fbaipublicfiles.com/segment_anything
 META_2=https://dl.fbaipublicfiles.com/segment_anything_2/092824
 # The sizes of SAM-HQ are rough, and its hashes are unknown here.
 HQ=https://huggingface.co/lkeab/hq-sam/resolve/main
-# So are those of EdgeTAM and EfficientSAM. The makers keep them in their repositories.
+# So are those of EdgeTAM, EfficientSAM and EfficientViT-SAM.
+EFFICIENTVIT=https://huggingface.co/mit-han-lab/efficientvit-sam/resolve/main
 EDGETAM=https://github.com/facebookresearch/EdgeTAM/raw/9cc44bfe9e16cc374242917b91283c718410ea87/checkpoints
 EFFICIENT=https://github.com/yformer/EfficientSAM/raw/d525f622e6f640acf5a0fc37c7ca1f243da5bde0/weights
 MOBILE=https://github.com/ChaoningZhang/MobileSAM/raw/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights
@@ -63,6 +66,11 @@ sam_hq_vit_l|sam_hq_vit_l.pth|1250000000|unknown|$HQ/sam_hq_vit_l.pth
 sam_hq_vit_h|sam_hq_vit_h.pth|2570000000|unknown|$HQ/sam_hq_vit_h.pth
 edgetam|edgetam.pt|55800000|unknown|$EDGETAM/edgetam.pt
 efficient_sam_vitt|efficient_sam_vitt.pt|40900000|unknown|$EFFICIENT/efficient_sam_vitt.pt
+efficientvit_sam_l0|efficientvit_sam_l0.pt|139200000|unknown|$EFFICIENTVIT/efficientvit_sam_l0.pt
+efficientvit_sam_l1|efficientvit_sam_l1.pt|190800000|unknown|$EFFICIENTVIT/efficientvit_sam_l1.pt
+efficientvit_sam_l2|efficientvit_sam_l2.pt|245200000|unknown|$EFFICIENTVIT/efficientvit_sam_l2.pt
+efficientvit_sam_xl0|efficientvit_sam_xl0.pt|468000000|unknown|$EFFICIENTVIT/efficientvit_sam_xl0.pt
+efficientvit_sam_xl1|efficientvit_sam_xl1.pt|813200000|unknown|$EFFICIENTVIT/efficientvit_sam_xl1.pt
 efficient_sam_vits|efficient_sam_vits.pt|105700000|unknown|zip:$EFFICIENT/efficient_sam_vits.pt.zip
 "
 
@@ -189,6 +197,8 @@ case $model in
     sam2.1_hiera_tiny | sam2.1_hiera_small | sam2.1_hiera_base_plus | sam2.1_hiera_large) ;;
     sam_hq_vit_tiny | sam_hq_vit_b | sam_hq_vit_l | sam_hq_vit_h) ;;
     edgetam | efficient_sam_vitt | efficient_sam_vits) ;;
+    efficientvit_sam_l0 | efficientvit_sam_l1 | efficientvit_sam_l2) ;;
+    efficientvit_sam_xl0 | efficientvit_sam_xl1) ;;
     *) say "no model is called '$model'" >&2 && usage >&2 && exit 2 ;;
 esac
 

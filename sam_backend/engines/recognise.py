@@ -15,7 +15,7 @@ from typing import Any, Literal
 from sam_backend.errors import SettingsError
 
 Shapes = Mapping[str, tuple[int, ...]]
-Family = Literal["sam", "sam2", "hq", "efficient", "transformers"]
+Family = Literal["sam", "sam2", "hq", "efficient", "efficientvit", "transformers"]
 
 # What a transformers config.json calls the models that can be converted → our name of each, and
 # the part of the converter.
@@ -40,9 +40,9 @@ _REPVIT = "image_encoder.trunk.body."
 _HIERA = "image_encoder.trunk.patch_embed.proj.weight"
 _VIT_SIZES = {768: "B", 1024: "L", 1280: "H"}
 # What only other models have.
-_OTHERS: dict[str, tuple[str, Family | None]] = {
+_OTHERS: dict[str, tuple[str, Family]] = {
     "prompt_encoder.bbox_top_left_embeddings.": ("EfficientSAM", "efficient"),
-    "image_encoder.backbone.": ("EfficientViT-SAM", None),
+    "image_encoder.backbone.": ("EfficientViT-SAM", "efficientvit"),
 }
 # Width of the first stage, and number of blocks → size of a Hiera.
 _HIERA_SIZES = {(96, 12): "tiny", (96, 16): "small", (112, 24): "base_plus", (144, 48): "large"}

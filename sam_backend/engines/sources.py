@@ -42,7 +42,7 @@ def read(source: Path, fixed_size: tuple[int, int] | None) -> Source:
 
 
 def _opened(source: Path, model: Model) -> tuple[Engine, sam_export.Exportable]:
-    if model.family in ("hq", "efficient"):
+    if model.family in ("hq", "efficient", "efficientvit"):
         return own_source.read(source, model.name)
     return sam2_source.read(source, model.name, model.size)
 

@@ -36,10 +36,11 @@ ARCHITECTURES = {
     "SAM-B": ("segment_anything", "vit_b"),
     "SAM-L": ("segment_anything", "vit_l"),
     "SAM-H": ("segment_anything", "vit_h"),
-    # These are built from the modules of a package, see hq_model and efficient_model.
+    # These are built from the modules of a package, see own_source.
     "SAM-HQ": ("segment_anything", "vit_b"),
     "Light HQ-SAM": ("mobile_sam", "vit_t"),
     "EfficientSAM": ("segment_anything", "vit_b"),
+    "EfficientViT-SAM": ("segment_anything", "vit_b"),
 }
 PYPI = {"mobile_sam": "mobilesam-mirror", "segment_anything": "segment-anything"}
 
@@ -191,8 +192,9 @@ def read(checkpoint: Path, device: str) -> dict[str, Any]:
         raise SettingsError(f"{checkpoint} does not exist: ./download_models.sh --help") from None
     except (pickle.UnpicklingError, OSError, EOFError, RuntimeError, KeyError, ValueError):
         raise SettingsError(f"{checkpoint} is not a readable PyTorch checkpoint") from None
-    if isinstance(weights, dict) and isinstance(weights.get("model"), dict):
-        weights = weights["model"]  # training scripts save the optimizer beside the model
+    for wrapper in ("model", "state_dict"):  # training scripts save the optimizer beside the model
+        if isinstance(weights, dict) and isinstance(weights.get(wrapper), dict):
+            weights = weights[wrapper]
     if not isinstance(weights, dict):
         return {}
     return {name: value for name, value in weights.items() if isinstance(name, str)}

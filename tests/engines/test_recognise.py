@@ -63,7 +63,7 @@ def hiera(width: int, blocks: int, **more: tuple[int, ...]) -> Shapes:
         (
             {"image_encoder.backbone.input_stem.op_list.0.conv.weight": (32, 3, 3, 3), **DECODER},
             "EfficientViT-SAM",
-            None,
+            "efficientvit",
         ),
     ],
 )
