@@ -22,8 +22,10 @@ Usage: ./download_models.sh [--model NAME]
   edgetam        EdgeTAM, to be converted, too                                (about 56 MB)
   efficient_sam_vitt, efficient_sam_vits
                  EfficientSAM, to be converted, too                    (about 41 and 106 MB)
-  efficientvit_sam_l0, efficientvit_sam_l1, efficientvit_sam_l2, efficientvit_sam_xl0, efficientvit_sam_xl1
-                 EfficientViT-SAM, to be converted, too  (about 139, 191, 245, 468 and 813 MB)
+  efficientvit_sam_l0, efficientvit_sam_l1, efficientvit_sam_l2
+                 EfficientViT-SAM, to be converted, too          (about 139, 191 and 245 MB)
+  efficientvit_sam_xl0, efficientvit_sam_xl1
+                 its larger sizes                                     (about 468 and 813 MB)
 
   all            all of these
 
