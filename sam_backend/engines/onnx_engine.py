@@ -109,8 +109,9 @@ class OnnxSam:
     @cached_property
     def _decoder(self) -> tuple[Session, dict[str, Any]]:
         """The decoder as it was exported, if it is not replaced by the rebuilt one."""
-        # Without details, it serves decoders of other programs only.
-        return self._open_exported(self._decode_in if self._gives.details else ONNX_F32)
+        # Others are decoders of other programs.
+        is_ours = self._gives.details or self._kind.slots
+        return self._open_exported(self._decode_in if is_ours else ONNX_F32)
 
     def _open_exported(self, arithmetic: Arithmetic) -> tuple[Session, dict[str, Any]]:
         """The decoder as it was exported, and the type of each of its inputs."""
