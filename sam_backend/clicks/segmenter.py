@@ -6,14 +6,7 @@ First click: it is ambiguous (a part, the whole, a group), so one of the four ma
 Rectangle: it bounds the object, so the four masks are averaged, and masks that reach all its sides
 count most, see `rectangle`. Doubtful pixels belong to the object, and nothing outside remains.
 
-Second click: it is decoded on top of the first answer, which may be a mask of another object. The
-click says what was wrong there, see `second_click`. So one of four answers is the likeliest: the
-single mask, the average of the four masks, or one of two averages with the last answer, with and
-without more weight for the masks that overlap with the single one.
-
-Each later click: it is decoded on top of the last answer, and the four masks are averaged with that
-answer. So pixels far from the clicks change only if the model is certain. A model that takes no
-earlier mask has another rule for the second click and later ones, see `without_feedback`.
+Later clicks: they are decoded on top of the last answer, see `later_clicks`.
 
 A click that is still on the wrong side then gets the spot around it, see `clicked_spots`, and
 specks are removed.
@@ -26,24 +19,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sam_backend.clicks import (
-    clicked_spots,
-    first_click,
-    rectangle,
-    second_click,
-    without_feedback,
-)
+from sam_backend.clicks import clicked_spots, first_click, later_clicks, rectangle
 from sam_backend.clicks.learnt_shapes import Learnt
 from sam_backend.engines.frame import LOW_RES_SIDE, Floats, Frame, Indices
 from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.mask import Mask
 
-# Of the four new masks and the last answer. The single-mask token was trained on several clicks.
-WEIGHTS = np.array([6, 3, 3, 3, 5], np.float32) / 20
-# A decode gets the newest clicks only. The mask that it starts from contains the older ones, which
-# keep their spots. Time and memory would grow with each click, and SAM was trained on eleven.
-CLICKS_AT_ONCE = 24
-MIXED = 0.7  # the score of an average of masks
 SAME_MASK = 0.85  # the IoU above which an alternative is a duplicate
 
 _NO_CANDIDATES = np.zeros((0, LOW_RES_SIDE, LOW_RES_SIDE), np.float32), np.zeros(0, np.float32)
@@ -229,58 +210,15 @@ def _begin(
 def _continue(
     engine: Engine, embedding: Embedding, prompt: ObjectPrompt, state: DecodeState
 ) -> DecodeState:
-    frame, single = embedding.frame, engine.facts.single
-    if engine.facts.refines:
-        logits, decoded = _refined(engine, embedding, prompt, state)
-    else:
-        asked = prompt.points, prompt.labels > 0, prompt.box
-        logits, decoded = without_feedback.changed(
-            engine, embedding, asked, state.logits, resumed=state.resumed
-        )
-    settled = _settle(frame, prompt, logits, decoded, single)
+    logits, decoded = later_clicks.answered(
+        engine,
+        embedding,
+        (prompt.points, prompt.labels, prompt.box),
+        state.logits,
+        resumed=state.resumed,
+    )
+    settled = _settle(embedding.frame, prompt, logits, decoded, engine.facts.single)
     return replace(settled, resumed=state.resumed)
-
-
-def _refined(
-    engine: Engine, embedding: Embedding, prompt: ObjectPrompt, state: DecodeState
-) -> tuple[Floats, tuple[Floats, Floats]]:
-    """The logits after the newest click, decoded on top of the last answer, and the four masks."""
-    single, limit = engine.facts.single, engine.facts.feedback_limit
-    # Larger logits add no information, but dominate the mask encoder.
-    feedback = np.clip(state.logits, -limit, limit)
-    points, labels = prompt.points[-CLICKS_AT_ONCE:], prompt.labels[-CLICKS_AT_ONCE:]
-    decoded = engine.decode(embedding, points, labels, prompt.box, feedback)
-    every = np.concatenate((decoded[0], state.logits[None]))
-    if prompt.box is None and len(prompt.points) == 2:
-        return _second(embedding.frame, prompt, every, decoded[1], single), decoded
-    logits: Floats = np.tensordot(WEIGHTS / WEIGHTS.sum(), every, axes=1)
-    return logits, decoded
-
-
-def _second(
-    frame: Frame, prompt: ObjectPrompt, every: Floats, scores: Floats, single: int
-) -> Floats:
-    """The likeliest of four answers to the second click, from new masks and the last answer."""
-    weights = _agreement(frame.cut(every) > 0, single) * WEIGHTS
-    vote = np.tensordot(weights / weights.sum(), every, axes=1)
-    usual = np.tensordot(WEIGHTS / WEIGHTS.sum(), every, axes=1)
-    answers = np.stack((every[single], every[:-1].mean(axis=0), vote, usual))
-    masks = frame.cut(np.concatenate((every[:-1], answers[1:3]))) > 0
-    likely = np.clip(np.append(scores, [MIXED, MIXED]), 0.01, 1) ** 2
-    likely *= [(1 - first_click.edge_share(mask)) ** 2 for mask in masks]
-    seen, spots = frame.cut(every[-1]) > 0, frame.spots(prompt.points)
-    chances = second_click.chances(masks, likely, seen, spots, prompt.labels > 0)
-    chosen: Floats = answers[second_click.best(frame.cut(answers) > 0, masks, chances)]
-    return chosen
-
-
-def _agreement(masks: Mask, which: int) -> Floats:
-    """How much each of some masks (n, h, w) overlaps with the single one: 0 to 1."""
-    single = masks[which]
-    shared, union = ((masks & single).sum(axis=(1, 2)), (masks | single).sum(axis=(1, 2)))
-    overlap: Floats = (shared / np.maximum(union, 1)).astype(np.float32)
-    overlap[which] = 1  # also where it is empty
-    return overlap
 
 
 def _settle(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sam_backend.clicks.segmenter import CLICKS_AT_ONCE, ObjectPrompt, Segmentation, segment
+from sam_backend.clicks.later_clicks import CLICKS_AT_ONCE
+from sam_backend.clicks.segmenter import ObjectPrompt, Segmentation, segment
 from tests.clicks.discs import IMAGE, disc, engine, prompt
 
 
