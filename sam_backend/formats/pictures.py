@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from sam_backend.errors import Refusal
+from sam_backend.formats import tiff_tiles
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3), RGB
 
@@ -51,7 +52,7 @@ def decode(content: bytes, most: int = MOST_PIXELS) -> Pixels:
                 f"the image has {image.width}x{image.height} pixels, "
                 f"over {most // 1_000_000} million (MAX_IMAGE_MEGAPIXELS)",
             )
-        _check_memory(image, len(content))
+        _check_memory(image, content)
         return _upright(_rgb(image), image.getexif().get(ExifTags.Base.Orientation))
 
 
@@ -76,14 +77,18 @@ def opened(content: bytes, formats: tuple[str, ...] = FORMATS) -> Iterator[Image
         raise Refusal("image", f"the image file is damaged: {error}") from None
 
 
-def _check_memory(image: Image.Image, length: int) -> None:
+def _check_memory(image: Image.Image, content: bytes) -> None:
     """Refusal if a small file would take far more memory than its size justifies."""
-    needed = image.width * image.height * _bytes_a_pixel(image)
-    most = max(_MOST_BYTES, length * _MOST_BYTES_A_BYTE)
+    decoded = image.width * image.height
+    if image.format == "TIFF":
+        decoded = tiff_tiles.pixels(content, image.width, image.height)
+    needed = decoded * _bytes_a_pixel(image)
+    most = max(_MOST_BYTES, len(content) * _MOST_BYTES_A_BYTE)
     if needed > most:
         raise Refusal(
             "image",
-            f"the image has {image.width}x{image.height} pixels in a file of {length:,} bytes and "
+            f"the image has {image.width}x{image.height} pixels in a file of "
+            f"{len(content):,} bytes and "
             f"would take {needed >> 20:,} MB of memory: scale it down",
         )
 
@@ -95,6 +100,8 @@ def _bytes_a_pixel(image: Image.Image) -> int:
         decoder = 10
     elif image.info.get("progressive"):
         decoder = 2 * len(image.getbands())
+    elif image.format == "TIFF" and kept > 1:
+        decoder = 8  # a whole strip or tile, of up to four channels of 16 bits
     else:
         decoder = 0
     return decoder + kept + 3
