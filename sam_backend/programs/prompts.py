@@ -102,6 +102,7 @@ def _numbers(values: npt.ArrayLike | None, name: str) -> Floats:
         raise Refusal("prompt", f"the {name} are not numbers") from None
     if not np.isfinite(array).all():
         raise Refusal("prompt", f"the {name} are not finite numbers")
-    if name == "points" and array.size and array.shape[-1] != 2:
+    # Callers count the points of a list, so a point cannot hold others.
+    if name == "points" and array.size and (array.ndim > 2 or array.shape[-1] != 2):
         raise Refusal("prompt", "a point has two numbers: x, y")
     return array

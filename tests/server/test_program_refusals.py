@@ -113,6 +113,7 @@ def test_what_a_request_should_not_be(
         ({}, "there is no prompt"),
         ({"points": [["a", "b"]]}, "the points are not numbers"),
         ({"points": [[1, 2, 3]]}, "a point has two numbers"),
+        ({"points": [[[1, 1], [2, 2]]]}, "a point has two numbers"),
         ({"points": [[1, 2]], "labels": [3]}, "neither 1"),
         ({"points": [[1, 1e300]]}, "not finite"),
         ({"box": [1, 2, 3]}, "four numbers"),
