@@ -16,6 +16,8 @@ CLOUD_SCHEMES = ("s3", "gs", "azure-blob", "azure_blob", "azure_spi", "dbfs")
 LOCAL_FILES_PATH = "/data/local-files/"
 _MOST_BYTES_OF_A_PATH = 4096  # on Linux
 _MOST_ENCODINGS = 4
+# What an address has before its host, in whatever way the address is damaged.
+_USER = re.compile(r"^([^/\\]*)[/\\]+[^/\\]*@|^()[^/\\:]*:[^/\\]*@")
 _LEADS_ELSEWHERE = re.compile(r"[/\\]([/\\]|\.\.?([/\\;]|$))")
 
 # The paths under which Label Studio serves files. The operator's token opens much more, and
@@ -115,8 +117,9 @@ def quoted(value: str) -> str:
     """A value as messages quote it: short, without a password and without a signature."""
     if value.startswith("data:"):
         return repr(value[:32] + "…")
-    path = value if value.startswith(LOCAL_FILES_PATH) else re.split("[?#]", value, maxsplit=1)[0]
-    path = re.sub(r"^(\w+:)?[/\\]+[^/\\]*@", r"\1//", path)
+    path = _USER.sub(r"\1//", value)
+    if not path.startswith(LOCAL_FILES_PATH):
+        path = re.split("[?#]", path, maxsplit=1)[0]
     return repr(path if len(path) <= 120 else path[:117] + "…")
 
 

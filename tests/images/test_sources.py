@@ -178,6 +178,24 @@ def test_any_text_is_a_source_or_a_refusal(value: str) -> None:
         assert not has_token or str(source.url).startswith(LS.url)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "  http://ann:S3cret@b.example/a.png",
+        "see http://ann:S3cret@b.example/a.png",
+        "azure-blob://ann:S3cret@b/a.png",
+        "http:ann:S3cret@b.example/a.png",
+        "http://ann:?S3cret@b.example/a.png",
+        "\\\\ann:S3cret@b.example\\a.png",
+    ],
+)
+def test_a_refusal_quotes_no_password_however_the_address_is_damaged(value: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        resolve(value, "1", None, None)
+    assert "a.png" in str(refused.value)
+    assert "S3cret" not in str(refused.value)
+
+
 def test_inline_images_need_no_network(settings: SettingsOf) -> None:
     value = "data:image/png;base64," + base64.b64encode(b"cat").decode()
     assert fetcher(settings()).fetch(resolve(value, "1", None, None)).content == b"cat"
