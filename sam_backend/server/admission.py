@@ -62,6 +62,14 @@ def share_of_memory(path: str) -> str:
     return path if path in ("/predict", "/webhook") else "others"
 
 
+def memory_of(share: str, largest: int) -> int:
+    """What the bodies of a share may take together, in bytes. `largest` is the limit for a click.
+
+    A small request must not push out a large one that shares its memory.
+    """
+    return 2 * (body_limit(share, largest) if share == "/webhook" else largest)
+
+
 def threads_for(clicks: int) -> int:
     """The number of threads of a worker, so that requests only ever wait for an admission."""
     return (

@@ -25,7 +25,12 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from sam_backend import memory, metrics
 from sam_backend.server import credentials
-from sam_backend.server.admission import RETRY_AFTER_S, body_limit, share_of_memory
+from sam_backend.server.admission import (
+    RETRY_AFTER_S,
+    body_limit,
+    memory_of,
+    share_of_memory,
+)
 from sam_backend.server.connection import Connection
 from sam_backend.server.programs import problems
 from sam_backend.server.receiving import Incoming, Unusable
@@ -190,7 +195,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if not conn.charged:
             return True
         share = share_of_memory(conn.incoming.request.path)
-        while self._held[share] > 2 * conn.incoming.limit:
+        most = memory_of(share, self.wsgi.config["MAX_CONTENT_LENGTH"])
+        while self._held[share] > most:
             oldest = next(
                 other
                 for other in self._waiting

@@ -15,6 +15,7 @@ from flask import Flask, Response, request
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
+from sam_backend.server import admission
 from sam_backend.server import worker as worker_module
 from sam_backend.server.worker import Worker
 from tests.held import LIMIT_S, wait_until
@@ -173,6 +174,25 @@ def test_all_bodies_together_are_limited_and_the_oldest_goes(
     slow = [server.connect(megabyte + b" " * 1_000_000) for _ in range(4)]
     assert b" 200 " in server.ask(megabyte + b" " * (1 << 20))[:20]
     assert b" 503 " in slow[0].recv(1000)
+
+
+def test_a_small_request_does_not_push_out_a_large_picture(
+    served: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They share memory, but each kind of request has a limit of its own."""
+    monkeypatch.setattr(admission, "MAX_OTHER_BODY_MB", 1)
+    server = served()
+    server.worker.wsgi.config["MAX_CONTENT_LENGTH"] = 4 << 20
+    large = b"POST /v1/embed HTTP/1.1\r\nHost: s\r\nContent-Length: %d\r\n\r\n" % (4 << 20)
+    slow = server.connect(large + b" " * (3 << 20))
+    started = time.monotonic()
+    while server.worker._held.total() < 3 << 20:
+        assert time.monotonic() - started < 30, "it is read"
+        time.sleep(0.05)
+    small = b"POST /setup HTTP/1.1\r\nHost: s\r\nContent-Length: 2\r\n\r\n{}"
+    assert b" 404 " in server.ask(small)[:20]
+    slow.sendall(b" " * (1 << 20))
+    assert b" 404 " in slow.recv(1000)[:20], "there is no such route in this app"
 
 
 def test_webhooks_take_no_room_from_clicks(served: Callable[..., Served]) -> None:
