@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from sam_backend.images import downloads
+from sam_backend.images import downloads, sources
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
+from sam_backend.shared.projects import StudioConnection
 from tests.fakes import DiscEngine, picture
 from tests.loopback import always, site
 from tests.server.program_requests import ask, embed, problem, segment
@@ -75,6 +76,18 @@ def test_no_token_and_no_local_file_is_used_for_a_program(
             status = client.post("/v1/embed", json={"image": {"url": url}}).status_code
             assert status in (400, 422), url
         assert studio.requests == []
+
+
+def test_what_a_click_fetched_with_the_token_is_not_for_a_program(services: ServicesOf) -> None:
+    with site() as studio:
+        studio.routes["/data/upload/a.png"] = always(200, picture())
+        made = services(LABEL_STUDIO_URL=studio.url, LABEL_STUDIO_API_KEY="secret")
+        client = create_app(made.settings, made).test_client()
+        address = f"{studio.url}/data/upload/a.png"
+        connection = StudioConnection(studio.url, "secret")
+        made.images.embedding(sources.resolve(address, "1", connection, None))
+        detail = problem(client.post("/v1/embed", json={"image": {"url": address}}), 422)
+        assert "is on a private address" in detail
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sam_backend.errors import Refusal
@@ -79,7 +79,9 @@ class KeptImages:
     def _source(self, asked: ImageFields) -> Source:
         if asked.content is None:
             # Without a Label Studio: no token of its goes anywhere, and no local file is read.
-            return sources.resolve(asked.url or "", "", None, None)
+            source = sources.resolve(asked.url or "", "", None, None)
+            # A click may have read the same address with the token.
+            return replace(source, key=f"for programs: {source.key}")
         self._check_size(asked.content)
         digest = hashlib.sha256(asked.content).hexdigest()
         return Source(key=f"sha256:{digest}", content=asked.content)
