@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from sam_backend.errors import Refusal
-from sam_backend.formats import tiff_tiles
+from sam_backend.formats import avif_frames, tiff_tiles
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3), RGB
 
@@ -82,6 +82,8 @@ def _check_memory(image: Image.Image, content: bytes) -> None:
     decoded = image.width * image.height
     if image.format == "TIFF":
         decoded = tiff_tiles.pixels(content, image.width, image.height)
+    elif image.format == "AVIF":
+        decoded = max(decoded, avif_frames.pixels(content))
     needed = decoded * _bytes_a_pixel(image)
     most = max(_MOST_BYTES, len(content) * _MOST_BYTES_A_BYTE)
     if needed > most:
