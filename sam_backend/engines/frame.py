@@ -128,8 +128,10 @@ class Frame:
         box = tight_box(used > 0)
         if box is not None:
             # Scaled from the top left corner, so what is right of the mask and below can be left
-            # out. One more row and column lead from the mask to its surroundings.
-            used = used[: box[3] + 1, : box[2] + 1]
+            # out. One more row and column lead from the mask to its surroundings. In a tiny image,
+            # some low-res pixels alone would make no pixel.
+            if self.height >= used.shape[0] and self.width >= used.shape[1]:
+                used = used[: box[3] + 1, : box[2] + 1]
             fine = np.clip(used * _FINENESS, -_LARGEST, _LARGEST).astype(np.int16)
             big = self._scaled_up(fine)
             np.greater(big, 0, out=mask[: big.shape[0], : big.shape[1]])

@@ -120,3 +120,10 @@ def test_what_lies_behind_a_mask_does_not_change_it(
 def test_a_mask_of_nothing_is_empty() -> None:
     nothing = np.full((LOW_RES_SIDE, LOW_RES_SIDE), -3, np.float32)
     assert not Frame(30, 40).mask(nothing).any()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (3, 2), (200, 1)])
+def test_a_small_mask_in_a_tiny_image(width: int, height: int) -> None:
+    logits = np.full((256, 256), -5, np.float32)
+    logits[0, 0] = 5
+    assert Frame(height, width).mask(logits).shape == (height, width)
