@@ -16,6 +16,8 @@ from sam_backend.formats import avif_frames, tiff_tiles
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3), RGB
 
 MOST_PIXELS = 200_000_000
+# Browsers show no longer ones, and a line of millions of pixels takes gigabytes to outline.
+MOST_SIDE = 65_535
 # The formats of browsers and scanners. Pillow knows dozens more. It passes some of them to other
 # programs (EPS to Ghostscript), and few people test them.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
@@ -51,6 +53,12 @@ def decode(content: bytes, most: int = MOST_PIXELS) -> Pixels:
                 "image",
                 f"the image has {image.width}x{image.height} pixels, "
                 f"over {most // 1_000_000} million (MAX_IMAGE_MEGAPIXELS)",
+            )
+        if max(image.size) > MOST_SIDE:
+            raise Refusal(
+                "image",
+                f"the image has {image.width}x{image.height} pixels, and a side of over "
+                f"{MOST_SIDE:,}: cut it into parts",
             )
         _check_memory(image, content)
         return _upright(_rgb(image), image.getexif().get(ExifTags.Base.Orientation))

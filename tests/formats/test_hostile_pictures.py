@@ -214,6 +214,14 @@ def test_a_small_file_of_too_many_pixels_says_so() -> None:
         pictures.decode(saved("1", 14_000, "PNG"))
 
 
+@pytest.mark.parametrize("size", [(70_000, 1), (1, 70_000)])
+def test_a_picture_that_is_a_long_line(size: tuple[int, int]) -> None:
+    """Its outline would take gigabytes if it had some million pixels."""
+    width, height = size
+    with pytest.raises(Refusal, match=f"{width}x{height} pixels, and a side of over 65,535"):
+        pictures.decode(png(width, height))
+
+
 def saved(mode: str, side: int, fmt: str, **options: object) -> bytes:
     out = io.BytesIO()
     Image.new(mode, (side, side)).save(out, fmt, **options)
