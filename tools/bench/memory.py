@@ -1,10 +1,11 @@
 """The memory of each worker after clicks on new pictures, by the number of workers.
 
-    python -m tools.bench.memory [--workers 1 2 4]
+    python -m tools.bench.memory [--workers 1 2 4] [--points 8 24]
 
 RSS counts pages that workers share once for each of them, PSS divides them among the processes that
 have them. So the PSS of all workers adds up to what the machine has to have. A worker that encodes
-nothing for a minute gives memory back, so the last column is measured after that.
+nothing for a minute gives memory back, so the last column is measured after that. `--points` prints
+instead how the RSS of one worker grows with the points on one object.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,7 +30,11 @@ LINES = ("Rss", "Pss", "Private_Dirty")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--points", type=int, nargs="+")
     options = parser.parse_args()
+    if options.points:
+        _print_growth(options.points)
+        return
     print(
         "| workers | RSS of each | PSS of each | private of each | PSS of all, with gunicorn "
         "| RSS of each at rest |"
@@ -42,6 +48,22 @@ def main() -> None:
         ):
             _click(backend, pictures, workers)
             print(_row(backend, workers), flush=True)
+
+
+def _print_growth(points: Sequence[int]) -> None:
+    """The RSS of a worker after its first click, and after objects with more and more points."""
+    print("| points | RSS |\n|---|---|", flush=True)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        Pictures(Path(name) / "pictures") as pictures,
+        ours(Path(name), WORKERS="1") as backend,
+    ):
+        image = picture(pictures, 500)
+        for count in range(1, max(points) + 1):
+            backend.click(image, [(40.0 + n, 60.0) for n in range(count)])
+            if count in (1, *points):
+                _, worker = backend.processes()
+                print(f"| {count} | {_megabytes(worker)['Rss']:.0f} |", flush=True)
 
 
 def _click(backend: Backend, pictures: Pictures, workers: int) -> None:
