@@ -30,51 +30,81 @@ class ExamplesElsewhere:
 
     def __init__(self, label: str, tasks: Sequence[Task]) -> None:
         self._label, self._tasks = label, tasks
-        self._looks: Looks | None = None
+        self._looks: Looks | Refusal | None = None
 
     def __repr__(self) -> str:
         return f"examples in tasks {[task['id'] for task in self._tasks]}"
 
-    def pages(self, maker: MaskMaker, task: ProjectTask) -> Iterator[tuple[Target, str]]:
-        """The pictures of another task, each with the control for its masks."""
-        for to_name, control in self._controls().items():
-            for picture in task.pages(to_name):
-                embedding = maker.pictures.embedding(picture)
-                size = embedding.width, embedding.height
-                yield Target(to_name, picture.item_index, (self._label,), *size, 0.0), control
+    def pages(self, maker: MaskMaker, task: ProjectTask) -> Iterator[tuple[Target, str | None]]:
+        """The pictures of another task, each with the control for its masks.
+
+        Refusal if the task has none of the images with examples.
+        """
+        controls = self._controls(task)
+        pictures = [(name, picture) for name in controls for picture in task.pages(name)]
+        for to_name, picture in [(n, p) for n, p in pictures if p.has_address] or pictures[:1]:
+            embedding = maker.pictures.embedding(picture)
+            size = embedding.width, embedding.height
+            yield (
+                Target(to_name, picture.item_index, (self._label,), *size, 0.0),
+                controls[to_name],
+            )
 
     def looks(self, maker: MaskMaker, task: ProjectTask) -> Looks:
         """The looks of the examples, for another task. Refusal if no picture can be read."""
         if self._looks is None:
-            found, said = list[Looks](), ""
-            for other in self._tasks:
-                try:
-                    found += self._looks_in(maker, replace(task, task=other))
-                except Refusal as refusal:
-                    said = f"task {other['id']}: {refusal}"
-                    logger.warning("no examples from %s", said)
-            if not found:
-                raise Refusal("task", f"no picture with examples can be read ({said})")
-            self._looks = together(found)
+            self._looks = self._looks_of_tasks(maker, task)
+        if isinstance(self._looks, Refusal):
+            raise self._looks
         return self._looks
 
-    def _controls(self) -> dict[str, str]:
-        """The names of the images with examples, each with the name of the masks' control."""
-        objects, found = Objects(), dict[str, str]()
-        for task in self._tasks:
-            for target, control in stored_examples.targets(objects, task, self._label):
-                found.setdefault(target.to_name, control)
-        return found
+    def _looks_of_tasks(self, maker: MaskMaker, task: ProjectTask) -> Looks | Refusal:
+        found, said = list[Looks](), ""
+        for other in self._tasks:
+            try:
+                found += self._looks_in(maker, replace(task, task=other))
+            except Refusal as refusal:
+                said = f"task {other['id']}: {refusal}"
+                logger.warning("no examples from %s", said)
+        if found:
+            return together(found)
+        return Refusal("task", f"no picture with examples can be read ({said})")
 
     def _looks_in(self, maker: MaskMaker, task: ProjectTask) -> Iterator[Looks]:
         """The looks of a task's share of the examples, for each of its pictures with some."""
-        objects, most = Objects(), -(-find_rest.MOST_EXAMPLES // len(self._tasks))
+        objects, left = Objects(), -(-find_rest.MOST_EXAMPLES // len(self._tasks))
         for target, _ in stored_examples.targets(objects, task.task, self._label):
             own = [region.low_res for region in objects.existing(task.task, target)]
-            masks = np.array([mask for mask in own if mask.any()][:most])
+            masks = np.array([mask for mask in own if mask.any()][:left])
             if len(masks):
+                left -= len(masks)
                 picture = task.picture(target.to_name, target.item_index)
                 yield Tokens(maker.pictures.embedding(picture, target.size)).looks(masks)
+
+    def _controls(self, task: ProjectTask) -> dict[str, str | None]:
+        """The names of the label config's images with examples, each with the masks' control.
+
+        None stands for the first control. Examples may be older than the label config.
+        """
+        objects, found = Objects(), dict[str, str | None]()
+        for other in self._tasks:
+            for target, control in stored_examples.targets(objects, other, self._label):
+                for wanted in (control, None):
+                    if found.get(target.to_name) is None and _has(task, target.to_name, wanted):
+                        found[target.to_name] = wanted
+        if not found:
+            raise Refusal("config", "the label config has none of the images with examples")
+        return found
+
+
+def _has(task: ProjectTask, to_name: str, control: str | None) -> bool:
+    """Whether the task's label config has such an image, and a control for its masks."""
+    try:
+        task.config.image(to_name)
+        task.config.output_for(to_name, control)
+    except Refusal:
+        return False
+    return True
 
 
 def in_tasks(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sam_backend.bulk import examples_elsewhere, prediction_run, run_options
+from sam_backend.bulk import examples_elsewhere, pools, prediction_run, run_options
 from sam_backend.bulk.examples_elsewhere import ExamplesElsewhere
 from sam_backend.bulk.similar_objects import Similar
 from sam_backend.bulk.stored_prompts import ANNOTATIONS, PREDICTIONS
@@ -37,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
 def _elsewhere(options: argparse.Namespace) -> ExamplesElsewhere:
     """The examples of all tasks, also of the tasks that the run leaves out."""
     settings = Settings.from_environment()
+    pools.check(options, settings)  # before anything that takes time
     every = run_options.tasks(argparse.Namespace(**{**vars(options), "task_ids": []}), settings)
     own_version = choice.plan(settings).model_version
     return examples_elsewhere.in_tasks(every, options.label, options.place, own_version)

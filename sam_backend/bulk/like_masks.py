@@ -18,7 +18,7 @@ def results(
     maker: MaskMaker,
     task: ProjectTask,
     target: Target,
-    control: str,
+    control: str | None,
     examples: Mapping[str, Any],
     name: str,
     elsewhere: Looks | None,

@@ -5,8 +5,9 @@ all, and it needs pandas and PyArrow. Here a task has three tries, and no more t
 actor is on its way. Ray restarts no actor and repeats no task by itself, so this module alone says
 what runs twice.
 
-The job has the token of Label Studio. It goes to each actor as an argument of a call, straight from
-this process. An actor's constructor and its environment would be stored by Ray, which shows them.
+The settings have the token of Label Studio. They go to each actor as an argument of a call,
+straight from this process. An actor's constructor and its environment would be stored by Ray, which
+shows them. Ray also stores large arguments, so the work, which may have masks, is one of its own.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from sam_backend import __version__
 from sam_backend.bulk.job import Job, Tasker
 from sam_backend.bulk.task_answer import TaskAnswer
 from sam_backend.bulk.task_stores import Task
+from sam_backend.bulk.work import Work
 from sam_backend.engines import choice
 from sam_backend.errors import Refusal, SettingsError
+from sam_backend.settings import Settings
 
 logger = logging.getLogger("sam_backend")
 
@@ -42,18 +45,27 @@ class RemoteWorker:
     def __init__(self) -> None:
         self._tasker: Tasker | None = None
 
-    def open(self, job: Job, version: str, model_version: str) -> str:
+    def open(
+        self,
+        settings: Settings,
+        project: str,
+        config_xml: str,
+        work: Work,
+        version: str,
+        model_version: str,
+    ) -> str:
         """What keeps this machine from working as the others do, or nothing."""
         host = socket.gethostname()
         if version != __version__:
             return f"{host} has sam_backend {__version__}, and this run {version}"
         try:
-            chosen = choice.plan(job.settings)
+            chosen = choice.plan(settings)
             choice.check(chosen)
         except SettingsError as error:
             return f"{host}: {error}"
         if chosen.model_version != model_version:
             return f"{host} has the weights {chosen.model_version}, and this run {model_version}"
+        job = Job(settings, project, config_xml, work, preview=None)
         self._tasker = Tasker(job, threads=1)
         return ""
 
@@ -130,7 +142,10 @@ class RayWorkers:
         options = {"num_cpus": 1, "num_gpus": gpus, "scheduling_strategy": "SPREAD"}
         handle = ray.remote(RemoteWorker).options(**options).remote()
         job = self._job.on(device)
-        busy[handle.open.remote(job, __version__, self._model_version)] = _Actor(device, handle)
+        call = handle.open.remote(
+            job.settings, job.project, job.config_xml, job.work, __version__, self._model_version
+        )
+        busy[call] = _Actor(device, handle)
 
     def _give(self, actor: _Actor, busy: dict[Any, _Actor]) -> None:
         actor.todo = todo = self._again.popleft()

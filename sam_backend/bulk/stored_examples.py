@@ -24,7 +24,7 @@ def alone(task: Task, place: str, own_version: str) -> Task:
     return {"id": task.get("id"), "annotations": [holder]}
 
 
-def targets(objects: Objects, examples: Task, label: str) -> Iterator[tuple[Target, str]]:
+def targets(objects: Objects, examples: Task, label: str) -> Iterator[tuple[Target, str | None]]:
     """The pictures of such a task that show masks with the label, and the control of the masks."""
     regions = filter(results.is_mask, results.of_saved(examples["annotations"][0]))
     for to_name, item_index, height, width in dict.fromkeys(map(results.page, regions)):

@@ -1,4 +1,4 @@
-"""Which of four masks the first click means. Pure.
+"""The four masks of the first click, and which of them it means.
 
 The model's score counts, and the centrality of the click, because people click near the middle of
 an object. A mask counts less if it runs along the picture's edges, as the background does, or if it
@@ -10,9 +10,20 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from sam_backend.clicks import without_feedback
 from sam_backend.clicks.learnt_shapes import Learnt
 from sam_backend.engines.frame import Floats, Indices
+from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.mask import Mask, tight_box
+
+
+def decoded(
+    engine: Engine, embedding: Embedding, points: Floats, labels: Floats, box: Floats | None
+) -> tuple[Floats, Floats]:
+    """Logits (4, 256, 256) and scores (4,) of the masks for the first prompts."""
+    if not engine.facts.refines and box is None and not (labels > 0).any():
+        return without_feedback.NOTHING
+    return engine.decode(embedding, points, labels, box)
 
 
 def likeliest(masks: Mask, scores: Floats, spots: Indices, learnt: Learnt | None) -> int:

@@ -192,14 +192,14 @@ def _is_same(one: Mask, other: Mask) -> bool:
 def _begin(
     engine: Engine, embedding: Embedding, prompt: ObjectPrompt, learnt: Learnt | None
 ) -> DecodeState:
-    decoded = engine.decode(embedding, prompt.points, prompt.labels, prompt.box)
-    candidates, scores = decoded
     frame = embedding.frame
     facts = engine.facts
     chosen = facts.single
+    decoded = first_click.decoded(engine, embedding, prompt.points, prompt.labels, prompt.box)
+    candidates, scores = decoded
     if prompt.box is None:
-        spots = frame.spots(prompt.points[prompt.labels > 0])
-        chosen = first_click.likeliest(frame.cut(candidates) > 0, scores, spots, learnt)
+        spots, masks = frame.spots(prompt.points[prompt.labels > 0]), frame.cut(candidates) > 0
+        chosen = first_click.likeliest(masks, scores, spots, learnt)
         logits = candidates[chosen]
     else:
         weights = rectangle.weights(frame.cut(candidates), frame.low_res_box(prompt.box), facts)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from sam_backend.engines.frame import Floats
+from sam_backend.engines.frame import LOW_RES_SIDE, Floats
 from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.mask import Mask
 
 WEIGHTS = np.array([6, 3, 3, 3], np.float32)  # of the four masks
 LAST = 0.25  # the weight of the last answer beside the masks of a positive click
+# The four masks and their scores before the first positive click.
+NOTHING = (np.full((4, LOW_RES_SIDE, LOW_RES_SIDE), -10, np.float32), np.zeros(4, np.float32))
 
 
 def changed(

@@ -16,6 +16,8 @@ from sam_backend.installation import pip_install
 def read(source: Path, name: str, size: str) -> tuple[TransformersSam, Exportable]:
     """The model of a folder of transformers, or of a checkpoint of SAM 2 or EdgeTAM."""
     need_transformers(name)
+    if name == "EdgeTAM" and not importlib.util.find_spec("timm"):
+        raise SettingsError(f"converting {name} needs timm: {pip_install('torch')}")
     torch_engine.import_torchvision()
     if source.is_dir():
         module = load(str(source))

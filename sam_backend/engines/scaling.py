@@ -13,9 +13,6 @@ from sam_backend.formats.pictures import Pixels
 
 _MOST_THREADS = 4  # more gain little
 _SMALL_PIXELS = 1 << 20  # scaled in a few milliseconds
-# Pillow scales the rows of an image first, and then the columns. In an image that is taller than
-# this many times its width, it scales the columns first, which rounds differently.
-_TALL = 2
 
 
 def scaled(image: Pixels, size: tuple[int, int], threads: int | None = None) -> Pixels:
@@ -25,9 +22,12 @@ def scaled(image: Pixels, size: tuple[int, int], threads: int | None = None) -> 
     """
     threads = min(threads or cores(), _MOST_THREADS)
     rows, columns = image.shape[:2]
-    if threads == 1 or rows * columns < _SMALL_PIXELS or rows > _TALL * columns:
-        return _by_pillow(image, size)
     width, height = size
+    # Pillow scales the rows first, and then the columns. If the height shrinks by far more pixels
+    # than the width, it scales the columns first, which rounds differently.
+    columns_first = rows - height > 2 * (columns - width)
+    if threads == 1 or rows * columns < _SMALL_PIXELS or columns_first:
+        return _by_pillow(image, size)
     narrow = np.empty((rows, width, *image.shape[2:]), np.uint8)
     found = np.empty((height, *narrow.shape[1:]), np.uint8)
 

@@ -36,6 +36,7 @@ _MOST_PARTS = (
 )
 _PIXELS_AT_ONCE = 1 << 20
 
+_ONE_BYTE_MODES = ("1", "L", "P")
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -87,12 +88,13 @@ def opened(content: bytes, formats: tuple[str, ...] = FORMATS) -> Iterator[Image
 
 def _check_memory(image: Image.Image, content: bytes) -> None:
     """Refusal if a small file would take far more memory than its size justifies."""
-    decoded = image.width * image.height
+    decoded, at_once = image.width * image.height, 0
     if image.format == "TIFF":
-        decoded = tiff_tiles.pixels(content, image.width, image.height)
+        tiff = tiff_tiles.decoding(content, image.width, image.height)
+        decoded, at_once = tiff.pixels, tiff.at_once
     elif image.format == "AVIF":
         decoded = max(decoded, avif_frames.pixels(content))
-    needed = decoded * _bytes_a_pixel(image)
+    needed = decoded * _bytes_a_pixel(image) + at_once * _bytes_of_a_part(image)
     most = max(_MOST_BYTES, len(content) * _MOST_BYTES_A_BYTE)
     if needed > most:
         raise Refusal(
@@ -105,16 +107,22 @@ def _check_memory(image: Image.Image, content: bytes) -> None:
 
 def _bytes_a_pixel(image: Image.Image) -> int:
     """The memory for decoding: that of the decoder, of Pillow's copy, and of the result."""
-    kept = 1 if image.mode in ("1", "L", "P") else 4
+    kept = 1 if image.mode in _ONE_BYTE_MODES else 4
     if image.format in ("WEBP", "AVIF"):
         decoder = 10
     elif image.info.get("progressive"):
         decoder = 2 * len(image.getbands())
-    elif image.format == "TIFF" and kept > 1:
-        decoder = 8  # a whole strip or tile, of up to four channels of 16 bits
     else:
         decoder = 0
     return decoder + kept + 3
+
+
+def _bytes_of_a_part(image: Image.Image) -> int:
+    """Of each pixel of a TIFF's strip or tile: up to four channels of 16 bits.
+
+    That of a picture with one byte a pixel is no larger than the result, which is made after it.
+    """
+    return 0 if image.mode in _ONE_BYTE_MODES else 8
 
 
 def _rgb(image: Image.Image) -> Pixels:

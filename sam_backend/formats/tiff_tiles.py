@@ -1,7 +1,8 @@
-"""The size of a TIFF's tiles, by its first directory. Pure.
+"""How much of a TIFF is decoded, by its first directory. Pure.
 
-A tile is decoded whole, however little of it lies in the picture. The directory is read here,
-because Pillow skips entries of types that libtiff reads.
+A tile is decoded whole, however little of it lies in the picture. Without tiles, the decoder works
+on some rows at once. The directory is read here, because Pillow skips entries of types that libtiff
+reads.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-_WIDTH, _LENGTH = 322, 323
+_ROWS_A_STRIP, _WIDTH, _LENGTH = 278, 322, 323
 _NUMBERS = {3: "H", 4: "I"}  # the types that writers use: 16 and 32 bits
 
 
@@ -42,19 +43,28 @@ _LAYOUTS = {
 }
 
 
-def pixels(content: bytes, width: int, height: int) -> int:
-    """How many pixels are decoded for a picture of this size. ValueError for invalid tiles."""
-    sizes = _tile(content)
-    if not sizes:
-        return width * height
+@dataclass(frozen=True)
+class Decoding:
+    """How many pixels are decoded, and how many of them at once."""
+
+    pixels: int
+    at_once: int
+
+
+def decoding(content: bytes, width: int, height: int) -> Decoding:
+    """The decoding of a picture of this size. ValueError for invalid tiles."""
+    sizes = _sizes(content)
+    if not sizes.keys() & {_WIDTH, _LENGTH}:
+        rows = sizes.get(_ROWS_A_STRIP, 0) or height
+        return Decoding(width * height, width * min(rows, height))
     across, down = sizes.get(_WIDTH, 0), sizes.get(_LENGTH, 0)
     if not across or not down:
         raise ValueError("its tiles have no size")
-    return _padded(width, across) * _padded(height, down)
+    return Decoding(_padded(width, across) * _padded(height, down), across * down)
 
 
-def _tile(content: bytes) -> dict[int, int]:
-    """The first width and the first length that the directory names, by their tags."""
+def _sizes(content: bytes) -> dict[int, int]:
+    """The sizes of tiles and strips that the directory names first, by their tags."""
     found: dict[int, int] = {}
     if content[:4] not in _LAYOUTS:
         return found
@@ -66,7 +76,7 @@ def _tile(content: bytes) -> dict[int, int]:
         entries = content[begin : begin + count * layout.entry.size]
         whole = len(entries) - len(entries) % layout.entry.size
         for tag, kind, value in layout.entry.iter_unpack(entries[:whole]):
-            if tag in (_WIDTH, _LENGTH) and tag not in found:
+            if tag in (_ROWS_A_STRIP, _WIDTH, _LENGTH) and tag not in found:
                 (found[tag],) = struct.unpack_from(order + _NUMBERS[kind], value)
     except (struct.error, KeyError, OverflowError):
         raise ValueError("its directory is not that of a picture") from None

@@ -18,6 +18,8 @@ _MOST_BYTES_OF_A_PATH = 4096  # on Linux
 _MOST_ENCODINGS = 4
 # What an address has before its host, in whatever way the address is damaged.
 _USER = re.compile(r"^([^/\\]*)[/\\]+[^/\\]*@|^()[^/\\:]*:[^/\\]*@")
+_SCHEME = re.compile(r"(\w[\w+.-]*:)?[/\\]*")
+_COLON_OF_A_PASSWORD = re.compile(r":(?!\d{1,5}/)")  # and not of a port
 _LEADS_ELSEWHERE = re.compile(r"[/\\]([/\\]|\.\.?([/\\;]|$))")
 
 # The paths under which Label Studio serves files. The operator's token opens much more, and
@@ -119,8 +121,17 @@ def quoted(value: str) -> str:
         return repr(value[:32] + "…")
     path = _USER.sub(r"\1//", value)
     if not path.startswith(LOCAL_FILES_PATH):
-        path = re.split("[?#]", path, maxsplit=1)[0]
+        path = _without_password(re.split("[?#]", path, maxsplit=1)[0])
     return repr(path if len(path) <= 120 else path[:117] + "…")
+
+
+def _without_password(path: str) -> str:
+    """Leaves out what may be a user and a password, also if they have a slash."""
+    scheme = _SCHEME.match(path)
+    assert scheme is not None  # noqa: S101 (it matches nothing, too)
+    user, at, rest = path[scheme.end() :].rpartition("@")
+    hides = at and _COLON_OF_A_PASSWORD.search(user)
+    return f"{scheme[1] or ''}//{rest}" if hides else path
 
 
 def _inside(path: str, value: str, label_studio: StudioConnection | None) -> Source:

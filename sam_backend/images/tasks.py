@@ -39,6 +39,14 @@ class Picture:
             raise Refusal("image", f"the task's data has no image under {self.image.data_key!r}")
         return value
 
+    @property
+    def has_address(self) -> bool:
+        """Whether the task's data says where it is."""
+        try:
+            return bool(self.address)
+        except Refusal:
+            return False
+
     @cached_property
     def name(self) -> str:
         """Tells it from another that the task had before, or has under another project."""

@@ -358,3 +358,12 @@ def test_with_across_the_others_get_what_is_like_the_masks_of_a_task_with_exampl
     [task] = desk.written()
     masks = [rle.decode(r["value"]["rle"], 240, 400) for r in task["predictions"][0]["result"]]
     assert sorted(next(p for p in places if mask[p[::-1]]) for mask in masks) == sorted(places)
+
+
+def test_without_weights_across_says_in_one_line_what_is_missing(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, MOBILESAM_CHECKPOINT=str(tmp_path / "nothing"))
+    desk.write([{"id": 1, "data": {"image": "a.png"}}])
+    status, _, complained = desk.run("find-similar", "--label", "Car", "--across")
+    assert status == 2
+    assert str(tmp_path / "nothing") in complained
+    assert len(complained.splitlines()) == 1

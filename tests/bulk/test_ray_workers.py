@@ -17,7 +17,6 @@ import pytest
 
 from sam_backend import __main__ as program
 from sam_backend import __version__
-from sam_backend.bulk.job import Job
 from sam_backend.bulk.prompted import Prompted
 from sam_backend.settings import Settings
 from tests.bulk import ray_cluster
@@ -221,8 +220,8 @@ def test_machines_with_another_version_or_other_weights_take_no_part(
     from sam_backend.bulk.ray_workers import RemoteWorker  # noqa: PLC0415 (Ray is optional)
 
     def opened(version: str, model_version: str, **environ: str) -> str:
-        job = Job(settings(SAM_ENGINE="onnx", **environ), "7", CONFIG, Prompted(), None)
-        return RemoteWorker().open(job, version, model_version)
+        given = settings(SAM_ENGINE="onnx", **environ)
+        return RemoteWorker().open(given, "7", CONFIG, Prompted(), version, model_version)
 
     weights = str(WEIGHTS)
     assert opened(__version__, "MobileSAM", MOBILESAM_CHECKPOINT=weights) == ""

@@ -12,10 +12,12 @@ from sam_backend.bulk.answers import answer_tasks, planned
 from sam_backend.bulk.overlay import mask_of
 from sam_backend.bulk.similar_objects import Similar
 from sam_backend.bulk.task_answer import TaskAnswer
+from sam_backend.clicks import find_rest
 from sam_backend.errors import Refusal
 from sam_backend.services import Services
 from tests.clicks.test_existing_masks import brush, disc
 from tests.fakes import inline, picture
+from tests.loopback import always, site
 from tests.server.test_find_rest import CARS, CONFIG, LOOKS, RADIUS, TREES, VANS, Street
 
 CAR = Similar("Car")
@@ -157,6 +159,51 @@ def test_a_picture_that_cannot_be_read_is_no_example(made: Services) -> None:
     found = answer(made, bare(), across(broken))
     assert found.regions == []
     assert found.failures[0].startswith("no picture with examples can be read (task 8: ")
+
+
+def test_pictures_that_cannot_be_read_are_asked_for_once(
+    services: Callable[..., Services],
+) -> None:
+    made = services(Street(), ALLOWED_IMAGE_HOSTS="127.0.0.1")
+    with site() as host:
+        broken = {**task(mask(TREES[0])), "data": {"image": f"{host.url}/missing.png"}}
+        wanted = across(broken)
+        for id_ in (2, 3):
+            found = answer(made, bare(id_), wanted)
+            assert found.failures[0].startswith("no picture with examples can be read")
+        assert host.paths() == ["/missing.png"]
+
+
+def test_examples_may_be_older_than_the_label_config(made: Services) -> None:
+    renamed = {**mask(CARS[0]), "from_name": "old"}
+    assert places(answer(made, bare(), across(task(renamed)))) == sorted(CARS + VANS)
+    gone = {**task({**mask(CARS[1]), "to_name": "gone"}), "id": 8}
+    wanted = across(gone, task(mask(CARS[0])))
+    assert places(answer(made, bare(), wanted)) == sorted(CARS + VANS)
+    found = answer(made, bare(), across(gone))
+    assert "has no <Image" in found.failures[0]
+
+
+def test_a_task_of_many_pages_has_no_more_examples_than_others(
+    services: Callable[..., Services],
+) -> None:
+    made = services(Street(), ALLOWED_IMAGE_HOSTS="127.0.0.1")
+    masks = [
+        {**mask(place), "id": f"{page}{place}", "item_index": page}
+        for page in range(6)
+        for place in CARS
+    ]
+    config = CONFIG.replace('value="$image"', 'valueList="$image"')
+    with site() as host:
+        names = [f"/{page}.png" for page in range(6)]
+        for page, name in enumerate(names):
+            host.routes[name] = always(200, picture() + bytes([page]))
+        several = {**task(*masks), "data": {"image": [host.url + name for name in names]}}
+        one = bare(data={"image": [inline(picture())]})
+        [found] = answer_tasks(made, "", config, [(one, across(several))])
+    assert found is not None
+    assert places(found) == sorted(CARS + VANS)
+    assert host.paths() == names[: find_rest.MOST_EXAMPLES // len(CARS)]
 
 
 def test_without_any_example_nothing_begins() -> None:

@@ -72,6 +72,13 @@ def test_what_a_negative_click_took_away_stays_away() -> None:
     assert mask[100, 100]
 
 
+def test_a_negative_click_before_the_first_positive_one_finds_nothing() -> None:
+    assert not answer((200, 200, False)).mask.any()
+    mask = answer((200, 200, False), (100, 100, True)).mask
+    assert mask[100, 85]
+    assert not mask[200, 200]
+
+
 def test_a_rectangle_and_then_a_click() -> None:
     mask = answer((110, 110, False), box=[50, 50, 120, 120]).mask
     assert mask[60, 60]

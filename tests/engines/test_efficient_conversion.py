@@ -58,7 +58,7 @@ def random_weights() -> dict[str, Any]:
     # Of 14 x 14 tokens, and of one for the whole image.
     weights["image_encoder.pos_embed"] = torch.randn(1, 197, 64)
     for name, value in weights.items():
-        if "mask_decoder" in name:  # so that logits reach the tens
+        if "mask_decoder" in name:  # so that logits exceed 1
             value.normal_(0, 0.1 if value.ndim > 1 else 0.3)
     return weights
 
@@ -193,4 +193,6 @@ def test_the_server_answers_clicks_with_the_pair(pair: tuple[Path, Path], tmp_pa
     check(plan(settings))
     client = create_app(settings, open_services(settings)).test_client()
     for clicks in ([keypoint("a", 40, 50)], [keypoint("a", 40, 50), keypoint("b", 60, 55)]):
-        assert all(mask_of(region).any() for region in click(client, *clicks)["result"])
+        regions = click(client, *clicks)["result"]
+        assert regions
+        assert all(mask_of(region).any() for region in regions)

@@ -105,7 +105,7 @@ def random_weights(stages: int = 5) -> dict[str, Any]:
     for name, value in _build_sam(32, 1, 2, [0]).state_dict().items():
         if not name.startswith("image_encoder."):
             some.made[name] = value
-            if "mask_decoder" in name:  # so that logits reach the tens
+            if "mask_decoder" in name:  # so that logits exceed 1
                 value.normal_(0, 0.1 if value.ndim > 1 else 0.3)
     return some.made
 

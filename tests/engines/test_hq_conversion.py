@@ -281,4 +281,6 @@ def test_the_server_answers_clicks_with_the_pair(pair: tuple[Path, Path], tmp_pa
     check(plan(settings))
     client = create_app(settings, open_services(settings)).test_client()
     for clicks in ([keypoint("a", 40, 50)], [keypoint("a", 40, 50), keypoint("b", 60, 55)]):
-        assert all(mask_of(region).any() for region in click(client, *clicks)["result"])
+        regions = click(client, *clicks)["result"]
+        assert regions
+        assert all(mask_of(region).any() for region in regions)

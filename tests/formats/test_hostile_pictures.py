@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from sam_backend.errors import Refusal
-from sam_backend.formats import avif_frames, pictures
+from sam_backend.formats import avif_frames, pictures, tiff_tiles
 from sam_backend.formats.pictures import Pixels
 from tests.costs import assert_cheap, assert_linear, cost_of
 from tests.fakes import picture
@@ -203,7 +203,10 @@ def test_a_small_file_takes_little_memory_however_many_pixels_it_has(
     """The largest one of its kind that is decoded."""
     image = Image.new(mode, (10, 10))
     image.format, image.info["progressive"] = fmt, "progressive" in options
-    side = int((pictures._MOST_BYTES / pictures._bytes_a_pixel(image)) ** 0.5)
+    in_one_strip = fmt == "TIFF"
+    each = pictures._bytes_a_pixel(image) + in_one_strip * pictures._bytes_of_a_part(image)
+    side = int((pictures._MOST_BYTES / each) ** 0.5)
+    options = options | ({"strip_size": 1 << 30} if in_one_strip else {})
     cost = cost_of(pictures.decode, saved(mode, side, fmt, **options))
     assert cost.megabytes > 100, "it was refused"
     assert_cheap(cost)
@@ -272,6 +275,20 @@ def test_tiles_that_are_larger_than_the_picture(
 @pytest.mark.parametrize("big", [False, True], ids=["classic", "BigTIFF"])
 def test_tiles_of_a_usual_size(big: bool) -> None:
     assert not pictures.decode(tiled(300, (64, 64), big=big)).any()
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate"])
+def test_a_large_drawing_in_strips(compression: str) -> None:
+    """A part of it is decoded at once, so it may be larger than if it were one strip."""
+    drawing = Image.new("RGB", (4961, 3508), "white")
+    out = io.BytesIO()
+    drawing.save(out, "TIFF", compression=compression, tiffinfo={278: 16})
+    assert pictures.decode(out.getvalue()).shape == (3508, 4961, 3)
+    out = io.BytesIO()
+    drawing.save(out, "TIFF", compression=compression, tiffinfo={278: 3508}, strip_size=1 << 30)
+    assert tiff_tiles.decoding(out.getvalue(), 4961, 3508).at_once == 4961 * 3508
+    with pytest.raises(Refusal, match="MB of memory: scale it down"):
+        pictures.decode(out.getvalue())
 
 
 @pytest.mark.parametrize("kind", [1, 5, 9, 17])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sam_backend.errors import Refusal
-from sam_backend.images.sources import resolve
+from sam_backend.images.sources import quoted, resolve
 from sam_backend.settings import Settings
 from sam_backend.shared.projects import StudioConnection
 from tests.images.hosts import LS, fetcher
@@ -186,6 +186,10 @@ def test_any_text_is_a_source_or_a_refusal(value: str) -> None:
         "azure-blob://ann:S3cret@b/a.png",
         "http:ann:S3cret@b.example/a.png",
         "\\\\ann:S3cret@b.example\\a.png",
+        "http//ann:S3cret@b.example/a.png",
+        "s3//ann:x/S3cret@b/a.png",
+        "http:/ /ann:S3cret@b.example/a.png",
+        "a/b/ann:S3cret@b.example/a.png",
     ],
 )
 def test_a_refusal_quotes_no_password_however_the_address_is_damaged(value: str) -> None:
@@ -193,6 +197,22 @@ def test_a_refusal_quotes_no_password_however_the_address_is_damaged(value: str)
         resolve(value, "1", None, None)
     assert "a.png" in str(refused.value)
     assert "S3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "quote"),
+    [
+        ("http://ann:S3c/ret@b.example/a.png", "http://b.example/a.png"),
+        ("http://http//ann:S3cret@b.example/a.png", "http://b.example/a.png"),
+        ("s3://AK:ab/cd@bucket/a.png", "s3://bucket/a.png"),
+        ("http://token@b.example/a.png", "http://b.example/a.png"),
+        ("http://b.example/photo@2x.png", "http://b.example/photo@2x.png"),
+        ("http://b.example:8080/photo@2x.png", "http://b.example:8080/photo@2x.png"),
+        ("/data/upload/1/photo@2x.png?u:pw@x", "/data/upload/1/photo@2x.png"),
+    ],
+)
+def test_a_quote_has_the_address_without_a_password(value: str, quote: str) -> None:
+    assert quoted(value) == repr(quote)
 
 
 def test_inline_images_need_no_network(settings: SettingsOf) -> None:

@@ -243,7 +243,7 @@ class Server:
         assert self._process is not None
         now = _usage(self._process.pid)
         return (
-            now.seconds - before.seconds > may_cost * MOST_SECONDS
+            now.seconds - before.seconds > may_cost * self._most_seconds
             or before.grown_to(now) > may_cost * MOST_MB
         )
 
