@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -81,17 +82,27 @@ class ExamplesElsewhere:
                 picture = task.picture(target.to_name, target.item_index)
                 yield Tokens(maker.pictures.embedding(picture, target.size)).looks(masks)
 
+    @cached_property
+    def _controls_of_examples(self) -> list[tuple[str, str | None]]:
+        """The names of the images with examples, and of the masks' controls: each pair once."""
+        objects = Objects()
+        pairs = [
+            (target.to_name, control)
+            for task in self._tasks
+            for target, control in stored_examples.targets(objects, task, self._label)
+        ]
+        return list(dict.fromkeys(pairs))
+
     def _controls(self, task: ProjectTask) -> dict[str, str | None]:
         """The names of the label config's images with examples, each with the masks' control.
 
         None stands for the first control. Examples may be older than the label config.
         """
-        objects, found = Objects(), dict[str, str | None]()
-        for other in self._tasks:
-            for target, control in stored_examples.targets(objects, other, self._label):
-                for wanted in (control, None):
-                    if found.get(target.to_name) is None and _has(task, target.to_name, wanted):
-                        found[target.to_name] = wanted
+        found: dict[str, str | None] = {}
+        for to_name, control in self._controls_of_examples:
+            for wanted in (control, None):
+                if found.get(to_name) is None and _has(task, to_name, wanted):
+                    found[to_name] = wanted
         if not found:
             raise Refusal("config", "the label config has none of the images with examples")
         return found

@@ -14,7 +14,7 @@ from sam_backend.engines.frame import LOW_RES_SIDE, Floats, Frame
 from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.mask import Mask
 from sam_backend.formats.pictures import Pixels
-from tests.fakes import DiscEngine
+from tests.fakes import Counted, DiscEngine
 
 HEIGHT, WIDTH = 426, 640
 DISCS = [(80, 80), (220, 100), (360, 70), (520, 110), (100, 250), (250, 300), (400, 260)]
@@ -109,24 +109,6 @@ class Bands(Kin):
         return Embedding(np.where(inside, discs, features), 256, 256)
 
 
-class Counting(DiscEngine):
-    """Sees what another engine sees, and counts."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine, self.decodes = engine, 0
-
-    def decode(
-        self,
-        embedding: Embedding,
-        points: Floats,
-        labels: Floats,
-        box: Floats | None = None,
-        mask_input: Floats | None = None,
-    ) -> tuple[Floats, Floats]:
-        self.decodes += 1
-        return self.engine.decode(embedding, points, labels, box, mask_input)
-
-
 def plate(number: int) -> Mask:
     """A plate in the low-res frame (1, 256, 256)."""
     x, y = PLATES[number]
@@ -196,10 +178,10 @@ def test_what_stands_out_in_another_way_each_time_is_no_kind() -> None:
 
 
 def test_decodes_have_a_bound(engine: Engine, embedding: Embedding) -> None:
-    counting = Counting(engine)
+    counting = Counted(engine)
     list(similar.rest(counting, embedding, disc(0)))
     assert counting.decodes <= similar.MOST_DECODES
-    counting = Counting(engine)
+    counting = Counted(engine)
     assert len(list(similar.rest(counting, embedding, disc(0), most=3))) <= 3
     assert counting.decodes == 3
 

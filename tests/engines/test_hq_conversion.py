@@ -12,18 +12,14 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from sam_backend.engines.choice import EnginePlan, check, open_engine, plan
+from sam_backend.engines.choice import EnginePlan, check, open_engine
 from sam_backend.engines.frame import Frame
 from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.parity import prompts, scene
 from sam_backend.engines.protocol import SAM_HQ, model_input, prompt_points
 from sam_backend.errors import SettingsError
-from sam_backend.server.app import create_app
-from sam_backend.server.startup import open_services
-from sam_backend.settings import Settings
+from tests.engines import served_pair
 from tests.engines.test_transformers_engine import small_model
-from tests.fakes import keypoint
-from tests.server.clicks import click, mask_of
 from tests.torch_or_skip import CHECKPOINT, PAIR, need, need_files
 
 KINDS = ("vit", "tiny_vit", "transformers")
@@ -276,11 +272,4 @@ def test_a_pair_of_a_newer_version_is_refused(pair: tuple[Path, Path], tmp_path:
 
 
 def test_the_server_answers_clicks_with_the_pair(pair: tuple[Path, Path], tmp_path: Path) -> None:
-    environ = {"SAM_CHOICE": "ONNX", "ONNX_CHECKPOINT": str(pair[0].parent)}
-    settings = Settings.from_environment(environ | {"MODEL_DIR": str(tmp_path)})
-    check(plan(settings))
-    client = create_app(settings, open_services(settings)).test_client()
-    for clicks in ([keypoint("a", 40, 50)], [keypoint("a", 40, 50), keypoint("b", 60, 55)]):
-        regions = click(client, *clicks)["result"]
-        assert regions
-        assert all(mask_of(region).any() for region in regions)
+    assert len(served_pair.regions(pair[0].parent, tmp_path)) == 2

@@ -23,12 +23,9 @@ from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.parity import prompts, scene
 from sam_backend.engines.protocol import SAM_2, model_input, prompt_points
 from sam_backend.errors import SettingsError
-from sam_backend.server.app import create_app
-from sam_backend.server.startup import open_services
 from sam_backend.settings import Settings
+from tests.engines import served_pair
 from tests.engines.test_transformers_engine import small_model
-from tests.fakes import keypoint
-from tests.server.clicks import click, mask_of
 from tests.torch_or_skip import need
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -355,14 +352,8 @@ def test_the_server_answers_clicks_with_the_pair_also_after_a_restart(
 ) -> None:
     """The several arrays of an embedding go through the cache in memory and on disk."""
     folder = converted.with_name(f"{converted.name}-onnx")
-    environ = {"SAM_CHOICE": "ONNX", "ONNX_CHECKPOINT": str(folder), "MODEL_DIR": str(tmp_path)}
-    settings = Settings.from_environment(environ)
-    prompts_of_clicks = [keypoint("a", 40, 50)], [keypoint("a", 40, 50), keypoint("b", 60, 55)]
-    found = []
-    for _ in range(2):
-        client = create_app(settings, open_services(settings)).test_client()
-        found.append([click(client, *some)["result"] for some in prompts_of_clicks])
-    assert all(mask_of(region).any() for results in found[0] for region in results)
+    found = [served_pair.regions(folder, tmp_path) for _ in range(2)]
     assert found[0] == found[1]
-    kept = [path for path in settings.cache_dir.rglob("*") if path.stat().st_size > 1_000_000]
+    cache = Settings.from_environment({"MODEL_DIR": str(tmp_path)}).cache_dir
+    kept = [path for path in cache.rglob("*") if path.stat().st_size > 1_000_000]
     assert kept

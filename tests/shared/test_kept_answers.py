@@ -12,7 +12,7 @@ import pytest
 from sam_backend.clicks.objects import Objects
 from sam_backend.clicks.prompts import Prompt, Target
 from sam_backend.clicks.segmenter import DecodeState, ObjectPrompt, Segmentation, restored
-from sam_backend.engines.frame import LOW_RES_SIDE, Floats
+from sam_backend.engines.frame import LOW_RES_SIDE
 from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.shared.kept_answers import (
     _HEAD,
@@ -23,6 +23,7 @@ from sam_backend.shared.kept_answers import (
     KeptAnswers,
 )
 from tests.clicks.test_masks import scene
+from tests.fakes import Counted
 
 TARGET = Target("image", None, ("Car",), 640, 480, 0.0)
 CLICKS = [
@@ -31,26 +32,6 @@ CLICKS = [
     Prompt("c", 100 * 100 / 640, 100 * 60 / 480, is_positive=False),
 ]
 BOX = Prompt("box", 15, 20, width=30, height=40, is_rectangle=True)
-
-
-class Counted:
-    """An engine that counts its decodes."""
-
-    def __init__(self, engine: Engine, fingerprint: str | None = "weights") -> None:
-        self._engine, self.decodes = engine, 0
-        self.name, self.fingerprint = engine.name, fingerprint
-        self.encode, self.facts = engine.encode, engine.facts
-
-    def decode(
-        self,
-        embedding: Embedding,
-        points: Floats,
-        labels: Floats,
-        box: Floats | None = None,
-        mask_input: Floats | None = None,
-    ) -> tuple[Floats, Floats]:
-        self.decodes += 1
-        return self._engine.decode(embedding, points, labels, box, mask_input)
 
 
 class Worker:
