@@ -96,6 +96,13 @@ def picture(width: int = 400, height: int = 300, fmt: str = "PNG") -> bytes:
     return out.getvalue()
 
 
+def plain_picture(mode: str, side: int, fmt: str, **options: object) -> bytes:
+    """The file of a square image of one colour."""
+    out = io.BytesIO()
+    Image.new(mode, (side, side)).save(out, fmt, **options)
+    return out.getvalue()
+
+
 def inline(content: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(content).decode()
 

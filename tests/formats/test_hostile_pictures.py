@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from sam_backend.errors import Refusal
-from sam_backend.formats import avif_frames, pictures, tiff_tiles
+from sam_backend.formats import pictures
 from sam_backend.formats.pictures import Pixels
 from tests.costs import assert_cheap, assert_linear, cost_of
-from tests.fakes import picture
+from tests.fakes import picture, plain_picture
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n%%EndComments\nshowpage\n%%EOF\n"
@@ -207,14 +207,14 @@ def test_a_small_file_takes_little_memory_however_many_pixels_it_has(
     each = pictures._bytes_a_pixel(image) + in_one_strip * pictures._bytes_of_a_part(image)
     side = int((pictures._MOST_BYTES / each) ** 0.5)
     options = options | ({"strip_size": 1 << 30} if in_one_strip else {})
-    cost = cost_of(pictures.decode, saved(mode, side, fmt, **options))
+    cost = cost_of(pictures.decode, plain_picture(mode, side, fmt, **options))
     assert cost.megabytes > 100, "it was refused"
     assert_cheap(cost)
 
 
 def test_a_small_file_of_too_many_pixels_says_so() -> None:
     with pytest.raises(Refusal, match=r"14000x14000 pixels .* MB of memory: scale it down"):
-        pictures.decode(saved("1", 14_000, "PNG"))
+        pictures.decode(plain_picture("1", 14_000, "PNG"))
 
 
 @pytest.mark.parametrize("size", [(70_000, 1), (1, 70_000)])
@@ -225,118 +225,9 @@ def test_a_picture_that_is_a_long_line(size: tuple[int, int]) -> None:
         pictures.decode(png(width, height))
 
 
-def saved(mode: str, side: int, fmt: str, **options: object) -> bytes:
-    out = io.BytesIO()
-    Image.new(mode, (side, side)).save(out, fmt, **options)
-    return out.getvalue()
-
-
-def tiled(side: int, tile: tuple[int, int], *, kind: int = 4, big: bool = False) -> bytes:
-    """A TIFF of side x 1 grey pixels, all of whose tiles are the same deflated zeros.
-
-    `kind` is the TIFF type of the number that says how wide a tile is.
-    """
-    width, length = tile
-    count = -(-side // width)
-    packer = zlib.compressobj(9)
-    pixels = b"".join(packer.compress(bytes(width)) for _ in range(length)) + packer.flush()
-    head = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) if big else struct.pack("<2sHI", b"II", 42, 0)
-    places = struct.pack(f"<{count}I", *[len(head)] * count)
-    lengths = struct.pack(f"<{count}I", *[len(pixels)] * count)
-    data = pixels + bytes(-len(pixels) % 4) + places + lengths
-    at_lengths = len(head) + len(data) - len(lengths)
-    entries = [
-        *((256, 4, 1, side), (257, 4, 1, 1), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 1)),
-        *((277, 3, 1, 1), (322, kind, 1, width), (323, 4, 1, length)),
-        (324, 4, count, at_lengths - len(places) if count > (2 if big else 1) else len(head)),
-        (325, 4, count, at_lengths if count > (2 if big else 1) else len(pixels)),
-    ]
-    form = "<HHQQ" if big else "<HHII"
-    directory = struct.pack("<Q" if big else "<H", len(entries))
-    directory += b"".join(struct.pack(form, *entry) for entry in entries) + bytes(8)
-    begin = struct.pack("<Q" if big else "<I", len(head) + len(data))
-    return head[: -len(begin)] + begin + data + directory
-
-
-@pytest.mark.parametrize("big", [False, True], ids=["classic", "BigTIFF"])
-@pytest.mark.parametrize(
-    ("side", "tile"),
-    [(16, (16_384, 16_384)), (14_400, (16, 65_536))],
-    ids=["a tile larger than the picture", "tiles taller than the picture"],
-)
-def test_tiles_that_are_larger_than_the_picture(
-    side: int, tile: tuple[int, int], big: bool
-) -> None:
-    """Each tile is decoded whole, however little of it lies in the picture."""
-    with pytest.raises(Refusal, match=rf"{side}x1 pixels .* MB of memory: scale it down"):
-        pictures.decode(tiled(side, tile, big=big))
-
-
-@pytest.mark.parametrize("big", [False, True], ids=["classic", "BigTIFF"])
-def test_tiles_of_a_usual_size(big: bool) -> None:
-    assert not pictures.decode(tiled(300, (64, 64), big=big)).any()
-
-
-@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate"])
-def test_a_large_drawing_in_strips(compression: str) -> None:
-    """A part of it is decoded at once, so it may be larger than if it were one strip."""
-    drawing = Image.new("RGB", (4961, 3508), "white")
-    out = io.BytesIO()
-    drawing.save(out, "TIFF", compression=compression, tiffinfo={278: 16})
-    assert pictures.decode(out.getvalue()).shape == (3508, 4961, 3)
-    out = io.BytesIO()
-    drawing.save(out, "TIFF", compression=compression, tiffinfo={278: 3508}, strip_size=1 << 30)
-    assert tiff_tiles.decoding(out.getvalue(), 4961, 3508).at_once == 4961 * 3508
-    with pytest.raises(Refusal, match="MB of memory: scale it down"):
-        pictures.decode(out.getvalue())
-
-
-@pytest.mark.parametrize("kind", [1, 5, 9, 17])
-def test_a_size_of_tiles_that_libraries_read_in_different_ways(kind: int) -> None:
-    with pytest.raises(Refusal, match="damaged"):
-        pictures.decode(tiled(16, (4096, 4096), kind=kind))
-
-
-def with_item_size(content: bytes, width: int, height: int) -> bytes:
-    """An AVIF file that says to be of this size, whatever its frame is."""
-    at = content.index(b"ispe") + 8
-    return content[:at] + struct.pack(">II", width, height) + content[at + 8 :]
-
-
-def test_an_avif_frame_that_is_larger_than_its_item() -> None:
-    """The decoder makes the whole frame, and then scales it down."""
-    hostile = with_item_size(saved("RGB", 6000, "AVIF", speed=10), 16, 16)
-    with pytest.raises(Refusal, match=r"16x16 pixels .* MB of memory: scale it down"):
-        pictures.decode(hostile)
-
-
-def test_many_hidden_avif_frames_in_one() -> None:
-    """All are decoded, and one is shown."""
-    content = saved("RGB", 1000, "AVIF", speed=10)
-    assert avif_frames.pixels(content) == 1_000_000
-    start = content.index(b"mdat") + 4
-    units = content[start:]
-    at = content.index(struct.pack(">II", start, len(units)))  # in `iloc`
-    hostile = content[: at + 4] + struct.pack(">I", 50 * len(units)) + content[at + 8 :]
-    mdat = struct.pack(">I", 8 + 50 * len(units)) + b"mdat" + 50 * units
-    assert avif_frames.pixels(hostile[: start - 8] + mdat) == 50_000_000
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
-@pytest.mark.parametrize("size", [(1, 1), (2, 3), (255, 17), (256, 257)])
-@pytest.mark.parametrize("frames", [1, 3])
-def test_the_frames_of_a_usual_avif(mode: str, size: tuple[int, int], frames: int) -> None:
-    images = [Image.new(mode, size, 90 * n) for n in range(frames)]
-    out = io.BytesIO()
-    images[0].save(out, "AVIF", save_all=frames > 1, append_images=images[1:])
-    width, height = size
-    assert avif_frames.pixels(out.getvalue()) == width * height
-    assert pictures.decode(out.getvalue()).shape == (height, width, 3)
-
-
 def test_a_jpeg_of_many_scans() -> None:
     """Each one is a few bytes, and looks at all pixels again."""
-    content = saved("RGB", 4000, "JPEG", progressive=True)
+    content = plain_picture("RGB", 4000, "JPEG", progressive=True)
     scan = content[content.rindex(b"\xff\xda") : -2]
     hostile = content[:-2] + scan * 10_000 + content[-2:]
     assert_cheap(cost_of(pictures.decode, hostile))
