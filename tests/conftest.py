@@ -19,6 +19,7 @@ from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from sam_backend.settings import Settings
 from tests.fakes import DiscEngine
+from tests.needs import PAIR, SHARED, need_weights
 
 # A server that a test starts would measure first what is fastest here, which takes seconds.
 if importlib.util.find_spec("openvino"):
@@ -36,17 +37,12 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("untimed")
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-WEIGHTS = REPOSITORY / "models" / "mobile_sam"
-SHARED = Path(os.environ.get("SHARED_DIR", REPOSITORY.parent / "shared"))
-
 
 @pytest.fixture(scope="session")
 def engine() -> Engine:
     """MobileSAM as it is served by default."""
-    if not (WEIGHTS / "encoder.onnx").is_file():
-        pytest.skip("no weights in models/mobile_sam: run ./download_models.sh")
-    return OnnxSam(WEIGHTS / "encoder.onnx", WEIGHTS / "decoder.onnx", "MobileSAM")
+    need_weights()
+    return OnnxSam(*PAIR, "MobileSAM")
 
 
 @pytest.fixture(scope="session")

@@ -18,10 +18,7 @@ import orjson
 import requests
 
 from tests import shades
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-WEIGHTS = REPOSITORY / "models" / "mobile_sam"
-
+from tests.needs import REPOSITORY, WEIGHTS
 
 # For what should happen. No test waits as long where all is well.
 LIMIT_S = 120

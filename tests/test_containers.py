@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.needs import REPOSITORY
+
 OURS = ("sam", "sam-gpu")
 
 
@@ -21,7 +21,9 @@ def interpolated(text: str, **environ: str) -> str:
 
 
 def services(**environ: str) -> dict[str, dict[str, Any]]:
-    compose = yaml.safe_load(interpolated((ROOT / "docker-compose.yml").read_text(), **environ))
+    compose = yaml.safe_load(
+        interpolated((REPOSITORY / "docker-compose.yml").read_text(), **environ)
+    )
     found: dict[str, dict[str, Any]] = compose["services"]
     return found
 
@@ -68,7 +70,7 @@ def test_every_image_can_be_pinned_by_its_digest() -> None:
         assert arguments["PYTHON_IMAGE"] == "python@sha256:1"
         assert arguments["NODE_IMAGE"] == "node@sha256:2"
     assert pinned["studio"]["image"] == "studio@sha256:3"
-    dockerfile = (ROOT / "Dockerfile").read_text()
+    dockerfile = (REPOSITORY / "Dockerfile").read_text()
     bases = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
     assert bases == ["${NODE_IMAGE}", "${PYTHON_IMAGE}"]
     for image, default in services()["sam"]["build"]["args"].items():
@@ -76,7 +78,7 @@ def test_every_image_can_be_pinned_by_its_digest() -> None:
 
 
 def test_nothing_runs_as_root() -> None:
-    dockerfile = (ROOT / "Dockerfile").read_text()
+    dockerfile = (REPOSITORY / "Dockerfile").read_text()
     *_, user = re.findall(r"^USER (\S+)", dockerfile, re.MULTILINE)
     assert user not in ("root", "0")
     assert dockerfile.index("\nUSER ") < dockerfile.index("\nCMD ")
@@ -92,7 +94,7 @@ def test_docker_compose_accepts_the_file() -> None:
         pytest.skip("docker compose is not installed")
     done = subprocess.run(
         [*command, "--profile", "*", "config", "--quiet"],
-        cwd=ROOT,
+        cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=False,

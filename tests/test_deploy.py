@@ -25,7 +25,8 @@ import yaml  # type: ignore[import-untyped]
 from sam_backend import metrics
 from sam_backend.settings import Settings
 from tests import held
-from tests.held import WEIGHTS, Held
+from tests.held import Held
+from tests.needs import needs_weights
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 MANIFESTS = sorted(set((DEPLOY / "kubernetes").glob("*.yaml")))
@@ -248,9 +249,7 @@ def proxy(folder: Path, machines: list[Held]) -> Iterator[str]:
         process.wait(held.LIMIT_S)
 
 
-@pytest.mark.skipif(
-    not (WEIGHTS / "encoder.onnx").exists(), reason="./download_models.sh fetches the weights"
-)
+@needs_weights
 def test_a_machine_that_stops_behind_the_proxy_fails_no_click(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("a", "b")]
     for folder in folders:

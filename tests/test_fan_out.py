@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.needs import REPOSITORY
+
 MOST = 8
 
 # The modules that put others together, which is their one job.
@@ -20,8 +21,10 @@ ABOVE = {
 
 def modules() -> dict[str, Path]:
     """The files of the package by the names of their modules."""
-    package = ROOT / "sam_backend"
-    files = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in package.rglob("*.py")}
+    package = REPOSITORY / "sam_backend"
+    files = {
+        ".".join(p.relative_to(REPOSITORY).with_suffix("").parts): p for p in package.rglob("*.py")
+    }
     return {name.removesuffix(".__init__"): path for name, path in files.items()}
 
 

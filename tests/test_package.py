@@ -19,9 +19,9 @@ from PIL import Image
 
 from sam_backend import __version__
 from sam_backend.engines.parity import scene
-from tests.conftest import REPOSITORY, WEIGHTS
 from tests.fakes import SHARED_LABELS, inline, keypoint, request_body, shared_pair
 from tests.held import LIMIT_S, get
+from tests.needs import REPOSITORY, WEIGHTS, need_weights
 from tests.server.test_startup import free_port, running
 
 pytest.importorskip("hatchling")
@@ -90,8 +90,7 @@ def test_the_version_has_one_source(wheel: Path) -> None:
 
 
 def test_it_serves_a_click_without_the_sdk(installed: Path, tmp_path: Path) -> None:
-    if not WEIGHTS.is_dir():
-        pytest.skip("no weights in models/mobile_sam: run ./download_models.sh")
+    need_weights()
     port = str(free_port())
     settings = {"PORT": port, "MOBILESAM_CHECKPOINT": str(WEIGHTS), "MODEL_DIR": str(tmp_path)}
     program = [str(installed / "python"), "-c", "import label_studio_ml"]
@@ -120,8 +119,7 @@ def test_without_weights_one_line_says_how_to_get_them(installed: Path) -> None:
 
 
 def test_weights_are_fetched_to_where_they_are_looked_for(installed: Path, tmp_path: Path) -> None:
-    if not WEIGHTS.is_dir():
-        pytest.skip("no weights in models/mobile_sam: run ./download_models.sh")
+    need_weights()
     settings = {"MODELS_MIRROR": str(WEIGHTS.parent), "XDG_DATA_HOME": str(tmp_path)}
     done = run(installed, "download", **settings)
     assert done.returncode == 0, done.stderr

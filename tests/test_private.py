@@ -23,8 +23,8 @@ from sam_backend.services import Services
 from sam_backend.shared.kept_answers import KeptAnswers
 from sam_backend.shared.projects import StudioConnection
 from sam_backend.shared.state import State
-from tests.conftest import REPOSITORY
 from tests.embeddings.test_store import MB, embedding
+from tests.needs import REPOSITORY
 
 LOGITS = np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), np.float32)
 STUDIO = StudioConnection("http://studio.example", "f00d")

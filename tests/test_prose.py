@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.needs import REPOSITORY
 
 # What is wrong with it → a pattern for it.
 RIDDLES = {

@@ -19,16 +19,13 @@ import requests
 from tests.fakes import BRUSH_LABELS, keypoint, picture, request_body
 from tests.held import LIMIT_S, get, wait_until_up
 from tests.loopback import Site, always, site, who_am_i
+from tests.needs import REPOSITORY, WEIGHTS, needs_weights
 
-ROOT = Path(__file__).resolve().parent.parent
-WEIGHTS = ROOT / "models" / "mobile_sam"
 LEGACY = "1e9ac7" * 7
 SIGNATURE = "51gna7ure"
 PASSWORD = "0pen5e5ame"
 
-pytestmark = pytest.mark.skipif(
-    not (WEIGHTS / "encoder.onnx").exists(), reason="./download_models.sh fetches the weights"
-)
+pytestmark = needs_weights
 
 
 def refresh_token() -> str:
@@ -50,7 +47,7 @@ def back_end(folder: Path, **settings: str) -> Iterator[tuple[str, Path]]:
     url, log = f"http://127.0.0.1:{port}", folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, ROOT / "_wsgi.py"], env=environ, stdout=output, stderr=output
+            [sys.executable, REPOSITORY / "_wsgi.py"], env=environ, stdout=output, stderr=output
         )
     try:
         wait_until_up(url, process)

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.needs import REPOSITORY
+
 _LINK = re.compile(r"\[(test_\w+)\]\((tests/[\w/]+\.py)\)")
 
 
 def promises() -> list[tuple[str, str]]:
     """The rows of the table: the promise, and the cell with its tests."""
-    table = (ROOT / "SECURITY.md").read_text().partition("| promise | test |\n|---|---|\n")[2]
+    table = (REPOSITORY / "SECURITY.md").read_text().partition("| promise | test |\n|---|---|\n")[2]
     rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")]
     return [(promise, tests) for promise, tests in rows]
 
 
 def functions(path: str) -> set[str]:
-    tree = ast.parse((ROOT / path).read_text())
+    tree = ast.parse((REPOSITORY / path).read_text())
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 

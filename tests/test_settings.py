@@ -7,8 +7,8 @@ import pytest
 
 from sam_backend.errors import SettingsError
 from sam_backend.settings import Settings
+from tests.needs import REPOSITORY
 
-ROOT = Path(__file__).parent.parent
 of = Settings.from_environment
 
 
@@ -92,9 +92,9 @@ class Work(dict[str, str]):
 def test_every_setting_is_documented_and_reaches_the_container() -> None:
     environ = Work()
     Settings.from_environment(environ)
-    table = (ROOT / "docs" / "settings.md").read_text()
+    table = (REPOSITORY / "docs" / "settings.md").read_text()
     assert {key for key in environ.keys_asked if f"`{key}`" not in table} == set()
-    compose = (ROOT / "docker-compose.yml").read_text()
+    compose = (REPOSITORY / "docker-compose.yml").read_text()
     # Where it listens and where its files are is the container's own affair.
     inside = {"HOST", "PORT", "MODEL_DIR", "CACHE_DIR", "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"}
     inside |= {key for key in environ.keys_asked if key.endswith("_CHECKPOINT")}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.needs import REPOSITORY
 
 LIMIT_S = 300
 

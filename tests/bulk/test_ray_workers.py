@@ -20,16 +20,13 @@ from sam_backend import __version__
 from sam_backend.bulk.prompted import Prompted
 from sam_backend.settings import Settings
 from tests.bulk import ray_cluster
+from tests.bulk.desk import CONFIG, LIMIT_S, Desk, many_tasks
 from tests.bulk.ray_cluster import Cluster
-from tests.bulk.test_commands import CONFIG, LIMIT_S, Desk, many_tasks
-from tests.conftest import WEIGHTS
 from tests.held import wait_until
 from tests.loopback import Reply, Route, Site, site
+from tests.needs import WEIGHTS, needs_weights
 
 TOKEN = "5ecre7" * 7
-needs_weights = pytest.mark.skipif(
-    not (WEIGHTS / "encoder.onnx").exists(), reason="./download_models.sh fetches the weights"
-)
 
 
 class Studio:

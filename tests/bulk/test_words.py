@@ -16,12 +16,12 @@ from sam_backend.clicks.phrases import Phrase
 from sam_backend.errors import Refusal
 from sam_backend.services import Services
 from sam_backend.shared.text_search import TextSearch
-from tests.bulk.test_commands import Desk, drawn
+from tests.bulk.desk import Desk, drawn
 from tests.e2e.pictures import Shape
 from tests.engines import text_models
 from tests.fakes import BRUSH_LABELS, inline, picture
+from tests.needs import need
 from tests.server.test_words import Detector
-from tests.torch_or_skip import need
 
 WORK = Named((Phrase("car"), Phrase("tree", "Bike")))
 

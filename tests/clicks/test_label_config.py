@@ -5,8 +5,8 @@ from label_studio_sdk._extensions.label_studio_tools.core.label_config import pa
 
 from sam_backend.clicks import label_config
 from sam_backend.errors import Refusal
-from tests.conftest import REPOSITORY
 from tests.fakes import BRUSH_LABELS, SHARED_LABELS
+from tests.needs import REPOSITORY
 
 PASTED = sorted((REPOSITORY / "label_configs").glob("*.xml"))
 

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from sam_backend.clicks.segmenter import segment
 from sam_backend.engines.onnx_engine import OnnxSam
 from tests.clicks.discs import prompt
+from tests.needs import PAIR, SHARED, need_weights
 from tools.quality.click_protocol import INNERMOST
 from tools.quality.measure import measure
 from tools.quality.targets import drawn_targets, targets_in
 
-REPOSITORY = Path(__file__).parents[2]
-WEIGHTS = REPOSITORY / "models" / "mobile_sam"
-EVAL = Path(os.environ.get("SHARED_DIR", REPOSITORY.parent / "shared")) / "eval"
+EVAL = SHARED / "eval"
 
 
 @pytest.fixture(scope="module")
 def mobile_sam() -> OnnxSam:
-    encoder, decoder = WEIGHTS / "encoder.onnx", WEIGHTS / "decoder.onnx"
-    if not (encoder.exists() and decoder.exists()):
-        pytest.skip(f"{WEIGHTS} holds no weights: ./download_models.sh fetches them")
-    return OnnxSam(encoder, decoder, "mobile_sam")
+    need_weights()
+    return OnnxSam(*PAIR, "mobile_sam")
 
 
 def test_real_weights_replay_to_the_same_mask(mobile_sam: OnnxSam) -> None:

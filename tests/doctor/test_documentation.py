@@ -16,7 +16,7 @@ from sam_backend.doctor import (
     trial,
     way_back,
 )
-from tests.conftest import REPOSITORY
+from tests.needs import REPOSITORY
 
 MODULES = (config, connection, editor, images, reachability, recent_errors, token, trial, way_back)
 CHECKS = {module.CHECK for module in MODULES} | {switches.MODELS, switches.WEBHOOKS, "Settings"}

@@ -20,10 +20,9 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from tests.e2e.editor import LIMIT_MS, Editor
 from tests.e2e.pictures import Shape, draw
 from tests.e2e.try_page import TryPage
+from tests.needs import NO_WEIGHTS, PAIR, REPOSITORY, WEIGHTS
 from tools.studio.label_studio import SWITCHES, LabelStudio, find_executable, free_port
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-WEIGHTS = REPOSITORY / "models" / "mobile_sam"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox",  # containers often run as root
@@ -96,8 +95,8 @@ StartBackEnd = Callable[[Mapping[str, str]], BackEnd]
 @pytest.fixture(scope="session")
 def start_back_end(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartBackEnd]:
     """Starts back ends with settings of the caller's, and nothing else, on top of the defaults."""
-    if not (WEIGHTS / "encoder.onnx").is_file():
-        unavailable("no weights in models/mobile_sam: run ./download_models.sh")
+    if not PAIR[0].is_file():
+        unavailable(NO_WEIGHTS)
     running: list[subprocess.Popen[bytes]] = []
 
     def start(settings: Mapping[str, str]) -> BackEnd:

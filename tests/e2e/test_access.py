@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.e2e.conftest import REPOSITORY, BackEnd, MakeProject, StartBackEnd
+from tests.e2e.conftest import BackEnd, MakeProject, StartBackEnd
 from tests.e2e.pictures import HEIGHT, WIDTH, Shape, draw
+from tests.needs import REPOSITORY
 from tools.studio.label_studio import LabelStudio, LabelStudioError
 
 

@@ -16,10 +16,11 @@ from playwright.sync_api import expect
 from sam_backend.formats import rle
 from sam_backend.formats.mask import Mask
 from tests.clicks.test_similar import DISCS, scene
-from tests.e2e.conftest import REPOSITORY, WEIGHTS, BackEnd, MakeProject
+from tests.e2e.conftest import BackEnd, MakeProject
 from tests.e2e.editor import Editor
 from tests.e2e.pictures import HEIGHT, WIDTH, Shape, iou
 from tests.e2e.test_editor import masks
+from tests.needs import REPOSITORY, WEIGHTS, need_weights
 from tools.studio.label_studio import LabelStudio
 
 SHAPES = [Shape.DISC, Shape.PLATE]
@@ -68,8 +69,7 @@ class Commands:
 
 @pytest.fixture(scope="module")
 def commands(studio: LabelStudio, tmp_path_factory: pytest.TempPathFactory) -> Commands:
-    if not (WEIGHTS / "encoder.onnx").is_file():
-        pytest.skip("no weights in models/mobile_sam: run ./download_models.sh")
+    need_weights()
     return Commands(studio, tmp_path_factory.mktemp("models"))
 
 

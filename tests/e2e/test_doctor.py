@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 import requests
 
-from tests.e2e.conftest import REPOSITORY, WEIGHTS, BackEnd, MakeProject, Project, StartBackEnd
+from tests.e2e.conftest import BackEnd, MakeProject, Project, StartBackEnd
 from tests.e2e.pictures import HEIGHT, WIDTH
 from tests.e2e.test_access import click
+from tests.needs import REPOSITORY, WEIGHTS
 from tools.studio.label_studio import SWITCHES, LabelStudio, free_port
 
 SAID = re.compile(r"([✓✗?]) ([^:]+): (.*)")

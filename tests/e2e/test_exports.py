@@ -22,10 +22,11 @@ from pycocotools.coco import COCO
 
 from sam_backend.formats import mask_reader, mask_writer, rle
 from sam_backend.formats.mask import Mask
-from tests.e2e.conftest import REPOSITORY, BackEnd, MakeProject, Project
+from tests.e2e.conftest import BackEnd, MakeProject, Project
 from tests.e2e.editor import KEYPOINT, Editor
 from tests.e2e.pictures import HEIGHT, WIDTH, Shape, iou
 from tests.e2e.test_editor import open_new_task
+from tests.needs import REPOSITORY
 from tools.studio.label_studio import LabelStudio
 
 Run = Callable[..., str]

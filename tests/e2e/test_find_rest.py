@@ -10,9 +10,10 @@ from playwright.sync_api import expect
 
 from sam_backend.formats.mask import Mask
 from tests.clicks.test_similar import DISCS, HEIGHT, PLATES, WIDTH, scene
-from tests.e2e.conftest import REPOSITORY, BackEnd, Project
+from tests.e2e.conftest import BackEnd, Project
 from tests.e2e.editor import FIND_REST, KEYPOINT, Editor
 from tests.e2e.test_editor import masks, only_mask, open_new_task
+from tests.needs import REPOSITORY
 from tools.studio.label_studio import LabelStudio
 
 

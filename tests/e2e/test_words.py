@@ -16,7 +16,7 @@ from tests.e2e.editor import KEYPOINT, Editor
 from tests.e2e.pictures import Shape
 from tests.e2e.test_editor import only_mask, open_new_task
 from tests.engines import text_models
-from tests.torch_or_skip import need
+from tests.needs import need
 from tools.studio.label_studio import LabelStudio
 
 

@@ -14,7 +14,7 @@ from sam_backend.engines.arithmetic import ONNX_F32, OPENVINO_BF16, OPENVINO_F32
 from sam_backend.engines.choice import EnginePlan, check, open_engine, plan
 from sam_backend.errors import SettingsError
 from sam_backend.settings import Settings
-from tests.torch_or_skip import PAIR, ROOT, need_files
+from tests.needs import PAIR, REPOSITORY, need_files
 
 
 @pytest.fixture(autouse=True)
@@ -200,7 +200,7 @@ def test_checking_starts_no_threads() -> None:
         "engines.check(engines.plan(Settings.from_environment({'SAM_ENGINE': 'onnx'})))\n"
         "assert len(os.listdir('/proc/self/task')) == before\n"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, timeout=300)
 
 
 def test_the_download_script_knows_the_same_files() -> None:

@@ -25,7 +25,7 @@ from sam_backend.server.app import create_app
 from sam_backend.server.startup import open_services
 from sam_backend.settings import Settings
 from tests.fakes import inline, keypoint, request_body
-from tests.torch_or_skip import CHECKPOINT, PAIR, need, need_files
+from tests.needs import CHECKPOINT, PAIR, need, need_files
 
 ATTENTION = "mask_decoder.transformer.layers.0.self_attn"
 # Name in the package, width and heads, as published; how many blocks, and which see everything.

@@ -23,7 +23,7 @@ from sam_backend.engines.protocol import (
 )
 from sam_backend.errors import SettingsError
 from tests.engines import served_pair
-from tests.torch_or_skip import need
+from tests.needs import need
 
 SIDE = 1024
 SQUARE = Frame(SIDE, SIDE, stretched=True)

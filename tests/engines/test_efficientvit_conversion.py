@@ -15,7 +15,7 @@ from sam_backend.engines.frame import Frame
 from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.parity import prompts, scene
 from sam_backend.engines.protocol import SAM, model_input, prompt_points
-from tests.torch_or_skip import need
+from tests.needs import need
 
 SIDE = 1024
 WIDTHS = (8, 16, 24, 32, 64)

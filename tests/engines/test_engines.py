@@ -17,7 +17,7 @@ from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.parity import iou
 from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.pictures import Pixels
-from tests.torch_or_skip import CHECKPOINT, PAIR, SHARED, need, need_files
+from tests.needs import CHECKPOINT, PAIR, SHARED, need, need_files
 
 IMAGES = ("corgi.jpg", "horses.jpg", "street.jpg")
 

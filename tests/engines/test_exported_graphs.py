@@ -18,7 +18,7 @@ from sam_backend.engines.parity import iou, prompts
 from sam_backend.engines.protocol import Embedding
 from sam_backend.errors import Refusal, SettingsError
 from sam_backend.formats.pictures import Pixels
-from tests.torch_or_skip import PAIR, need_files
+from tests.needs import PAIR, need_files
 
 OFFICIAL = {
     "image_embeddings": (1, 4, 64, 64),

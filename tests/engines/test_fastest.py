@@ -14,7 +14,7 @@ import pytest
 from sam_backend.engines import fastest
 from sam_backend.engines.arithmetic import ONNX_F32, OPENVINO_BF16, OPENVINO_F32, Arithmetic
 from sam_backend.engines.fastest import Choice, choose, decided
-from tests.torch_or_skip import PAIR, need, need_files
+from tests.needs import PAIR, need, need_files
 
 ALL = (OPENVINO_F32, OPENVINO_BF16, ONNX_F32)
 

@@ -14,11 +14,9 @@ from sam_backend.engines.graph.any_size_encoder import any_size, used
 from sam_backend.engines.graph.reader import read_decoder
 from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.parity import iou
-from tests.conftest import WEIGHTS
+from tests.needs import WEIGHTS, needs_weights
 
-pytestmark = pytest.mark.skipif(
-    not (WEIGHTS / "encoder.onnx").exists(), reason="./download_models.sh fetches the weights"
-)
+pytestmark = needs_weights
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from sam_backend.engines.protocol import SAM_HQ, model_input, prompt_points
 from sam_backend.errors import SettingsError
 from tests.engines import served_pair
 from tests.engines.test_transformers_engine import small_model
-from tests.torch_or_skip import CHECKPOINT, PAIR, need, need_files
+from tests.needs import CHECKPOINT, PAIR, need, need_files
 
 KINDS = ("vit", "tiny_vit", "transformers")
 SIDE = 1024

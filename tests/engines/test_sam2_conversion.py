@@ -26,7 +26,7 @@ from sam_backend.errors import SettingsError
 from sam_backend.settings import Settings
 from tests.engines import served_pair
 from tests.engines.test_transformers_engine import small_model
-from tests.torch_or_skip import need
+from tests.needs import need
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 SIDE = 1024

@@ -14,7 +14,7 @@ from sam_backend.engines.findings import Finder
 from sam_backend.errors import Refusal, SettingsError
 from sam_backend.formats.pictures import Pixels
 from tests.engines import text_models
-from tests.torch_or_skip import need
+from tests.needs import need
 
 HEIGHT, WIDTH = 90, 120
 IMAGE: Pixels = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)

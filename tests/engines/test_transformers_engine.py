@@ -17,7 +17,7 @@ from sam_backend.engines.parity import prompts, scene
 from sam_backend.engines.protocol import Engine
 from sam_backend.errors import Refusal, SettingsError
 from sam_backend.settings import Settings
-from tests.torch_or_skip import need
+from tests.needs import need
 
 KINDS = ("sam", "sam_hq", "sam2")
 VIT = {

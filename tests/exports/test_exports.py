@@ -14,7 +14,6 @@ from pycocotools import mask as coco_masks
 
 from sam_backend.__main__ import main
 from sam_backend.formats import mask_writer, rle
-from tests.conftest import REPOSITORY
 from tests.exports.project import (
     CONFIG,
     RING,
@@ -26,6 +25,7 @@ from tests.exports.project import (
     task,
 )
 from tests.loopback import always, site
+from tests.needs import REPOSITORY
 
 
 def test_a_mask_that_is_saved_for_every_control_is_exported_once(project: Project) -> None:

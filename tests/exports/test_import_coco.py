@@ -14,7 +14,7 @@ from sam_backend.__main__ import main
 from sam_backend.exports import coco_rle
 from sam_backend.formats import mask_reader
 from sam_backend.formats.mask import Mask
-from tests.conftest import REPOSITORY
+from tests.needs import REPOSITORY
 
 Json = dict[str, Any]
 HEIGHT, WIDTH = 60, 80

@@ -24,8 +24,8 @@ from sam_backend.formats import pictures
 from sam_backend.formats.pictures import Pixels
 from tests.costs import assert_cheap, assert_linear, cost_of
 from tests.fakes import picture, plain_picture
+from tests.needs import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n%%EndComments\nshowpage\n%%EOF\n"
 
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import WEIGHTS
 from tests.fuzz.costs import FAMILIES
 from tests.fuzz.costs.family import LARGEST, Draw, Family, drawn
 from tests.fuzz.costs.report import Report
 from tests.fuzz.costs.server import Cost, Server
 from tests.loopback import site
+from tests.needs import need_weights
 
 Count = Callable[[str], None]
 
@@ -61,8 +61,7 @@ def _no_hang() -> None:
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    if not (WEIGHTS / "encoder.onnx").is_file():
-        pytest.skip("no weights in models/mobile_sam: run ./download_models.sh")
+    need_weights()
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("memory is measured in /proc, which Linux has")
     folder, pictures = tmp_path_factory.mktemp("costs"), tmp_path_factory.mktemp("pictures")

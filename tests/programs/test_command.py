@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from sam_backend.exports import coco_rle
-from tests.conftest import REPOSITORY, WEIGHTS
 from tests.e2e.pictures import HEIGHT, WIDTH, Shape, draw, iou
+from tests.needs import REPOSITORY, WEIGHTS, need_weights
 
 X, Y = (round(part * side) for part, side in zip(Shape.DISC.centre, (WIDTH, HEIGHT), strict=True))
 
@@ -39,8 +39,7 @@ def run(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProce
 
 
 def test_a_mask_is_written_as_png_and_as_json(photo: Path) -> None:
-    if not WEIGHTS.is_dir():
-        pytest.skip("no weights in models/mobile_sam: run ./download_models.sh")
+    need_weights()
     point = ["photo.png", "--point", f"{X},{Y}"]
     done = run(photo.parent, *point, "--not-point", "5,5", "--out", "mask.png")
     assert done.returncode == 0, done.stderr

@@ -13,14 +13,13 @@ import pytest
 from PIL import Image
 
 from sam_backend.exports import coco_rle
-from tests.conftest import REPOSITORY, WEIGHTS
 from tests.e2e.pictures import Shape, draw, iou
+from tests.needs import REPOSITORY, WEIGHTS, need_weights
 
 
 @pytest.fixture(autouse=True)
 def _weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    if not WEIGHTS.is_dir():
-        pytest.skip("no weights in models/mobile_sam: run ./download_models.sh")
+    need_weights()
     monkeypatch.setenv("MOBILESAM_CHECKPOINT", str(WEIGHTS))
     monkeypatch.setenv("MODEL_DIR", str(tmp_path))
     monkeypatch.chdir(tmp_path)

@@ -23,9 +23,9 @@ from sam_backend.formats import rle
 from sam_backend.formats.pictures import Pixels
 from sam_backend.programs.image import EmbeddedImage
 from sam_backend.shared.text_search import TextSearch
-from tests.conftest import WEIGHTS
 from tests.e2e.pictures import HEIGHT, WIDTH, Shape, draw, iou
 from tests.fakes import DiscEngine
+from tests.needs import WEIGHTS, need_weights
 
 DISC, PLATE = Shape.DISC.mask(), Shape.PLATE.mask()
 
@@ -258,8 +258,7 @@ def test_threads_share_a_segmenter(segmenter: Segmenter) -> None:
 def test_the_weights_are_those_of_the_server(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    if not WEIGHTS.is_dir():
-        pytest.skip("no weights in models/mobile_sam: run ./download_models.sh")
+    need_weights()
     monkeypatch.setenv("MOBILESAM_CHECKPOINT", str(WEIGHTS))
     image = Segmenter(model_dir=tmp_path).embed(draw(list(Shape)))
     assert iou(image.segment([place(Shape.DISC)]).array, DISC) > 0.95

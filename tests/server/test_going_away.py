@@ -10,14 +10,11 @@ import pytest
 
 from sam_backend.embeddings.single_flight import SingleFlight
 from sam_backend.shared import stale
-from tests.held import WEIGHTS, running, wait_until
-
-weights = pytest.mark.skipif(
-    not (WEIGHTS / "encoder.onnx").exists(), reason="./download_models.sh fetches the weights"
-)
+from tests.held import running, wait_until
+from tests.needs import needs_weights
 
 
-@weights
+@needs_weights
 def test_work_that_was_not_begun_is_not_done(tmp_path: Path) -> None:
     with running(tmp_path) as held, ThreadPoolExecutor(2) as pool:
         first = pool.submit(held.click, 1, 10)
@@ -32,7 +29,7 @@ def test_work_that_was_not_begun_is_not_done(tmp_path: Path) -> None:
         assert held.errors() == []
 
 
-@weights
+@needs_weights
 def test_an_encode_that_was_begun_is_kept_and_its_click_is_not_decoded(tmp_path: Path) -> None:
     with running(tmp_path) as held:
         gone = held.send(1, 10)
@@ -45,7 +42,7 @@ def test_an_encode_that_was_begun_is_kept_and_its_click_is_not_decoded(tmp_path:
         assert held.done("encode") == ["10"]
 
 
-@weights
+@needs_weights
 def test_a_click_that_waits_for_the_same_image_takes_over(tmp_path: Path) -> None:
     with running(tmp_path) as held, ThreadPoolExecutor(2) as pool:
         first = pool.submit(held.click, 1, 10)

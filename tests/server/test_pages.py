@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
-from tests.conftest import REPOSITORY
+from tests.needs import REPOSITORY
 
 ServicesOf = Callable[..., Services]
 FOLDER = REPOSITORY / "sam_backend" / "server" / "try_page"

@@ -18,10 +18,10 @@ from flask.testing import FlaskClient
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from sam_backend.shared import program_ids
-from tests.conftest import WEIGHTS
 from tests.e2e.pictures import HEIGHT, WIDTH, Shape, draw, iou
 from tests.fakes import DiscEngine, picture
 from tests.held import LIMIT_S
+from tests.needs import WEIGHTS, need_weights
 from tests.server.program_requests import embed, mask_of, problem, segment
 from tests.server.test_startup import free_port, running
 
@@ -74,8 +74,7 @@ def test_an_id_that_was_not_used_for_a_day_is_gone(
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Two workers with the real weights, as users start them."""
-    if not WEIGHTS.is_dir():
-        pytest.skip("no weights in models/mobile_sam: run ./download_models.sh")
+    need_weights()
     folder = tmp_path_factory.mktemp("served")
     settings = {
         "HOST": "127.0.0.1",

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.held import LIMIT_S, WEIGHTS, Held, get, running, wait_until
+from tests.held import LIMIT_S, Held, get, running, wait_until
+from tests.needs import needs_weights
 
-pytestmark = pytest.mark.skipif(
-    not (WEIGHTS / "encoder.onnx").exists(), reason="./download_models.sh fetches the weights"
-)
+pytestmark = needs_weights
 
 
 # So long that the server is not gone because of it.

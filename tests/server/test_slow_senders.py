@@ -8,13 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from tests.held import LIMIT_S, Held, running
+from tests.needs import needs_weights
 
-from tests.held import LIMIT_S, WEIGHTS, Held, running
-
-pytestmark = pytest.mark.skipif(
-    not (WEIGHTS / "encoder.onnx").exists(), reason="./download_models.sh fetches the weights"
-)
+pytestmark = needs_weights
 
 HEADERS = b"POST /predict HTTP/1.1\r\nHost: s\r\nX-Slow: "
 BODY = (

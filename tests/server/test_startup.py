@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.conftest import REPOSITORY, WEIGHTS
 from tests.held import LIMIT_S, get, wait_until_up
+from tests.needs import REPOSITORY, WEIGHTS, need_weights
 
 BIN = Path(sys.executable).parent
 
@@ -57,8 +57,7 @@ def running(
 
 @pytest.fixture(scope="module", autouse=True)
 def _weights() -> None:
-    if not WEIGHTS.is_dir():
-        pytest.skip("no weights in models/mobile_sam: run ./download_models.sh")
+    need_weights()
 
 
 @pytest.mark.parametrize(

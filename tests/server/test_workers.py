@@ -27,16 +27,13 @@ from PIL import Image, ImageDraw
 from sam_backend.shared.click_log import LAST_CLICKS
 from tests import shades
 from tests.held import LIMIT_S, wait_until, wait_until_up
+from tests.needs import REPOSITORY, WEIGHTS, needs_weights
 
-ROOT = Path(__file__).parents[2]
-WEIGHTS = ROOT / "models" / "mobile_sam"
 IMAGES = 6
 CLICKS = 96
 SIDE = 96
 
-pytestmark = pytest.mark.skipif(
-    not (WEIGHTS / "encoder.onnx").exists(), reason="./download_models.sh fetches the weights"
-)
+pytestmark = needs_weights
 
 
 def drawing(number: int) -> str:
@@ -110,7 +107,7 @@ def server(folder: Path, workers: int) -> Iterator[tuple[Server, subprocess.Pope
         "CACHE_MB": "16",
         "LOG_LEVEL": "WARNING",
     }
-    process = subprocess.Popen([sys.executable, str(ROOT / "_wsgi.py")], env=environ)
+    process = subprocess.Popen([sys.executable, str(REPOSITORY / "_wsgi.py")], env=environ)
     try:
         running = Server(folder, port)
         wait_until_up(running.url, process)

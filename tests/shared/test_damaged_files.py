@@ -19,9 +19,8 @@ import pytest
 
 from sam_backend.embeddings.content_index import ContentIndex
 from sam_backend.shared.state import State
+from tests.needs import REPOSITORY
 from tests.shared.states import STUDIO, fill
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def works(state: State) -> None:

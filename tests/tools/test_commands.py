@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.needs import REPOSITORY
 
 TOOLS = REPOSITORY / "tools"
 NAMING = [

@@ -29,8 +29,8 @@ from tests.fuzz.costs.family import (
     request,
     task,
 )
+from tests.needs import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 MOST_SECONDS = 2.0  # on a CPU as fast as the one in SECURITY.md, and longer on a slower one
 MOST_MB = 300.0
 # Of a click on a new image with as many new masks as one may have, on that CPU when it is quiet.

@@ -1,4 +1,4 @@
-"""What the tests of the optional engines need, or the reason why they are skipped."""
+"""The files and packages that tests need. A test without them is skipped, and says why."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-SHARED = Path(os.environ.get("SHARED_DIR") or ROOT.parent / "shared")
-PAIR = (ROOT / "models/mobile_sam/encoder.onnx", ROOT / "models/mobile_sam/decoder.onnx")
-CHECKPOINT = SHARED / "models/mobile_sam.pt"
+REPOSITORY = Path(__file__).resolve().parent.parent
+WEIGHTS = REPOSITORY / "models" / "mobile_sam"
+PAIR = (WEIGHTS / "encoder.onnx", WEIGHTS / "decoder.onnx")
+SHARED = Path(os.environ.get("SHARED_DIR") or REPOSITORY.parent / "shared")
+CHECKPOINT = SHARED / "models" / "mobile_sam.pt"
+
+NO_WEIGHTS = "no weights in models/mobile_sam: run ./download_models.sh"
+needs_weights = pytest.mark.skipif(not PAIR[0].is_file(), reason=NO_WEIGHTS)
 
 
 def need(*packages: str) -> None:
@@ -25,7 +29,14 @@ def need(*packages: str) -> None:
         pytest.skip(message)
 
 
+def need_weights() -> None:
+    """Skips a test without the weights of MobileSAM."""
+    if not PAIR[0].is_file():
+        pytest.skip(NO_WEIGHTS)
+
+
 def need_files(*paths: Path) -> None:
+    """Skips a test without these files."""
     for path in paths:
         if not path.is_file():
             pytest.skip(f"{path} is not there")
