@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 
 from sam_backend.engines.frame import Frame
@@ -23,6 +22,7 @@ from sam_backend.engines.protocol import (
 )
 from sam_backend.errors import SettingsError
 from tests.engines import served_pair
+from tests.engines.exported import session
 from tests.needs import need
 
 SIDE = 1024
@@ -89,10 +89,6 @@ def original(checkpoint: Path) -> Any:
     from sam_backend.engines import sources  # noqa: PLC0415
 
     return sources.read(checkpoint, None).engine
-
-
-def session(path: Path) -> ort.InferenceSession:
-    return ort.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
 def test_the_pair_says_what_the_original_says(checkpoint: Path, pair: tuple[Path, Path]) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 
 from sam_backend.engines.frame import Frame
 from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.parity import prompts, scene
-from sam_backend.engines.protocol import SAM, model_input, prompt_points
+from sam_backend.engines.protocol import SAM, model_input
+from tests.engines.exported import prompt_inputs, session
 from tests.needs import need
 
 SIDE = 1024
@@ -142,28 +142,17 @@ def test_the_pair_says_what_the_original_says(checkpoint: Path, pair: tuple[Path
     """In full precision, for all kinds of prompt, with and without an earlier mask."""
     engine = original(checkpoint)
     embedding = engine.encode(scene(SIDE, SIDE))
-    encoder, decoder = (
-        ort.InferenceSession(path, providers=["CPUExecutionProvider"]) for path in pair
-    )
+    encoder, decoder = map(session, pair)
     (features,) = encoder.run(None, {"image": model_input(scene(SIDE, SIDE))})
     largest = np.abs(embedding.features).max()
     np.testing.assert_allclose(features, embedding.features, rtol=0, atol=1e-3 * largest)
     every = prompts(SIDE, SIDE)
     mask = every["a point and a mask"][3]
     every |= {f"{kind}, and a mask": (*prompt[:3], mask) for kind, prompt in every.items()}
-    for kind, (points, labels, box, earlier) in every.items():
-        coordinates, codes = prompt_points(Frame(SIDE, SIDE), points, labels, box)
-        inputs = {
-            "image_embeddings": embedding.features,
-            "point_coords": coordinates,
-            "point_labels": codes,
-            "mask_input": np.zeros((1, 1, 256, 256), np.float32)
-            if earlier is None
-            else earlier[None, None],
-            "has_mask_input": np.array([earlier is not None], np.float32),
-        }
-        logits, scores = decoder.run(None, inputs)
-        wanted, wanted_scores = engine.decode(embedding, points, labels, box, earlier)
+    for kind, prompt in every.items():
+        inputs = prompt_inputs(Frame(SIDE, SIDE), *prompt)
+        logits, scores = decoder.run(None, {"image_embeddings": embedding.features, **inputs})
+        wanted, wanted_scores = engine.decode(embedding, *prompt)
         assert np.abs(wanted).max() > 1, kind  # so that 1e-4 means something
         np.testing.assert_allclose(logits[0], wanted, rtol=0, atol=1e-4, err_msg=kind)
         np.testing.assert_allclose(scores[0], wanted_scores, rtol=0, atol=1e-4, err_msg=kind)

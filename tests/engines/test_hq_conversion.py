@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 
 from sam_backend.engines.choice import EnginePlan, check, open_engine
 from sam_backend.engines.frame import Frame
 from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.parity import prompts, scene
-from sam_backend.engines.protocol import SAM_HQ, model_input, prompt_points
+from sam_backend.engines.protocol import SAM_HQ, model_input
 from sam_backend.errors import SettingsError
 from tests.engines import served_pair
-from tests.engines.test_transformers_engine import small_model
+from tests.engines.exported import prompt_inputs, session
+from tests.engines.transformers_models import small_model
 from tests.needs import CHECKPOINT, PAIR, need, need_files
 
 KINDS = ("vit", "tiny_vit", "transformers")
@@ -95,10 +95,6 @@ def original(source: Path) -> Any:
     return own_source.read(source, "SAM-HQ")[0]
 
 
-def session(path: Path) -> ort.InferenceSession:
-    return ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-
-
 def test_the_pair_says_what_the_original_says(source: Path, pair: tuple[Path, Path]) -> None:
     """In full precision, for all kinds of prompt, with and without an earlier mask."""
     import torch  # noqa: PLC0415
@@ -118,22 +114,10 @@ def test_the_pair_says_what_the_original_says(source: Path, pair: tuple[Path, Pa
     every = prompts(SIDE, SIDE)
     mask = every["a point and a mask"][3]
     every |= {f"{kind}, and a mask": (*prompt[:3], mask) for kind, prompt in every.items()}
-    for kind, (points, labels, box, earlier) in every.items():
-        coordinates, codes = prompt_points(Frame(SIDE, SIDE), points, labels, box)
-        logits, scores = decoder.run(
-            None,
-            {
-                "image_embeddings": made[0],
-                "finer_features": made[1],
-                "point_coords": coordinates,
-                "point_labels": codes,
-                "mask_input": np.zeros((1, 1, 256, 256), np.float32)
-                if earlier is None
-                else earlier[None, None],
-                "has_mask_input": np.array([earlier is not None], np.float32),
-            },
-        )
-        prompt = (points, labels, box, earlier)
+    for kind, prompt in every.items():
+        inputs = prompt_inputs(Frame(SIDE, SIDE), *prompt)
+        made_of_image = {"image_embeddings": made[0], "finer_features": made[1]}
+        logits, scores = decoder.run(None, made_of_image | inputs)
         wanted, wanted_scores = decoded(engine.sam, torch.device("cpu"), embedding, prompt)
         assert np.abs(wanted).max() > 1, kind  # so that 1e-4 means something
         np.testing.assert_allclose(logits[0], wanted, rtol=0, atol=1e-4, err_msg=kind)

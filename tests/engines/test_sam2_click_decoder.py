@@ -14,7 +14,7 @@ from sam_backend.engines import click_details, timing
 from sam_backend.engines.arithmetic import ONNX_F32, OPENVINO_F32
 from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.parity import prompts, scene
-from tests.engines.test_transformers_engine import HIERA
+from tests.engines.transformers_models import HIERA
 from tests.needs import need
 
 SIZE = 300, 500
