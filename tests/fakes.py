@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats
-from sam_backend.engines.protocol import SAM, Embedding, Engine
+from sam_backend.engines.protocol import SAM, Embedding
 from sam_backend.formats.pictures import Pixels
 
 BRUSH_LABELS = """<View>
@@ -65,26 +65,6 @@ class DiscEngine:
                 mask = mask | disc if wanted else mask & ~disc
         logits = np.where(mask, np.float32(8), np.float32(-8))[None].repeat(4, axis=0)
         return logits, np.full(4, 0.9, np.float32)
-
-
-class Counted:
-    """An engine that counts its decodes."""
-
-    def __init__(self, engine: Engine, fingerprint: str | None = None) -> None:
-        self._engine, self.decodes = engine, 0
-        self.name, self.fingerprint = engine.name, fingerprint
-        self.encode, self.facts = engine.encode, engine.facts
-
-    def decode(
-        self,
-        embedding: Embedding,
-        points: Floats,
-        labels: Floats,
-        box: Floats | None = None,
-        mask_input: Floats | None = None,
-    ) -> tuple[Floats, Floats]:
-        self.decodes += 1
-        return self._engine.decode(embedding, points, labels, box, mask_input)
 
 
 def picture(width: int = 400, height: int = 300, fmt: str = "PNG") -> bytes:

@@ -20,6 +20,7 @@ from tests.clicks.test_masks import iou, scene
 from tests.fakes import DiscEngine, keypoint, rectangle, request_body
 from tests.held import wait_until
 from tests.server.clicks import click, mask_of, post
+from tools.quality.engines import Counted
 
 
 def disc(x: float, y: float, radius: float) -> Mask:
@@ -217,21 +218,14 @@ def test_a_click_reads_the_masks_that_it_may_mean(
 
 
 def test_a_later_click_beside_a_mask_costs_one_decode(services: Callable[..., Services]) -> None:
-    class Counting(DiscEngine):
-        decoded = 0
-
-        def decode(self, *args: Any, **kwargs: Any) -> Any:
-            self.decoded += 1
-            return super().decode(*args, **kwargs)
-
-    engine = Counting()
+    engine = Counted(DiscEngine())
     made = services(engine)
     client = create_app(made.settings, made).test_client()
     there = draft(brush("old", LARGE))
     points = [keypoint(f"k{i}", 70 + 4 * i, 50) for i in range(4)]
     for count in range(1, 5):
         click(client, *points[:count], drafts=there)
-        assert engine.decoded == count
+        assert engine.decodes == count
 
 
 def test_the_present_state_of_a_mask_counts_not_the_remembered_one(

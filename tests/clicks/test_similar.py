@@ -14,7 +14,8 @@ from sam_backend.engines.frame import LOW_RES_SIDE, Floats, Frame
 from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.mask import Mask
 from sam_backend.formats.pictures import Pixels
-from tests.fakes import Counted, DiscEngine
+from tests.fakes import DiscEngine
+from tools.quality.engines import Counted
 
 HEIGHT, WIDTH = 426, 640
 DISCS = [(80, 80), (220, 100), (360, 70), (520, 110), (100, 250), (250, 300), (400, 260)]

@@ -14,25 +14,16 @@ from sam_backend.services import Services
 from sam_backend.shared import click_budget
 from sam_backend.shared.click_budget import DECODES_A_REQUEST
 from tests.fakes import BRUSH_LABELS, DiscEngine, keypoint, rectangle, request_body
-
-
-class CountingEngine(DiscEngine):
-    """Counts its decodes."""
-
-    decoded = 0
-
-    def decode(self, *args: Any, **kwargs: Any) -> Any:
-        self.decoded += 1
-        return super().decode(*args, **kwargs)
+from tools.quality.engines import Counted
 
 
 @pytest.fixture
-def engine() -> CountingEngine:
-    return CountingEngine()
+def engine() -> Counted:
+    return Counted(DiscEngine())
 
 
 @pytest.fixture
-def client(services: Callable[..., Services], engine: CountingEngine) -> FlaskClient:
+def client(services: Callable[..., Services], engine: Counted) -> FlaskClient:
     made = services(engine)
     return create_app(made.settings, made).test_client()
 
@@ -48,7 +39,7 @@ def boxes(count: int) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("prompts", [points, boxes])
 def test_all_tasks_and_objects_of_a_request_share_one_budget(
     client: FlaskClient,
-    engine: CountingEngine,
+    engine: Counted,
     prompts: Callable[[int], list[dict[str, Any]]],
 ) -> None:
     body = request_body(prompts(100))
@@ -57,7 +48,7 @@ def test_all_tasks_and_objects_of_a_request_share_one_budget(
         for number in range(16)
     ]
     assert client.post("/predict", json=body).status_code == 200
-    assert engine.decoded == DECODES_A_REQUEST
+    assert engine.decodes == DECODES_A_REQUEST
     (error, *_) = client.get("/").get_json()["last_errors"]
     assert error["message"].startswith("the prompts of this click need more than 24 new masks")
 
@@ -69,12 +60,12 @@ def test_the_objects_that_are_done_are_answered(client: FlaskClient) -> None:
 
 
 def test_the_clicks_that_are_done_are_kept_for_the_next_request(
-    client: FlaskClient, engine: CountingEngine
+    client: FlaskClient, engine: Counted
 ) -> None:
     ask = partial(client.post, "/predict", json=request_body(points(60)))
     found = [len(ask().get_json()["results"][0]["result"]) for _ in range(3)]
     assert found == [0, 0, 1]
-    assert engine.decoded == 60
+    assert engine.decodes == 60
 
 
 def test_the_next_request_has_its_own(client: FlaskClient) -> None:

@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from sam_backend.engines.protocol import Embedding
-from sam_backend.formats.pictures import Pixels
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from tests.fakes import (
@@ -24,6 +22,7 @@ from tests.fakes import (
     shared_pair,
 )
 from tests.server.clicks import click, mask_of, post
+from tools.quality.engines import Counted
 
 Payload = Callable[[str], dict[str, Any]]
 
@@ -162,19 +161,12 @@ def test_projects_with_different_configs_share_a_server(client: FlaskClient) -> 
 
 
 def test_one_image_is_encoded_once(services: ServicesOf) -> None:
-    class Counting(DiscEngine):
-        encoded = 0
-
-        def encode(self, image: Pixels) -> Embedding:
-            self.encoded += 1
-            return super().encode(image)
-
-    engine = Counting()
+    engine = Counted(DiscEngine())
     made = services(engine)
     client = create_app(made.settings, made).test_client()
     for _ in range(3):
         click(client, keypoint("a", 50, 50))
-    assert engine.encoded == 1
+    assert engine.encodes == 1
 
 
 @pytest.mark.parametrize(

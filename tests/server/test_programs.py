@@ -19,34 +19,20 @@ from sam_backend.shared import program_ids
 from sam_backend.shared.click_budget import DECODES_A_REQUEST
 from tests.fakes import DiscEngine, picture
 from tests.server.program_requests import ask, embed, mask_of, problem, segment
+from tools.quality.engines import Counted
 
 ServicesOf = Callable[..., Services]
 
 
-class Counting(DiscEngine):
-    """Counts what it is asked."""
-
-    def __init__(self) -> None:
-        self.encodes = self.decodes = 0
-
-    def encode(self, image: Any) -> Any:
-        self.encodes += 1
-        return super().encode(image)
-
-    def decode(self, *args: Any, **kwargs: Any) -> Any:
-        self.decodes += 1
-        return super().decode(*args, **kwargs)
-
-
 @pytest.fixture
-def counting(services: ServicesOf) -> tuple[Counting, FlaskClient]:
-    engine = Counting()
+def counting(services: ServicesOf) -> tuple[Counted, FlaskClient]:
+    engine = Counted(DiscEngine())
     made = services(engine)
     return engine, create_app(made.settings, made).test_client()
 
 
 def test_an_image_is_embedded_once_and_segmented_often(
-    counting: tuple[Counting, FlaskClient],
+    counting: tuple[Counted, FlaskClient],
 ) -> None:
     engine, client = counting
     embedded = client.post("/v1/embed", data=picture(), content_type="image/png").get_json()
@@ -66,7 +52,7 @@ def test_an_image_is_embedded_once_and_segmented_often(
     ],
 )
 def test_an_image_comes_in_json_too(
-    counting: tuple[Counting, FlaskClient], image: dict[str, str]
+    counting: tuple[Counted, FlaskClient], image: dict[str, str]
 ) -> None:
     """The same picture is encoded once, however it comes."""
     engine, client = counting
@@ -100,7 +86,7 @@ def test_each_format_is_the_same_mask(client: FlaskClient) -> None:
     assert {answer["format"] for answer in answers.values()} == set(answers)
 
 
-def test_points_refine_an_earlier_answer(counting: tuple[Counting, FlaskClient]) -> None:
+def test_points_refine_an_earlier_answer(counting: tuple[Counted, FlaskClient]) -> None:
     engine, client = counting
     image = embed(client)
     first = segment(client, image, points=[[100, 100]], format="coco_rle")
@@ -122,7 +108,7 @@ def test_points_refine_an_earlier_answer(counting: tuple[Counting, FlaskClient])
 
 
 def test_an_answer_is_asked_for_in_another_format(
-    counting: tuple[Counting, FlaskClient],
+    counting: tuple[Counted, FlaskClient],
 ) -> None:
     engine, client = counting
     image = embed(client)
@@ -149,7 +135,7 @@ def test_several_objects_come_in_order_and_one_that_fails_says_why(client: Flask
     assert "only points that are not on the object" in found[3]["error"]
 
 
-def test_a_request_has_the_budget_of_a_click(counting: tuple[Counting, FlaskClient]) -> None:
+def test_a_request_has_the_budget_of_a_click(counting: tuple[Counted, FlaskClient]) -> None:
     """What does not fit follows with the next request."""
     engine, client = counting
     image = embed(client)
@@ -180,7 +166,7 @@ def test_everything_is_found(client: FlaskClient) -> None:
     assert all(mask_of(each).any() for each in answer["objects"])
 
 
-def test_a_deleted_image_is_forgotten(counting: tuple[Counting, FlaskClient]) -> None:
+def test_a_deleted_image_is_forgotten(counting: tuple[Counted, FlaskClient]) -> None:
     engine, client = counting
     image = embed(client)
     answer = segment(client, image, points=[[100, 100]])["answer_id"]
@@ -195,7 +181,7 @@ def test_a_deleted_image_is_forgotten(counting: tuple[Counting, FlaskClient]) ->
 
 
 def test_an_image_stays_while_another_id_stands_for_it(
-    counting: tuple[Counting, FlaskClient],
+    counting: tuple[Counted, FlaskClient],
 ) -> None:
     engine, client = counting
     one, other = embed(client), embed(client)

@@ -23,7 +23,7 @@ from sam_backend.shared.kept_answers import (
     KeptAnswers,
 )
 from tests.clicks.test_masks import scene
-from tests.fakes import Counted
+from tools.quality.engines import Counted
 
 TARGET = Target("image", None, ("Car",), 640, 480, 0.0)
 CLICKS = [
@@ -32,6 +32,14 @@ CLICKS = [
     Prompt("c", 100 * 100 / 640, 100 * 60 / 480, is_positive=False),
 ]
 BOX = Prompt("box", 15, 20, width=30, height=40, is_rectangle=True)
+
+
+class Fingerprinted(Counted):
+    """An engine that says which weights it has."""
+
+    def __init__(self, engine: Engine, fingerprint: str | None) -> None:
+        super().__init__(engine)
+        self.fingerprint = fingerprint
 
 
 class Worker:
@@ -44,7 +52,7 @@ class Worker:
         folder: Path | None,
         fingerprint: str | None = "weights",
     ) -> None:
-        self.engine, self._embedding = Counted(engine, fingerprint), embedding
+        self.engine, self._embedding = Fingerprinted(engine, fingerprint), embedding
         self._objects = Objects(None if folder is None else KeptAnswers(folder))
 
     def answer(self, *group: Prompt) -> Segmentation:

@@ -14,9 +14,10 @@ import argparse
 from pathlib import Path
 
 from tools.quality.click_protocol import HABITS
+from tools.quality.engines import WithoutFeedback
 from tools.quality.measure import BOXES, measure
 from tools.quality.pictures import draw_pictures
-from tools.quality.rules import WithoutFeedback, served
+from tools.quality.rules import served
 from tools.quality.tables import Pair, domain_table, table
 from tools.quality.targets import drawn_targets, targets_in
 

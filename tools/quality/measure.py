@@ -22,8 +22,9 @@ from tools.quality.click_protocol import (
     noisy_box,
     tight_box,
 )
+from tools.quality.engines import OncePerQuestion
 from tools.quality.mask_scores import boundary_iou, clicks_to_reach, iou
-from tools.quality.rules import Example, OncePerQuestion, Ours, as_prompt
+from tools.quality.rules import Example, Ours, as_prompt
 from tools.quality.tables import Figures, Pair
 from tools.quality.targets import Target, embed
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -12,60 +11,8 @@ from sam_backend.engines.choice import check, open_engine, plan
 from sam_backend.engines.frame import Floats, Frame
 from sam_backend.engines.protocol import Embedding, Engine
 from sam_backend.formats.mask import Mask
-from sam_backend.formats.pictures import Pixels
 from sam_backend.settings import Settings
 from tools.quality.click_protocol import Click
-
-
-class OncePerQuestion:
-    """An engine that both strategies ask the same first question, and that works it out once."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._known: dict[tuple[bytes, ...], tuple[Floats, Floats]] = {}
-        self.name = engine.name
-        self.facts = engine.facts
-
-    def encode(self, image: Pixels) -> Embedding:
-        return self._engine.encode(image)
-
-    def decode(
-        self,
-        embedding: Embedding,
-        points: Floats,
-        labels: Floats,
-        box: Floats | None = None,
-        mask_input: Floats | None = None,
-    ) -> tuple[Floats, Floats]:
-        if mask_input is not None or len(points) > 1:
-            return self._engine.decode(embedding, points, labels, box, mask_input)
-        key = points.tobytes(), labels.tobytes(), b"" if box is None else box.tobytes()
-        if key not in self._known:
-            self._known[key] = self._engine.decode(embedding, points, labels, box)
-        return self._known[key]
-
-
-class WithoutFeedback:
-    """A model as if it took neither negative points nor an earlier mask, as EfficientSAM is."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.name = engine.name
-        self.facts = replace(engine.facts, refines=False)
-
-    def encode(self, image: Pixels) -> Embedding:
-        return self._engine.encode(image)
-
-    def decode(
-        self,
-        embedding: Embedding,
-        points: Floats,
-        labels: Floats,
-        box: Floats | None = None,
-        mask_input: Floats | None = None,  # noqa: ARG002 (this is what it does not take)
-    ) -> tuple[Floats, Floats]:
-        positive = labels > 0
-        return self._engine.decode(embedding, points[positive], labels[positive], box)
 
 
 class Ours:

@@ -11,8 +11,9 @@ from sam_backend.clicks import similar
 from sam_backend.clicks.find_rest import MOST_EXAMPLES
 from sam_backend.clicks.likeness import Looks, Tokens, together
 from sam_backend.engines.protocol import Engine
+from tools.quality.engines import Counted
 from tools.quality.similar_pictures import Picture, stacked
-from tools.quality.similar_searches import Counting, Outcome, masks, matched
+from tools.quality.similar_searches import Outcome, masks, matched
 from tools.quality.targets import embed
 
 PICTURES = 1, 3, 8  # that the examples are in
@@ -57,7 +58,7 @@ def _looks(engine: Engine, picture: Picture, cache: Path | None) -> Looks:
 
 
 def _outcome(engine: Engine, picture: Picture, examples: Looks, cache: Path | None) -> Outcome:
-    counting, embedding = Counting(engine), embed(engine, picture.pixels, cache)
+    counting, embedding = Counted(engine), embed(engine, picture.pixels, cache)
     none, started = stacked([]), time.process_time()
     found = masks(similar.rest(counting, embedding, none, elsewhere=examples))
     seconds = time.process_time() - started

@@ -10,10 +10,10 @@ from pathlib import Path
 from sam_backend.clicks import similar
 from sam_backend.clicks.everything import Proposal
 from sam_backend.clicks.find_rest import MOST_EXAMPLES
-from sam_backend.engines.frame import Floats
-from sam_backend.engines.protocol import Embedding, Engine
+from sam_backend.engines.protocol import Engine
 from sam_backend.formats.mask import Mask
 from sam_backend.shared.click_budget import DECODES_A_SEARCH
+from tools.quality.engines import Counted
 from tools.quality.mask_scores import iou
 from tools.quality.similar_pictures import Picture, stacked
 from tools.quality.targets import embed
@@ -37,25 +37,6 @@ class Outcome:
         return 2 * self.right / max(1, self.offered + self.wanted)
 
 
-class Counting:
-    """An engine that counts its decodes."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.name, self.facts, self.encode = engine.name, engine.facts, engine.encode
-        self._engine, self.decodes = engine, 0
-
-    def decode(
-        self,
-        embedding: Embedding,
-        points: Floats,
-        labels: Floats,
-        box: Floats | None = None,
-        mask_input: Floats | None = None,
-    ) -> tuple[Floats, Floats]:
-        self.decodes += 1
-        return self._engine.decode(embedding, points, labels, box, mask_input)
-
-
 def matched(found: Sequence[Mask], truths: Sequence[Mask]) -> list[int | None]:
     """The object that each mask shows, by number. Each object counts once."""
     left = dict(enumerate(truths))
@@ -75,7 +56,7 @@ def outcomes(engine: Engine, picture: Picture, cache: Path | None) -> dict[str, 
 
     The examples are masks that the annotator has accepted, so they need no decodes.
     """
-    counting = Counting(engine)
+    counting = Counted(engine)
     embedding = embed(engine, picture.pixels, cache)
     truths = picture.truths
 
