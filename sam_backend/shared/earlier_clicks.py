@@ -29,7 +29,7 @@ MOST_BYTES = 1 << 16  # a click of 200 prompts has 35 kB
 TABLE = f"""
 create table if not exists memory (
     project text check (length(project) <= 200), task text check (length(task) <= 200),
-    target text check (length(target) <= 2000), seen real,
+    target text check (length(target) <= 2000), clicked_at real,
     value blob check (length(value) <= {MOST_BYTES}), primary key (project, task, target)
 );
 """
@@ -94,7 +94,9 @@ def _name(key: tuple[str, str, str]) -> bytes:
 
 def _keep(db: sqlite3.Connection, key: tuple[str, str, str], when: float, value: bytes) -> None:
     now = time.time()  # a later time is a clock's that was put back since
-    db.execute("delete from memory where seen not between ? and ?", (now - KEPT_S, now + KEPT_S))
+    db.execute(
+        "delete from memory where clicked_at not between ? and ?", (now - KEPT_S, now + KEPT_S)
+    )
     try:
         db.execute("insert or replace into memory values (?, ?, ?, ?, ?)", (*key, when, value))
     except sqlite3.IntegrityError as error:  # a name in it is too long

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sam_backend.shared.database import Database
 
-KEPT_S = 86_400  # after the last use
+KEPT_S = 86_400  # after the last use of an image, and after an answer was made
 MOST_IMAGES = 20_000
 MOST_ANSWERS = 50_000
 LONGEST_ANSWER = 20_000  # bytes: 200 points have 8 kB
@@ -22,15 +22,15 @@ LONGEST_ANSWER = 20_000  # bytes: 200 points have 8 kB
 _REFRESH_S = 60.0  # a use that follows another one this soon is not written
 _SCHEMA = f"""
 create table if not exists image (
-    id text primary key, content text not null, seen real not null
+    id text primary key, content text not null, used_at real not null
 );
 create table if not exists answer (
-    id text primary key, image text not null, seen real not null,
+    id text primary key, image text not null, made_at real not null,
     value blob not null check (length(value) <= {LONGEST_ANSWER})
 );
 create index if not exists answer_image on answer (image);
-create index if not exists image_seen on image (seen);
-create index if not exists answer_seen on answer (seen);
+create index if not exists image_used_at on image (used_at);
+create index if not exists answer_made_at on answer (made_at);
 """
 
 
@@ -53,19 +53,19 @@ class ProgramIds:
         id_ = id_ or secrets.token_urlsafe(16)
         with self._database.transaction() as db:
             db.execute("insert or replace into image values (?, ?, ?)", (id_, content, time.time()))
-            _drop_old(db, "image", MOST_IMAGES)
+            _drop_old(db, "image", "used_at", MOST_IMAGES)
         return id_
 
     def content(self, image_id: str) -> str | None:
         """The SHA-256 of an image."""
         now = time.time()
         with self._database.opened() as db:
-            query = "select content, seen from image where id = ?"
+            query = "select content, used_at from image where id = ?"
             row = db.execute(query, (image_id,)).fetchone()
             if row is None or not -KEPT_S < now - row[1] < KEPT_S:
                 return None
             if abs(now - row[1]) > _REFRESH_S:
-                db.execute("update image set seen = ? where id = ?", (now, image_id))
+                db.execute("update image set used_at = ? where id = ?", (now, image_id))
         return str(row[0])
 
     def remove_image(self, image_id: str) -> str | None:
@@ -86,7 +86,7 @@ class ProgramIds:
         rows = [(id_, image_id, now, value) for id_, value in zip(ids, values, strict=True)]
         with self._database.transaction() as db:
             db.executemany("insert into answer values (?, ?, ?, ?)", rows)
-            _drop_old(db, "answer", MOST_ANSWERS)
+            _drop_old(db, "answer", "made_at", MOST_ANSWERS)
         return ids
 
     def answer(self, answer_id: str) -> KnownAnswer | None:
@@ -97,11 +97,11 @@ class ProgramIds:
         return KnownAnswer(*row) if row else None
 
 
-def _drop_old(db: sqlite3.Connection, table: str, most: int) -> None:
-    """Removes the rows that were not used for long, and the oldest of too many."""
+def _drop_old(db: sqlite3.Connection, table: str, time_column: str, most: int) -> None:
+    """Removes the rows whose time is long ago, and the oldest of too many."""
     now = time.time()  # a later time is a clock's that was put back since
     db.execute(
-        f"delete from {table} where seen < ? or seen > ?",  # noqa: S608 (a name of ours)
+        f"delete from {table} where {time_column} < ? or {time_column} > ?",  # noqa: S608 (our names)
         (now - KEPT_S, now + KEPT_S),
     )
     db.execute(
