@@ -9,9 +9,9 @@ import numpy as np
 from sam_backend.clicks.everything import Proposal, overlap_of_boxes
 from sam_backend.clicks.existing_masks import ExistingMask
 from sam_backend.clicks.segmenter import ObjectPrompt, segment
-from sam_backend.engines.findings import Finding
 from sam_backend.engines.frame import Floats
 from sam_backend.engines.protocol import Embedding, Engine
+from sam_backend.engines.text_protocol import Finding
 from sam_backend.formats.mask import Mask
 
 MOST_OBJECTS = 60  # of one phrase: a detector's boxes need a decode each

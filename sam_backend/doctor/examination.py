@@ -10,17 +10,17 @@ from typing import Any
 from sam_backend.clicks import label_config
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.doctor import (
+    back_end_reachable,
     config,
     connection,
     editor,
     images,
-    reachability,
+    label_studio_reachable,
     recent_errors,
     switches,
     token,
     trial,
     trial_prompt,
-    way_back,
 )
 from sam_backend.doctor.asking import Studio, value_of
 from sam_backend.doctor.finding import Finding, Verdict, bad
@@ -54,11 +54,11 @@ def examine(subject: Subject) -> Iterator[Finding]:
     services = subject.services
     place = services.access.connection(subject.setup.from_setup)
     if place is None:
-        yield reachability.unknown_place()
+        yield label_studio_reachable.unknown_place()
         yield from _of_this_server(subject)
         return
     studio = Studio(services.access, place)
-    yield (found := reachability.check(studio))
+    yield (found := label_studio_reachable.check(studio))
     if found.state is Verdict.GOOD:
         yield (found := token.check(studio))
     if found.state is Verdict.GOOD and subject.project is not None:
@@ -80,7 +80,7 @@ def _of_project(subject: Subject, studio: Studio, project: int) -> Iterator[Find
     may_call = switches.check(studio, project, subject.local_address or subject.address)
     yield from may_call
     if subject.local_address is None and may_call[0].state is Verdict.GOOD:
-        yield way_back.check(studio, project, subject.address)
+        yield back_end_reachable.check(studio, project, subject.address)
     models = connection.models(studio, project)
     version = subject.services.model_version
     yield (connected := connection.judge(models, version, subject.address))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from sam_backend.engines import needs
+from sam_backend.engines import optional_packages
 from sam_backend.engines.plans import EnginePlan
 from sam_backend.engines.weights import published
 from sam_backend.errors import SettingsError
@@ -19,13 +19,13 @@ def check(chosen: EnginePlan) -> None:
     It runs before the server forks its workers, and no runtime survives a fork.
     """
     if chosen.runtime == "transformers":
-        needs.need_transformers()
+        optional_packages.need_transformers()
         from sam_backend.engines import transformers_engine  # noqa: PLC0415
 
         transformers_engine.check_source(chosen.source)
         return
     if chosen.runtime == "torch":
-        needs.need_torch(chosen.key, chosen.files[0])
+        optional_packages.need_torch(chosen.key, chosen.files[0])
     for path in chosen.files:
         if not path.is_file():
             raise SettingsError(f"{chosen.key}: {path} does not exist{_way_out(chosen)}")
@@ -37,7 +37,7 @@ def check(chosen: EnginePlan) -> None:
         torch_engine.choose_device(chosen.device)
     else:
         if chosen.runtime == "openvino":
-            needs.need_openvino(chosen.device)
+            optional_packages.need_openvino(chosen.device)
         if not importlib.util.find_spec("onnxruntime"):
             raise SettingsError("ONNX Runtime is not installed: pip install -r requirements.txt")
         from sam_backend.engines.graph import reader  # noqa: PLC0415 (its package is not needed by PyTorch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sam_backend.engines import fastest, needs
+from sam_backend.engines import fastest, optional_packages
 from sam_backend.engines.checks import check
 from sam_backend.engines.plans import EnginePlan, plan
 from sam_backend.engines.protocol import Engine
@@ -16,12 +16,12 @@ def open_engine(chosen: EnginePlan, threads: int = 0) -> Engine:
     `threads` is the number of threads of ONNX Runtime for one image. 0: the number of cores.
     """
     if chosen.runtime == "torch":
-        needs.need_torch(chosen.key, chosen.files[0])
+        optional_packages.need_torch(chosen.key, chosen.files[0])
         from sam_backend.engines.torch_engine import TorchSam  # noqa: PLC0415
 
         return TorchSam(chosen.files[0], chosen.name, chosen.device)
     if chosen.runtime == "transformers":
-        needs.need_transformers()
+        optional_packages.need_transformers()
         from sam_backend.engines.transformers_engine import open_transformers  # noqa: PLC0415
 
         return open_transformers(chosen.source, chosen.device)

@@ -16,7 +16,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from sam_backend.engines import needs
+from sam_backend.engines import optional_packages
 from sam_backend.engines.arithmetic import ONNX_F32, OPENVINO_BF16, OPENVINO_F32, Arithmetic
 from sam_backend.engines.weights import published, sha256
 from sam_backend.errors import SettingsError
@@ -127,7 +127,9 @@ def _pair(path: Path) -> tuple[Path, Path]:
 def _fastest(checkpoint: Path, pair: tuple[Path, Path], device: str, otherwise: str) -> str:
     """PyTorch on a GPU, ONNX Runtime on a CPU (three times as fast), whichever has its files."""
     has_pair = all(path.is_file() for path in pair)
-    if checkpoint.is_file() and (not has_pair or (needs.torch_installed() and _has_gpu(device))):
+    if checkpoint.is_file() and (
+        not has_pair or (optional_packages.torch_installed() and _has_gpu(device))
+    ):
         return "torch"
     return "onnx" if has_pair else otherwise
 
@@ -145,7 +147,7 @@ def _openvino_works() -> bool:
     try:
         import openvino  # noqa: F401, PLC0415 (optional, and slow to import)
     except ImportError as error:
-        if needs.openvino_installed():
+        if optional_packages.openvino_installed():
             logger.warning("OpenVINO cannot be used (ONNX Runtime is slower here): %s", error)
         return False
     return True

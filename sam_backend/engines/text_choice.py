@@ -6,7 +6,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 
-from sam_backend.engines.findings import Finder
+from sam_backend.engines.text_protocol import Finder
 from sam_backend.errors import SettingsError
 from sam_backend.installation import pip_install
 

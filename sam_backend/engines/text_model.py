@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from sam_backend.engines import model_source
-from sam_backend.engines.findings import Finding
+from sam_backend.engines.text_protocol import Finding
 from sam_backend.engines.torch_engine import choose_device, import_torchvision
 from sam_backend.errors import Refusal, SettingsError
 from sam_backend.formats.pictures import Pixels

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sam_backend.exports.file_names import SafeNames, safe
 from sam_backend.exports.formats import Add, ExportedPicture
-from sam_backend.exports.names import SafeNames, safe
 from sam_backend.exports.saved_regions import SavedRegion
 from sam_backend.formats.mask import Mask
 from sam_backend.whole_files import replacing

@@ -14,7 +14,7 @@ from sam_backend.clicks.prompts import Target
 from sam_backend.errors import Refusal
 from sam_backend.exports import coco_file
 from sam_backend.exports.coco_file import CocoAnnotation, CocoFile, CocoImage
-from sam_backend.exports.names import SafeNames, safe
+from sam_backend.exports.file_names import SafeNames, safe
 from sam_backend.exports.saved_regions import UNLABELED
 from sam_backend.exports.task_file import Report
 

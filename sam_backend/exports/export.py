@@ -10,8 +10,8 @@ from typing import Any
 
 from sam_backend.clicks.label_config import LabelConfig
 from sam_backend.exports import saved_regions, task_file
+from sam_backend.exports.file_names import SafeNames, picture, safe
 from sam_backend.exports.formats import Add, ExportedPicture, Format
-from sam_backend.exports.names import SafeNames, picture, safe
 from sam_backend.exports.saved_regions import SavedRegion
 from sam_backend.exports.task_file import Report
 from sam_backend.formats.pictures import MOST_PIXELS

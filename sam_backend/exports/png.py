@@ -11,8 +11,8 @@ import numpy as np
 import orjson
 from PIL import Image
 
+from sam_backend.exports.file_names import SafeNames, safe
 from sam_backend.exports.formats import Add, Categories, ExportedPicture
-from sam_backend.exports.names import SafeNames, safe
 from sam_backend.exports.saved_regions import SavedRegion
 from sam_backend.formats.mask import Mask
 from sam_backend.whole_files import replacing

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sam_backend.clicks.label_config import LabelConfig
-from sam_backend.exports import names, task_file
+from sam_backend.exports import file_names, task_file
 from sam_backend.formats.results import Page
 
 # Label Studio puts this before the names of uploads.
@@ -27,7 +27,7 @@ def of_tasks(path: Path, config: LabelConfig) -> Callable[[str], Mapping[str, An
     page = Page(config.images[0].name, None, 1, 1)
     by_name: dict[str, list[Mapping[str, Any]]] = {}
     for task in task_file.read(path, lambda _line: None, needs_annotations=False):
-        whole = names.picture(task, page, config)
+        whole = file_names.picture(task, page, config)
         last = whole.rpartition("/")[2]
         for name in {whole, last, _UPLOAD.sub("", last)}:
             by_name.setdefault(name, []).append(task["data"])

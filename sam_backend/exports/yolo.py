@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 import orjson
 
 from sam_backend.exports import outlines
+from sam_backend.exports.file_names import SafeNames
 from sam_backend.exports.formats import Add, Categories, ExportedPicture
-from sam_backend.exports.names import SafeNames
 from sam_backend.exports.saved_regions import SavedRegion
 from sam_backend.formats.mask import Mask
 from sam_backend.whole_files import replacing

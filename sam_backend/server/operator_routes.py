@@ -8,7 +8,7 @@ from flask import Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from sam_backend.doctor import way_back
+from sam_backend.doctor import back_end_reachable
 from sam_backend.server import check_page, openapi, status_page
 from sam_backend.server.json_http import Handler, answer, json_object
 from sam_backend.services import Services
@@ -25,7 +25,7 @@ class OperatorRoutes:
         return {
             "/": (["GET"], self.status),
             "/check": (["POST"], self.check),
-            f"{way_back.PATH}/health": (["GET"], self.no_model),
+            f"{back_end_reachable.PATH}/health": (["GET"], self.no_model),
             "/ready": (["GET"], self.ready),
             "/metrics": (["GET"], self.metrics),
             "/openapi.json": (["GET"], self.openapi),
@@ -49,7 +49,7 @@ class OperatorRoutes:
     def no_model(self) -> Response:
         """A check has Label Studio ask here, to see whether it arrives."""
         found = answer({"error": "a check asked for this, to see whether it arrives here"}, 404)
-        found.status = f"404 {way_back.REASON}"
+        found.status = f"404 {back_end_reachable.REASON}"
         return found
 
     def ready(self) -> Response:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from cachetools import LRUCache
 
 from sam_backend import watched_click
-from sam_backend.engines.findings import Finder, Finding
+from sam_backend.engines.text_protocol import Finder, Finding
 from sam_backend.errors import Refusal, SettingsError
 from sam_backend.formats.pictures import Pixels
 

@@ -5,20 +5,30 @@ from __future__ import annotations
 import re
 
 from sam_backend.doctor import (
+    back_end_reachable,
     config,
     connection,
     editor,
     images,
-    reachability,
+    label_studio_reachable,
     recent_errors,
     switches,
     token,
     trial,
-    way_back,
 )
 from tests.needs import REPOSITORY
 
-MODULES = (config, connection, editor, images, reachability, recent_errors, token, trial, way_back)
+MODULES = (
+    config,
+    connection,
+    editor,
+    images,
+    label_studio_reachable,
+    recent_errors,
+    token,
+    trial,
+    back_end_reachable,
+)
 CHECKS = {module.CHECK for module in MODULES} | {switches.MODELS, switches.WEBHOOKS, "Settings"}
 
 

@@ -9,17 +9,17 @@ import pytest
 from sam_backend.clicks import label_config
 from sam_backend.clicks.prompts import from_click
 from sam_backend.doctor import (
+    back_end_reachable,
     config,
     connection,
     editor,
     images,
-    reachability,
+    label_studio_reachable,
     recent_errors,
     switches,
     token,
     trial,
     trial_prompt,
-    way_back,
 )
 from sam_backend.doctor.asking import Answer, Reply, Silence, value_of
 from sam_backend.doctor.finding import Finding, Verdict, bad, good
@@ -68,13 +68,13 @@ def test_a_finding_has_no_password_and_a_limited_length() -> None:
     ],
 )
 def test_label_studio_does_not_answer(reply: Reply, said: str) -> None:
-    finding = reachability.judge(URL, reply)
+    finding = label_studio_reachable.judge(URL, reply)
     assert finding.state is Verdict.BAD
     assert said in finding.line
 
 
 def test_label_studio_answers() -> None:
-    finding = reachability.judge(URL, Answer(200, {"release": "1.23.2"}))
+    finding = label_studio_reachable.judge(URL, Answer(200, {"release": "1.23.2"}))
     assert finding.line == "✓ Label Studio: version 1.23.2 answers at http://studio.example."
 
 
@@ -134,13 +134,13 @@ def test_the_switches(reply: Reply, state: Verdict, said: str) -> None:
     ],
 )
 def test_the_way_from_label_studio_to_here(said: str, state: Verdict) -> None:
-    assert way_back.judge(HERE, invalid(non_field_errors=[said])).state is state
+    assert back_end_reachable.judge(HERE, invalid(non_field_errors=[said])).state is state
 
 
 def test_a_server_that_says_yes_to_everything_is_another_one() -> None:
-    assert way_back.judge(HERE, Answer(201, {"id": 9})).state is Verdict.BAD
-    assert way_back.judge(HERE, NOTHING).state is Verdict.UNKNOWN
-    assert way_back.judge(HERE, refused(500, "oh")).state is Verdict.UNKNOWN
+    assert back_end_reachable.judge(HERE, Answer(201, {"id": 9})).state is Verdict.BAD
+    assert back_end_reachable.judge(HERE, NOTHING).state is Verdict.UNKNOWN
+    assert back_end_reachable.judge(HERE, refused(500, "oh")).state is Verdict.UNKNOWN
 
 
 def model(**more: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sam_backend.engines import needs, plans, weights
+from sam_backend.engines import optional_packages, plans, weights
 from sam_backend.engines.arithmetic import ONNX_F32, OPENVINO_BF16, OPENVINO_F32
 from sam_backend.engines.choice import EnginePlan, check, open_engine, plan
 from sam_backend.errors import SettingsError
@@ -25,13 +25,13 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def torch_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(needs, "torch_installed", lambda: True)
+    monkeypatch.setattr(optional_packages, "torch_installed", lambda: True)
     monkeypatch.setattr(plans, "_has_gpu", lambda device: device.startswith("cuda"))
 
 
 @pytest.fixture
 def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(needs, "torch_installed", lambda: False)
+    monkeypatch.setattr(optional_packages, "torch_installed", lambda: False)
 
 
 def planned(models: Path, **environ: str) -> EnginePlan:
@@ -293,7 +293,7 @@ def test_openvino_says_what_it_cannot_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], advice: str
 ) -> None:
     put(tmp_path, *MOBILE)
-    monkeypatch.setattr(needs, "openvino_installed", lambda: False)
+    monkeypatch.setattr(optional_packages, "openvino_installed", lambda: False)
     with pytest.raises(SettingsError, match=advice):
         check(planned(tmp_path, SAM_ENGINE="openvino", **environ))
 

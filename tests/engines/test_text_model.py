@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sam_backend.engines import text_choice
-from sam_backend.engines.findings import Finder
+from sam_backend.engines.text_protocol import Finder
 from sam_backend.errors import Refusal, SettingsError
 from sam_backend.formats.pictures import Pixels
 from tests.engines import text_models

@@ -15,8 +15,8 @@ from PIL import Image
 
 import sam_backend
 from sam_backend import Segmenter
-from sam_backend.engines.findings import Finding
 from sam_backend.engines.protocol import Engine
+from sam_backend.engines.text_protocol import Finding
 from sam_backend.errors import Refusal, SettingsError
 from sam_backend.exports import coco_rle
 from sam_backend.formats import rle

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from sam_backend.exports import coco_rle
 from sam_backend.server.app import create_app
-from sam_backend.server.programs import mask_room
+from sam_backend.server.programs import answer_limits
 from sam_backend.services import Services
 from sam_backend.shared.click_budget import DECODES_A_REQUEST, DECODES_A_SEARCH
 from tests.clicks.test_existing_masks import disc
@@ -86,7 +86,7 @@ def test_fewer_are_answered_if_fewer_are_wanted(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert places(find(client, **rle(CARS[0]), most=1))[0] in CARS
-    monkeypatch.setattr(mask_room, "MOST_PIXELS", 2 * 400 * 300)
+    monkeypatch.setattr(answer_limits, "MOST_PIXELS", 2 * 400 * 300)
     assert len(find(client, **rle(CARS[0]))) == 2
 
 

@@ -151,7 +151,7 @@ def test_a_request_has_the_budget_of_a_click(counting: tuple[Counted, FlaskClien
 def test_an_answer_has_room_for_so_many_pixels_of_masks(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sam_backend.server.programs.mask_room.MOST_PIXELS", 10 * 400 * 300)
+    monkeypatch.setattr("sam_backend.server.programs.answer_limits.MOST_PIXELS", 10 * 400 * 300)
     image, objects = embed(client), [{"points": [[100, 5 * n]]} for n in range(11)]
     for form in ("coco_rle", "png", "bitmask"):
         found = ask(client, image_id=image, objects=objects, format=form)["objects"]

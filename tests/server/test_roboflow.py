@@ -100,7 +100,7 @@ def test_masks_in_number_of_a_large_image_are_refused(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All prompts may be the same, which costs no decode: each mask fills as much memory."""
-    monkeypatch.setattr("sam_backend.server.programs.mask_room.MOST_PIXELS", 10 * 400 * 300)
+    monkeypatch.setattr("sam_backend.server.programs.answer_limits.MOST_PIXELS", 10 * 400 * 300)
     point = {"points": [{"x": 200, "y": 150}]}
     body = {"image": IMAGE, "prompts": prompts(*[point] * 10)}
     assert len(ask(client, "segment_image", **body)["predictions"]) == 10

@@ -78,7 +78,7 @@ def test_a_server_without_a_text_model_says_so(services: Callable[..., Services]
 def test_phrases_without_room_say_so_and_make_no_masks(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sam_backend.server.programs.mask_room.MOST_PIXELS", 400 * 300)
+    monkeypatch.setattr("sam_backend.server.programs.answer_limits.MOST_PIXELS", 400 * 300)
     with patch("sam_backend.clicks.words.segment", wraps=segment) as made:
         _, found = ask(client, image=IMAGE, phrases=["car", "boat", "tree"])
     cars, boats, trees = found["phrases"]

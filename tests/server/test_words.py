@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from sam_backend.engines.findings import Finding
+from sam_backend.engines.text_protocol import Finding
 from sam_backend.errors import SettingsError
 from sam_backend.formats.pictures import Pixels
 from sam_backend.server.app import create_app

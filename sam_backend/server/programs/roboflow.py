@@ -16,7 +16,7 @@ from werkzeug.exceptions import BadRequest
 
 from sam_backend.programs.mask import ObjectMask
 from sam_backend.server.json_http import json_object
-from sam_backend.server.programs import fields, mask_room
+from sam_backend.server.programs import answer_limits, fields
 from sam_backend.server.programs.fields import ImageFields, ObjectFields
 from sam_backend.server.programs.handling import Fields, ProgramRoutes, Routes, answered
 from sam_backend.server.programs.kept_images import KeptImage
@@ -53,9 +53,9 @@ class Roboflow(ProgramRoutes):
         asked = _objects(body)
         kept = self._kept(body)
         asked = asked or [_all_of(kept)]
-        room = mask_room.masks(kept.image)
+        room = answer_limits.masks(kept.image)
         if len(asked) > room:  # these answers have no place for the line of one object
-            raise mask_room.no_room(room)
+            raise answer_limits.no_room(room)
         found, scores = [], []
         for each in asked:  # one mask at a time, because all masks of a large image fill the memory
             mask = self.parts.objects.mask(kept, each)

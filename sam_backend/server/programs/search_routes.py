@@ -9,7 +9,7 @@ from flask import Response
 
 from sam_backend.clicks import words
 from sam_backend.programs.mask import ObjectMask
-from sam_backend.server.programs import fields, mask_room
+from sam_backend.server.programs import answer_limits, fields
 from sam_backend.server.programs.examples import low_res_examples
 from sam_backend.server.programs.handling import Fields, ProgramRoutes, Routes, answered, body_with
 from sam_backend.server.programs.written_masks import writer
@@ -36,7 +36,7 @@ class SearchRoutes(ProgramRoutes):
         body = body_with(*fields.IMAGE, *fields.FORM, *fields.EVERYTHING)
         write, asked = writer(body), fields.everything(body)
         kept = self.parts.images.find(fields.image(body))
-        most = min(asked.most, mask_room.proposals(kept.image))
+        most = min(asked.most, answer_limits.proposals(kept.image))
         with click_budget.unlimited():
             found = kept.image.everything(
                 most=most, min_score=asked.min_score, grid=asked.grid, level=asked.level
@@ -55,7 +55,7 @@ class SearchRoutes(ProgramRoutes):
         asked = fields.examples(body)
         kept = self.parts.images.find(fields.image(body))
         given = low_res_examples(kept, asked, self.parts.objects)
-        room = mask_room.masks(kept.image)
+        room = answer_limits.masks(kept.image)
         with click_budget.search():
             # By their number, not by what they cost: a known mask must not change the answer.
             spent = min(given.decodes, click_budget.DECODES_A_REQUEST)
@@ -73,7 +73,7 @@ class SearchRoutes(ProgramRoutes):
         kept = self.parts.images.find(asked)
         engine, embedding = self.parts.engine.ready(), kept.image.embedding
         find = self.parts.text.in_image(embedding.digest, lambda: self.parts.images.pixels(asked))
-        most = mask_room.masks(kept.image)
+        most = answer_limits.masks(kept.image)
         found: list[Fields] = []
         with click_budget.search():
             for phrase in phrases:
@@ -94,7 +94,7 @@ def _fitting(masks: Iterator[Fields], count: int, room: int, most: int) -> Field
     try:
         found.extend(islice(masks, room))  # what came before an error stays
     except OutOfBudget:
-        return {"objects": found, "error": str(mask_room.no_decodes())}
+        return {"objects": found, "error": str(answer_limits.no_decodes())}
     if len(found) == room < count:
-        return {"objects": found, "error": str(mask_room.no_room(most))}
+        return {"objects": found, "error": str(answer_limits.no_room(most))}
     return {"objects": found}

@@ -7,7 +7,7 @@ from flask import Response, request
 from sam_backend import metrics
 from sam_backend.errors import Refusal
 from sam_backend.server.json_http import content
-from sam_backend.server.programs import fields, mask_room
+from sam_backend.server.programs import answer_limits, fields
 from sam_backend.server.programs.fields import ImageFields, ObjectFields
 from sam_backend.server.programs.handling import Fields, ProgramRoutes, Routes, answered, body_with
 from sam_backend.server.programs.kept_images import KeptImage
@@ -37,11 +37,11 @@ class SegmentRoutes(ProgramRoutes):
         write, count = writer(body), fields.alternatives(body)
         asked = fields.objects(body)
         kept = self.parts.images.find(fields.image(body))
-        most = room = mask_room.masks(kept.image)
+        most = room = answer_limits.masks(kept.image)
         found: list[Fields] = []
         for each in asked:
             if not room:
-                found.append({"error": str(mask_room.no_room(most))})
+                found.append({"error": str(answer_limits.no_room(most))})
                 continue
             found.append(self._object(kept, each, write, min(count, room - 1)))
             room -= 1 + len(found[-1].get("alternatives", ()))

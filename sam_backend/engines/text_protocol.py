@@ -1,4 +1,4 @@
-"""What a model that understands words answers. See text_model for the models themselves."""
+"""The protocol of models that find what a phrase names. `text_model` has the models."""
 
 from __future__ import annotations
 
