@@ -18,14 +18,13 @@ from sam_backend.clicks.joining import EarlierClick
 from sam_backend.clicks.prompts import Prompt
 from sam_backend.embeddings.content_index import ContentIndex
 from sam_backend.embeddings.store import EmbeddingStore
-from sam_backend.engines.frame import Floats
-from sam_backend.engines.protocol import SAM, Embedding
+from sam_backend.engines.protocol import Embedding
 from sam_backend.formats.pictures import Pixels
 from sam_backend.images.tasks import Picture
 from sam_backend.services import Services
 from sam_backend.shared.projects import Project
 from sam_backend.shared.state import State
-from tests.fakes import inline, picture
+from tests.fakes import DiscEngine, inline, picture
 from tests.held import wait_until
 from tests.shades import change_memory
 from tests.shared.states import TARGET, fill
@@ -83,29 +82,18 @@ def test_a_full_disk_costs_one_warning(
     wait_until(lambda: list(kept.glob("*.embedding")))  # it goes on by itself
 
 
-class LargeEngine:
+class LargeEngine(DiscEngine):
     """Embeddings as large as MobileSAM's."""
 
     name = fingerprint = "large"
-    facts = SAM
 
     def encode(self, image: Pixels) -> Embedding:
         features = np.ones((1, 256, 64, 64), np.float32)
         return Embedding(features, image.shape[0], image.shape[1])
 
-    def decode(
-        self,
-        embedding: Embedding,
-        points: Floats,
-        labels: Floats,
-        box: Floats | None = None,
-        mask_input: Floats | None = None,
-    ) -> tuple[Floats, Floats]:
-        raise NotImplementedError
-
 
 def test_files_may_not_grow(tmp_path: Path) -> None:
-    """As on a full disk, for who may not mount one: every write over 100 kB fails."""
+    """As on a full disk, without the right to mount one: every write over 100 kB fails."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     store = EmbeddingStore(tmp_path, 1 << 30)
     index = ContentIndex(tmp_path / "sources.sqlite3")

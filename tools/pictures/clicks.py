@@ -8,17 +8,16 @@ It needs what the end-to-end tests need. It finds or starts the back end as `mak
 from __future__ import annotations
 
 import io
-import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from tests.e2e.editor import FIND_REST, KEYPOINT, RECTANGLE, Editor
 from tools.folders import ROOT
+from tools.pictures.browser import opened_page
 from tools.studio.label_studio import LabelStudio, free_port
 from tools.studio.sample import back_end, sample_pictures, set_up
 
@@ -95,20 +94,13 @@ def record(
     studio: LabelStudio, project_id: int, task_id: int, scene: Callable[[Editor, Film], None]
 ) -> Film:
     """A film of the editor."""
-    with sync_playwright() as playwright:
-        path = os.environ.get("CHROMIUM") or shutil.which("chromium")
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        context = browser.new_context(viewport={"width": VIEW[0], "height": VIEW[1]})
-        for name, value in studio.cookies.items():
-            context.add_cookies([{"name": name, "value": value, "url": studio.url}])
-        page = context.new_page()
+    with opened_page(VIEW, studio) as page:
         editor = Editor(page, studio.url)
         editor.open(project_id, task_id, alone=True)
         page.evaluate(POINTER)
         film = Film(page)
         scene(editor, film)
         editor.submit()  # alone, the editor opens the first task that has no annotation
-        browser.close()
     return film
 
 

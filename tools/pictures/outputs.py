@@ -2,22 +2,21 @@
 
     .venv-test/bin/python -m tools.pictures.outputs
 
-Needs what the end-to-end tests need; the back end is found or started as `make studio` does it.
+It needs what the end-to-end tests need. It finds or starts the back end as `make studio` does.
 """
 
 from __future__ import annotations
 
 import io
-import os
-import shutil
 import tempfile
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from tests.e2e.editor import KEYPOINT, Editor
 from tools.folders import ROOT
+from tools.pictures.browser import opened_page
 from tools.studio.label_studio import LabelStudio, free_port
 from tools.studio.sample import back_end, sample_pictures
 
@@ -50,20 +49,13 @@ def main() -> None:
 
 def photograph(studio: LabelStudio, back_end_url: str, picture: Path) -> None:
     """A PNG of the labelled picture for each form."""
-    with sync_playwright() as playwright:
-        path = os.environ.get("CHROMIUM") or shutil.which("chromium")
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        context = browser.new_context(viewport={"width": VIEWPORT[0], "height": VIEWPORT[1]})
-        for name, value in studio.cookies.items():
-            context.add_cookies([{"name": name, "value": value, "url": studio.url}])
-        page = context.new_page()
+    with opened_page(VIEWPORT, studio) as page:
         for form, config in CONFIGS.items():
             xml = (ROOT / "label_configs" / f"{config}.xml").read_text()
             project_id = studio.create_project(form, xml)
             studio.connect_model(project_id, back_end_url, "SAM")
             [task_id] = studio.import_images(project_id, [picture])
             save(labelled(page, studio.url, project_id, task_id), form)
-        browser.close()
 
 
 def labelled(page: Page, url: str, project_id: int, task_id: int) -> bytes:

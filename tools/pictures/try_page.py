@@ -2,43 +2,38 @@
 
     .venv-test/bin/python -m tools.pictures.try_page
 
-The back end is found or started as `make studio` does it.
+It needs Chromium. It finds or starts the back end as `make studio` does.
 """
 
 from __future__ import annotations
 
 import io
-import os
-import shutil
 
 from PIL import Image, ImageOps
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from tools.folders import ROOT
+from tools.pictures.browser import opened_page
 from tools.studio.sample import back_end
 
 TARGET = ROOT / "docs" / "try.png"
-SIZE = {"width": 1100, "height": 760}
+SIZE = (1100, 760)
 BITS = 5  # for each colour: it halves the file
 
 
 def main() -> None:
     """Click objects in a sample picture, and save what is on the screen."""
-    with back_end("http://localhost:8080") as url, sync_playwright() as playwright:
-        path = os.environ.get("CHROMIUM") or shutil.which("chromium")
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        page = browser.new_page(viewport=SIZE)  # type: ignore[arg-type]
+    with back_end("http://localhost:8080") as url, opened_page(SIZE) as page:
         page.goto(f"{url}/try")
         label(page)
         picture = page.screenshot()
-        browser.close()
     image = Image.open(io.BytesIO(picture)).convert("RGB")
     ImageOps.posterize(image, BITS).save(TARGET, optimize=True)
     print(f"{TARGET.relative_to(ROOT)}: {TARGET.stat().st_size // 1000} kB")
 
 
 def label(page: Page) -> None:
-    """The suit, kept; then the helmet."""
+    """Keeps the mask of the suit, then clicks the helmet."""
     page.get_by_role("button", name="An astronaut").click()
     status = page.locator("#status")
     expect(status).to_contain_text("Encoded in", timeout=60_000)
