@@ -16,41 +16,12 @@ from sam_backend.formats import mask_writer, rle
 from sam_backend.formats.mask import Mask
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
+from tests.clicks.saved_masks import brush, disc, draft, region
 from tests.clicks.test_masks import iou, scene
 from tests.fakes import DiscEngine, keypoint, rectangle, request_body
 from tests.held import wait_until
 from tests.server.clicks import click, mask_of, post
 from tools.quality.engines import Counted
-
-
-def disc(x: float, y: float, radius: float) -> Mask:
-    rows, columns = np.mgrid[:300, :400]
-    inside: Mask = np.hypot(columns - x, rows - y) < radius
-    return inside
-
-
-def region(
-    id_: str, value: dict[str, Any], kind: str = "brushlabels", **more: Any
-) -> dict[str, Any]:
-    return {
-        "id": id_,
-        "type": kind,
-        "from_name": "tag",
-        "to_name": "image",
-        "original_width": 400,
-        "original_height": 300,
-        "value": {**value, kind: ["Car"]},
-        **more,
-    }
-
-
-def brush(id_: str, mask: Mask, **more: Any) -> dict[str, Any]:
-    return region(id_, {"format": "rle", "rle": rle.encode(mask)}, **more)
-
-
-def draft(*regions: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"id": 1, "updated_at": "2026-11-21T01:42:54Z", "result": list(regions)}]
-
 
 LARGE = disc(100, 150, 60)
 SMALL = disc(300, 150, 8)

@@ -9,7 +9,7 @@ import pytest
 
 from sam_backend.clicks.kept_masks import MOST_MASKS, of_annotation
 from sam_backend.clicks.learnt_shapes import figures
-from tests.clicks.test_existing_masks import brush, disc, region
+from tests.clicks.saved_masks import brush, disc, region
 
 LARGE, SMALL = disc(100, 150, 60), disc(300, 150, 8)
 

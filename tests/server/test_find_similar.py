@@ -14,9 +14,9 @@ from sam_backend.server.app import create_app
 from sam_backend.server.programs import answer_limits
 from sam_backend.services import Services
 from sam_backend.shared.click_budget import DECODES_A_REQUEST, DECODES_A_SEARCH
-from tests.clicks.test_existing_masks import disc
+from tests.clicks.saved_masks import disc
 from tests.server.program_requests import ask, embed, mask_of, problem, segment
-from tests.server.test_find_rest import CARS, LOOKS, RADIUS, TREES, VANS, Street
+from tests.street import CARS, LOOKS, RADIUS, TREES, VANS, Street
 
 EVERY = [place for places, _ in LOOKS for place in places]
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.clicks.test_existing_masks import disc
+from tests.clicks.saved_masks import disc
 from tests.fakes import picture
-from tests.server.test_find_rest import CARS, RADIUS, TREES
+from tests.street import CARS, RADIUS, TREES
 from tools.quality import annotated_folder
 from tools.quality.similar_pictures import pictures_in
 

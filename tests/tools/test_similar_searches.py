@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from sam_backend.formats.mask import Mask
-from tests.clicks.test_existing_masks import disc
+from tests.clicks.saved_masks import disc
 from tests.fakes import picture
-from tests.server.test_find_rest import CARS, RADIUS, TREES, VANS, Street
+from tests.street import CARS, RADIUS, TREES, VANS, Street
 from tools.quality.similar_clicks import LEVELS, efforts
 from tools.quality.similar_pictures import Picture, pictures_in
 from tools.quality.similar_searches import AGAIN, ONE, THREE, matched, outcomes
