@@ -1,4 +1,4 @@
-"""What a click's request does and how long each stage takes, noted while it is answered."""
+"""Notes what a click's request does, and how long each stage of its answer takes."""
 
 from __future__ import annotations
 

@@ -105,4 +105,4 @@ def _answer(
         return TaskAnswer([], (str(refusal),))
     except Exception as error:  # a fault of ours must not end the work on other tasks
         logger.exception("task %s", task.get("id"))
-        return TaskAnswer([], (f"the back end failed, its log says where: {error!r}",))
+        return TaskAnswer([], (f"the back end failed (its log says where): {error!r}",))

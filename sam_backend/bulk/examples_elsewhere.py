@@ -132,7 +132,7 @@ def in_tasks(
     if not found:
         raise Refusal(
             "task",
-            f"no mask with the label {label!r} alone is in the {place} of any task: label at "
+            f"no mask in the {place} of any task has {label!r} as its only label: label at "
             "least one object",
         )
     return ExamplesElsewhere(label, found)

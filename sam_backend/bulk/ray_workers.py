@@ -178,7 +178,7 @@ class RayWorkers:
             self._deaths += 1
             if self._deaths > _TRIES * len(self._devices):
                 cause = " ".join(str(error).split())[:300]
-                raise Refusal("ray", f"the workers in the Ray cluster end as they start: {cause}")
+                raise Refusal("ray", f"the workers in the Ray cluster end at their start: {cause}")
             return None
         if todo.tries < _TRIES:
             self._again.append(todo)

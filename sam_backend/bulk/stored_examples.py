@@ -40,6 +40,6 @@ def check(examples: Task, label: str, place: str) -> None:
     if not any(targets(Objects(), examples, label)):
         raise Refusal(
             "task",
-            f"no mask with the label {label!r} alone is in the task's {place}: label "
+            f"no mask in the task's {place} has {label!r} as its only label: label "
             "at least one object in each task, or add --across",
         )

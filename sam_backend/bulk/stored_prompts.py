@@ -143,7 +143,7 @@ def _groups(members: Sequence[Prompt]) -> Iterator[tuple[Prompt, ...]]:
     if len(members) > MOST_PROMPTS:  # each keypoint is compared with each rectangle
         raise Refusal(
             "prompt",
-            f"{len(members)} prompts of one label on one image, the limit is {MOST_PROMPTS}",
+            f"{len(members)} prompts of a label on an image are over the limit of {MOST_PROMPTS}",
         )
     rectangles = [prompt for prompt in members if prompt.is_rectangle]
     array = prompts.rectangle_array(rectangles)

@@ -16,8 +16,8 @@ MAX_PROMPTS = 200
 # Reported while the draft is answered.
 WITHOUT_RECTANGLE = Refusal(
     "config",
-    "the click came without its rectangle, so one of the saved draft is answered: this version of "
-    "Label Studio sends rectangles of <RectangleLabels> only, "
+    "the click came without its rectangle, so a rectangle of the saved draft is used: this version "
+    "of Label Studio sends rectangles of <RectangleLabels> only, "
     "see label_configs/brush_and_boxes.xml",
 )
 

@@ -1,4 +1,4 @@
-"""Each click is on its own side of the mask, with the spot around it, and specks go. Pure."""
+"""Puts each click and the spot around it on the right side of a mask, and removes specks. Pure."""
 
 from __future__ import annotations
 

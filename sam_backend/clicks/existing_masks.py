@@ -303,5 +303,5 @@ def _painted(region: ExistingMask, target: Target) -> Mask:
         return mask_reader.union([p["value"] for p in region.parts], target.height, target.width)
     except ValueError as error:
         raise Refusal(
-            "prompt", f"the clicked mask cannot be changed, {error}: draw it again"
+            "prompt", f"the clicked mask cannot be changed ({error}): draw it again"
         ) from None

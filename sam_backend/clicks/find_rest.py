@@ -78,7 +78,7 @@ def results(
         if not examples[:named].any():
             raise Refusal(
                 "prompt",
-                "no example to find the rest by: click an object, or one of its masks, without Alt",
+                "there is no example of the kind: click an object or one of its masks without Alt",
             )
         taken = stacked([region.low_res for region in there])
         # By their number, not by what they cost: a known mask must not change the answer.

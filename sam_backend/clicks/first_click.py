@@ -1,4 +1,4 @@
-"""The four masks of the first click, and which of them it means.
+"""Chooses among the four masks of the first click.
 
 The model's score counts, and the centrality of the click, because people click near the middle of
 an object. A mask counts less if it runs along the picture's edges, as the background does, or if it

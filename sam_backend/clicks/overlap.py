@@ -96,8 +96,8 @@ def _around(mask: Mask, others: Sequence[ExistingMask]) -> list[tuple[slice, sli
     if pixels > MOST_LAYERS * mask.size:
         raise Refusal(
             "limit",
-            "too many masks lie where this one is, sam_overlap cannot compare them: delete masks "
-            "that lie above each other",
+            "sam_overlap cannot compare this mask with the others, because too many lie in its "
+            "place: delete masks that cover each other",
         )
     return [np.s_[top:bottom, left:right]] * len(others)
 

@@ -12,9 +12,9 @@ _RIGHT_ADDRESS = "Set LABEL_STUDIO_URL to an address of Label Studio that works 
 def unknown_place() -> Finding:
     return bad(
         CHECK,
-        "nobody said where it is.",
+        "its address is not known.",
         "Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY, or open the project's settings in Label "
-        "Studio, which tells a connected model.",
+        "Studio, which then sends its address to a connected model.",
     )
 
 

@@ -35,7 +35,7 @@ def judge(reply: Reply) -> Finding:
     if reply.status != 200 or not isinstance(reply.value, dict) or "id" not in reply.value:
         return bad(
             CHECK,
-            f"Label Studio did not say whose it is ({reply.status}).",
+            f"Label Studio did not say which user it belongs to ({reply.status}).",
             "Check that LABEL_STUDIO_URL is Label Studio's own address.",
         )
     return good(CHECK, "Label Studio accepts it.")

@@ -1,4 +1,4 @@
-"""On which runtime a part of a model computes, and in what numbers."""
+"""The runtime on which a part of a model computes, and the precision of its numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Arithmetic:
         for known in (ONNX_F32, OPENVINO_F32, OPENVINO_BF16):
             if str(known) == text:
                 return known
-        raise ValueError(f"{text!r} is no arithmetic")
+        raise ValueError(f"{text!r} is not an arithmetic")
 
 
 ONNX_F32 = Arithmetic("onnx", "f32")

@@ -1,9 +1,9 @@
 """EfficientSAM in PyTorch, with the names that its makers gave the weights.
 
 The encoder is SAM's, with blocks that all see the whole image. The decoder has SAM's parts, but
-other attention among the tokens, and no place for an earlier mask. A prompt always has six points:
-the missing ones are padding, which has a code of its own, as all points have. Negative points have
-none, because the model was not trained on them.
+other attention among the tokens, and no place for an earlier mask. A prompt always has six points.
+Each kind of point has a code: positive points, both corners of a rectangle, and the padding that
+stands for missing points. Negative points have no code, because the model was not trained on them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which arithmetic is the fastest on this CPU: measured once, then remembered.
 
-Instructions say little: bf16 without matrix units is slower than f32 on one CPU, and twice as fast
-on another. A record belongs to one CPU, its engines and the weights. A restart therefore never
-changes the masks, and all workers compute in the same way.
+The instructions of a CPU say little: bf16 without matrix units is slower than f32 on one CPU, and
+twice as fast on another. A record belongs to one CPU, its engines and the weights. A restart
+therefore never changes the masks, and all workers compute in the same way.
 """
 
 from __future__ import annotations
@@ -120,7 +120,9 @@ def _measured(
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
         said = (getattr(error, "stderr", None) or b"").decode(errors="replace").splitlines()
         reason = said[-1] if said else type(error).__name__
-        logger.warning("%s is used, what is fastest here was not measured: %s", among[0], reason)
+        logger.warning(
+            "%s is used, because nothing could be measured on this CPU: %s", among[0], reason
+        )
         return None
     return found
 
@@ -198,7 +200,7 @@ def _record(path: Path | None, key: str, chosen: Choice, times: Mapping[str, Tim
 
 @contextmanager
 def _lock(folder: Path | None) -> Iterator[None]:
-    """Held by one worker at a time, the others find what it measured."""
+    """One worker at a time holds it. The others find what that one measured."""
     file = -1
     if folder is not None:
         with contextlib.suppress(OSError):  # read-only: then each worker measures

@@ -5,7 +5,7 @@ Three frames: the image (pixels of the picture as the annotator sees it), the mo
 in which masks come back. All arithmetic between them is here, so that it rounds the same way.
 
 SAM 2 has no padding: it stretches the image until it fills the square. Its engines move masks from
-and to that square, so that nothing else need know.
+and to that square, so no other module has to do so.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def need_torch(key: str, checkpoint: Path) -> None:
 
 def need_openvino(device: str) -> None:
     if device not in ("auto", "cpu"):
-        raise SettingsError(f"SAM_ENGINE='openvino' is for CPUs, and DEVICE={device!r}")
+        raise SettingsError(f"SAM_ENGINE='openvino' is for CPUs only, but DEVICE={device!r}")
     if not openvino_installed():
         raise SettingsError(f"SAM_ENGINE='openvino' needs OpenVINO: {INSTALL_OPENVINO}")
 

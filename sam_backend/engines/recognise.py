@@ -101,7 +101,7 @@ def recognise_folder(folder: Path) -> Model:
         )
     if not isinstance(kind, str) or kind not in OF_TRANSFORMERS:
         raise SettingsError(
-            f"{folder} is a model of type {kind!r}, and these can be converted: "
+            f"{folder} is a model of type {kind!r}, which cannot be converted. These types can: "
             + ", ".join(OF_TRANSFORMERS)
         )
     return Model(*OF_TRANSFORMERS[kind])

@@ -1,4 +1,4 @@
-"""Shows on the terminal that a long step goes on."""
+"""Shows on the terminal that a long step is still running."""
 
 from __future__ import annotations
 

@@ -3,9 +3,9 @@
     python -m sam_backend.engines.timing ENCODER DECODER "openvino f32" "openvino bf16"
 
 It counts what one thread computes, in seconds of the processor: a busy machine interrupts a thread,
-and lets several of them wait for each other, but does not make a product take more work. The
-process ends with the memory that so many sessions took, and no instruction that the CPU turns
-out not to have ends the server.
+and lets several of them wait for each other, but does not make a product take more work. When the
+process ends, the machine has the memory of its sessions back. If the CPU lacks an instruction, the
+process dies, and the server does not.
 """
 
 from __future__ import annotations

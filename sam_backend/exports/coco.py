@@ -1,4 +1,4 @@
-"""Masks as one COCO file: run lengths or polygons, both to the pixel."""
+"""Masks as one COCO file: run lengths or polygons. Both are exact to the pixel."""
 
 from __future__ import annotations
 

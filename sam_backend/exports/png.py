@@ -109,7 +109,7 @@ class Instances:
 
         def add(region: SavedRegion, mask: Mask) -> None:
             if len(legend) == _MOST_REGIONS:
-                raise ValueError(f"a map of regions has room for {_MOST_REGIONS}")
+                raise ValueError(f"a map of regions holds at most {_MOST_REGIONS} regions")
             numbers[mask] = len(legend) + 1
             legend[str(len(legend) + 1)] = {"id": region.id, "labels": region.labels}
 

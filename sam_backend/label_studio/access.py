@@ -1,4 +1,4 @@
-"""Where a project's Label Studio is, and the header that lets us in."""
+"""The address of a project's Label Studio, and the header that authorises requests to it."""
 
 from __future__ import annotations
 

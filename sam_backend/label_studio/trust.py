@@ -75,7 +75,7 @@ def prove(connection: StudioConnection, session: requests.Session, auth: AuthBas
     """Asks who the owner of the token is. Refusal unless the answer is like Label Studio's."""
     url = connection.url
     if auth is None:
-        raise Refusal("image", f"Label Studio at {url} sent no token to prove itself with{ADVICE}")
+        raise Refusal("image", f"Label Studio at {url} sent no token, so it is not trusted{ADVICE}")
     try:
         with (
             guarded_http.Deadline(PROOF_S),

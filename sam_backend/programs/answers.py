@@ -1,7 +1,8 @@
-"""Masks that follow from their prompts again, whenever and wherever they are asked for.
+"""Masks that any worker can make again from their prompts.
 
 An answer is its prompt, and which of the alternatives was chosen after the first point. So nothing
-else need be kept of it, and any worker can continue from it. States of a moment ago save decodes.
+else need be kept of it, and any worker can continue from it. The states of recent answers save
+decodes.
 """
 
 from __future__ import annotations

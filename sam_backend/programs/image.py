@@ -143,7 +143,7 @@ class EmbeddedImage:
         """The array of a mask, which must be one of this image."""
         if isinstance(mask, ObjectMask):
             if mask.embedding is not self.embedding:
-                raise ValueError("the mask is of another image")
+                raise ValueError("the mask belongs to another image")
             return mask.array
         if mask.shape != (self.height, self.width):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""From what a program calls an image to its pixels."""
+"""The pixels of an image that a program gives: as a path, bytes, an array or a PIL image."""
 
 from __future__ import annotations
 

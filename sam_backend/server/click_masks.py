@@ -1,4 +1,4 @@
-"""The masks of one part of a click: of the objects under its prompts, or of all like them."""
+"""The masks of one part of a click: of the objects at its prompts, or of all objects like them."""
 
 from __future__ import annotations
 

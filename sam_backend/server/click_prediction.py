@@ -38,7 +38,7 @@ def prediction(
         outcome, refusal = "refused", Refusal("limit", "the request is nested too deeply")
     except Exception as error:  # a fault of ours must not show a traceback or harm the next
         logger.exception("task %s", task.get("id"))
-        fault = f"the back end failed, its log says where: {error!r}"
+        fault = f"the back end failed (its log says where): {error!r}"
         outcome, refusal = "failed", Refusal("fault", fault)
     if outcome:
         watched_click.current().outcome = outcome

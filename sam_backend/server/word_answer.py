@@ -52,7 +52,7 @@ def answer(
         texts = ", ".join(repr(phrase.text) for group in asked.values() for phrase in group)
         raise Refusal(
             "prompt",
-            f"nothing without a mask in the picture is called {texts[:200]}: use other words, or "
+            f"the picture has no unmasked object called {texts[:200]}: use other words, or "
             "click the object",
         )
     return regions

@@ -63,7 +63,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def check_config(cls, cfg: Any, log: Any) -> None:
         super().check_config(cfg, log)
         if cfg.is_ssl:
-            raise SystemExit("sam-backend cannot start: it speaks no TLS, put a proxy in front")
+            raise SystemExit("sam-backend cannot start: it speaks no TLS. Put a proxy in front")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -15,10 +15,11 @@ from sam_backend.bulk.task_answer import TaskAnswer
 from sam_backend.clicks import find_rest
 from sam_backend.errors import Refusal
 from sam_backend.services import Services
-from tests.clicks.test_existing_masks import brush, disc
+from tests.clicks.saved_masks import brush, disc
 from tests.fakes import inline, picture
 from tests.loopback import always, site
-from tests.server.test_find_rest import CARS, CONFIG, LOOKS, RADIUS, TREES, VANS, Street
+from tests.server.test_find_rest import CONFIG
+from tests.street import CARS, LOOKS, RADIUS, TREES, VANS, Street
 
 CAR = Similar("Car")
 EVERY = [place for places, _ in LOOKS for place in places]
@@ -93,7 +94,7 @@ def test_a_task_that_was_done_is_not_done_again(made: Services) -> None:
 )
 def test_a_task_without_an_example_says_so(made: Services, masks: list[dict[str, Any]]) -> None:
     some = task(*masks)
-    line = "no mask with the label 'Car' alone is in the task's annotations"
+    line = "no mask in the task's annotations has 'Car' as its only label"
     for found in (answer(made, some), planned(CONFIG, some, CAR, made.model_version)):
         assert found.regions == []
         assert found.failures[0].startswith(line)
@@ -207,5 +208,7 @@ def test_a_task_of_many_pages_has_no_more_examples_than_others(
 
 
 def test_without_any_example_nothing_begins() -> None:
-    with pytest.raises(Refusal, match="no mask with the label 'Car' alone is in the annotations"):
+    with pytest.raises(
+        Refusal, match="no mask in the annotations of any task has 'Car' as its only label"
+    ):
         across(bare(), task(mask(CARS[0], "Bike")))

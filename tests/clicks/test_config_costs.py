@@ -159,5 +159,5 @@ def grouped(count: int) -> object:
 
 def test_prompts_that_a_task_holds_are_grouped_in_little_time() -> None:
     assert_cheap(cost_of(grouped, stored_prompts.MOST_PROMPTS // 2))
-    with pytest.raises(Refusal, match="the limit is 10000"):
+    with pytest.raises(Refusal, match="over the limit of 10000"):
         grouped(stored_prompts.MOST_PROMPTS)

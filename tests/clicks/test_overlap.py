@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from sam_backend.formats import mask_writer
 from sam_backend.formats.mask import Mask
-from tests.clicks.test_existing_masks import draft
+from tests.clicks.saved_masks import draft
 from tests.fakes import SHARED_LABELS, keypoint, rectangle, shared_pair
 from tests.server.clicks import click, errors, mask_of
 
@@ -94,7 +94,7 @@ def test_masks_that_cannot_be_read_are_not_there(client: FlaskClient) -> None:
 def test_more_masks_than_can_be_compared_are_refused(client: FlaskClient) -> None:
     regions = [r for n in range(45) for r in there(left_half(), "bitmask", id_=f"old{n}")]
     assert answer(client, "below", *regions) == {}
-    assert "too many masks lie where this one is" in errors(client)[0]
+    assert "because too many lie in its place" in errors(client)[0]
 
 
 def test_a_wrong_value_is_named(client: FlaskClient) -> None:

@@ -189,7 +189,7 @@ def test_what_is_not_a_prompt_says_why(prompt: dict[str, object], message: str) 
 def test_a_mask_of_another_image_is_not_refined() -> None:
     segmenter = Segmenter(engine=DiscEngine())
     one, other = (segmenter.embed(np.zeros((30, 40, 3), np.uint8)) for _ in range(2))
-    with pytest.raises(ValueError, match="of another image"):
+    with pytest.raises(ValueError, match="belongs to another image"):
         one.segment([(5, 5)], refine=other.segment([(5, 5)]))
     with pytest.raises(ValueError, match=r"\(10, 10\), and the image \(30, 40\)"):
         one.segment([(5, 5)], refine=np.zeros((10, 10), bool))
@@ -218,7 +218,7 @@ def test_the_rest_of_a_kind_is_found_by_example(segmenter: Segmenter) -> None:
 def test_an_example_must_be_a_mask_of_the_image() -> None:
     segmenter = Segmenter(engine=DiscEngine())
     one, other = (segmenter.embed(np.zeros((30, 40, 3), np.uint8)) for _ in range(2))
-    with pytest.raises(ValueError, match="of another image"):
+    with pytest.raises(ValueError, match="belongs to another image"):
         one.find_similar([other.segment([(5, 5)])])
     with pytest.raises(ValueError, match=r"\(10, 10\), and the image \(30, 40\)"):
         one.find_similar([np.zeros((10, 10), bool)])

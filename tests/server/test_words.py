@@ -16,7 +16,7 @@ from sam_backend.formats.pictures import Pixels
 from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from sam_backend.shared.text_search import TextSearch
-from tests.clicks.test_existing_masks import brush, draft
+from tests.clicks.saved_masks import brush, draft
 from tests.fakes import keypoint
 from tests.server.clicks import click, errors, mask_of
 

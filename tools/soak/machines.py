@@ -1,11 +1,11 @@
-"""Several machines, really: three back ends, a Redis, a proxy, and many annotators.
+"""Runs several machines: three back ends, a Redis, a proxy, and many annotators.
 
     python -m tools.soak.machines [--annotators 200] [--seconds 240]
 
-Needs root, iproute2, redis-server and haproxy. The machines are network namespaces on this one, so
-they share its processor. One back end is killed and comes back, another one is cut off and joined
-again, and so is the Redis. It prints what came of the clicks in each part, and how often pictures
-were encoded.
+It needs root, iproute2, redis-server and haproxy. The machines are network namespaces on this one,
+so they share its processor. One back end is killed and comes back, another one is cut off and
+joined again, and so is the Redis. It prints the outcomes of the clicks in each part, and how often
+pictures were encoded.
 """
 
 from __future__ import annotations

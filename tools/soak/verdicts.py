@@ -1,4 +1,4 @@
-"""What an answer is beside the right one."""
+"""Compares an answer with the right one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SAME_OBJECT = 0.9  # IoU: below, it is another object's mask
 
 
 def kind(answer: Answer, right: Answer) -> str:
-    """What an answer is beside the right one: one of KINDS or FAILURES."""
+    """The outcome of the comparison: one of KINDS or FAILURES."""
     if answer.masks is None:
         return CUT
     if answer.status != 200:
