@@ -56,7 +56,7 @@ class WatchedClick:
         return interrupted
 
     def stop(self) -> None:
-        """The answer is made."""
+        """Ends the clock: the answer is made."""
         self.enter(_REST)
 
     @property

@@ -25,7 +25,7 @@ def alone(task: Task, place: str, own_version: str) -> Task:
 
 
 def targets(objects: Objects, examples: Task, label: str) -> Iterator[tuple[Target, str | None]]:
-    """The pictures of such a task that show masks with the label, and the control of the masks."""
+    """The pictures of a task from `alone` with masks of the label, and the control of the masks."""
     regions = filter(results.is_mask, results.of_saved(examples["annotations"][0]))
     for to_name, item_index, height, width in dict.fromkeys(map(results.page, regions)):
         if height > 0 and width > 0:
@@ -36,7 +36,7 @@ def targets(objects: Objects, examples: Task, label: str) -> Iterator[tuple[Targ
 
 
 def check(examples: Task, label: str, place: str) -> None:
-    """Refusal if no mask in such a task is an example."""
+    """Refusal if no mask in a task from `alone` is an example."""
     if not any(targets(Objects(), examples, label)):
         raise Refusal(
             "task",

@@ -84,7 +84,7 @@ def masked(task: Task, own_version: str) -> frozenset[str]:
 
 
 def has_masked(task: Task, own_version: str, beginning: str | tuple[str, ...]) -> bool:
-    """Whether an id of such a region begins like this. See `masked`."""
+    """Whether one of the ids from `masked` begins like this."""
     return any(id_.startswith(beginning) for id_ in masked(task, own_version))
 
 

@@ -9,7 +9,7 @@ import orjson
 import requests
 
 from sam_backend.errors import Refusal
-from sam_backend.label_studio.access import LabelStudioAccess
+from sam_backend.label_studio.access import LabelStudioAccess, no_header
 from sam_backend.net import guarded_http
 from sam_backend.shared.projects import StudioConnection
 
@@ -65,7 +65,7 @@ class Studio:
 
     def ask_without_token(self, path: str) -> Reply:
         """Without a token: nobody knows yet whether this is Label Studio."""
-        return self._ask("GET", path, _no_header)
+        return self._ask("GET", path, no_header)
 
     def ask(self, path: str, **params: object) -> Reply:
         """With the token. Refusal if the token cannot be exchanged."""
@@ -89,7 +89,7 @@ class Studio:
                 self._access.session.request(
                     method,
                     self.url + path,
-                    auth=auth or _no_header,
+                    auth=auth or no_header,
                     headers={"Content-Type": "application/json", "Accept": "application/json"},
                     timeout=(_CONNECT_S, ANSWER_S),
                     stream=True,
@@ -112,11 +112,6 @@ def _answer(response: requests.Response) -> Answer:
     except (guarded_http.TooLarge, orjson.JSONDecodeError):
         value = None
     return Answer(response.status_code, value, response.headers.get("Location", ""))
-
-
-def _no_header(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Said explicitly, requests would look for a password in a .netrc file."""
-    return request
 
 
 def value_of(reply: Reply, path: str) -> Any:

@@ -17,7 +17,7 @@ from sam_backend.formats.pictures import Pixels
 def lowest_iou(
     engine: Engine, folder: Path, picture: Pixels | None, fixed_size: tuple[int, int] | None
 ) -> float:
-    """Of the masks of all kinds of prompt for a picture."""
+    """The lowest IoU of masks from the pair and from PyTorch, over all kinds of prompt."""
     # A square, because engines may treat padding differently.
     image = scene(MODEL_SIDE, MODEL_SIDE) if picture is None else picture
     pair = OnnxSam(folder / "encoder.onnx", folder / "decoder.onnx", "ONNX", "cpu")

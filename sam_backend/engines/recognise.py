@@ -50,7 +50,7 @@ _HIERA_SIZES = {(96, 12): "tiny", (96, 16): "small", (112, 24): "base_plus", (14
 
 @dataclass(frozen=True)
 class Model:
-    """What a checkpoint is, and which part of the converter reads it: none, if it is None."""
+    """What a checkpoint is, and the part of the converter that reads it. None: no part does."""
 
     name: str
     family: Family | None

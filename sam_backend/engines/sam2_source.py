@@ -27,6 +27,6 @@ def read(source: Path, name: str, size: str) -> tuple[TransformersSam, Exportabl
 
 
 def need_transformers(model: str) -> None:
-    """SettingsError without them."""
+    """SettingsError if transformers is not installed."""
     if not importlib.util.find_spec("transformers"):
         raise SettingsError(f"converting {model} needs transformers: {pip_install('transformers')}")

@@ -69,7 +69,7 @@ def encodes(
     most_s: float = _ENOUGH_S,
     clock: Callable[[], float] = time.process_time,
 ) -> Times:
-    """Of an encoder whose padding can be left out. Others take too long to be timed at a start."""
+    """Times an encoder without its padding. Other encoders take too long to be timed at a start."""
     if reader.read_encoder(encoder).raw or not is_small(encoder):
         return {}
     try:
@@ -98,7 +98,7 @@ def decodes(
     most_s: float = _ENOUGH_S,
     clock: Callable[[], float] = time.process_time,
 ) -> Times:
-    """Of a decoder that can be rebuilt for clicks."""
+    """Times a decoder that can be rebuilt for clicks."""
     gives = reader.read_decoder(decoder)
 
     def run(arithmetic: Arithmetic) -> Run:

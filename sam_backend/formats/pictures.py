@@ -118,7 +118,7 @@ def _bytes_a_pixel(image: Image.Image) -> int:
 
 
 def _bytes_of_a_part(image: Image.Image) -> int:
-    """Of each pixel of a TIFF's strip or tile: up to four channels of 16 bits.
+    """The memory for each pixel of a TIFF's strip or tile: up to four channels of 16 bits.
 
     That of a picture with one byte a pixel is no larger than the result, which is made after it.
     """

@@ -37,7 +37,7 @@ class PictureEncoder:
         return self._encode(content, self._engine.schedule.encode())
 
     def encode_ahead(self, content: bytes) -> Embedding:
-        """For no click: encodes without a turn. Wait for a gap first."""
+        """Before any click: encodes without a turn. Call `wait_for_a_gap` first."""
         return self._encode(content, nullcontext())
 
     def wait_for_a_gap(self) -> None:

@@ -49,7 +49,7 @@ class Picture:
 
     @cached_property
     def name(self) -> str:
-        """Tells it from another that the task had before, or has under another project."""
+        """A hash of the address: two images of a task, or of two tasks, have different names."""
         return hashlib.sha256(self.address.encode(errors="surrogatepass")).hexdigest()
 
 

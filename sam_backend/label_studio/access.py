@@ -105,8 +105,8 @@ class LabelStudioAccess:
         return TokenAuth(f"Bearer {access}", connection.url)
 
 
-def _no_header(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Adds no header. Without it, requests would look for a password in a .netrc file."""
+def no_header(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Adds no header. Without this function, requests would look for a password in .netrc."""
     return request
 
 
@@ -130,7 +130,7 @@ def _exchange(session: requests.Session, url: str, token: str) -> str:
             session.post(
                 f"{url}/api/token/refresh/",
                 json={"refresh": token},
-                auth=_no_header,
+                auth=no_header,
                 timeout=TIMEOUT_S,
                 stream=True,
                 allow_redirects=False,

@@ -25,7 +25,7 @@ KEPT_STATES = 64 << 20  # bytes: of 256 KB each, 1.3 MB after a single point
 
 @dataclass(frozen=True)
 class Answered:
-    """What a mask follows from, in an image."""
+    """An answer: the prompt that its mask follows from, and the chosen alternative."""
 
     prompt: ObjectPrompt
     alternative: int | None = None  # of those after the first point
@@ -41,7 +41,7 @@ class Answered:
         points, labels, box, alternative = orjson.loads(text)
         prompt = prompted(image, points, labels, box).prompt
         if not isinstance(alternative, int | None) or (alternative or 0) < 0:
-            raise TypeError(f"{alternative!r} is no alternative")
+            raise TypeError(f"{alternative!r} is not an alternative")
         return cls(prompt, alternative)
 
 
@@ -52,11 +52,11 @@ class Answers:
         self._states: Recent[DecodeState] = Recent(KEPT_STATES)
 
     def mask(self, image: EmbeddedImage, asked: Answered) -> ObjectMask:
-        """The mask that follows."""
+        """The mask of an answer."""
         return image.answer(asked.prompt, self.state(image, asked))
 
     def state(self, image: EmbeddedImage, asked: Answered) -> DecodeState:
-        """The mask that follows, at low resolution.
+        """The mask of an answer, at low resolution.
 
         Each decode is kept, also if a later one is refused.
         """
@@ -82,7 +82,7 @@ class Answers:
 
 
 def prompted(image: EmbeddedImage, points: Any, labels: Any, box: Any) -> Answered:
-    """What the mask of an object follows from that points and a box show. They are checked."""
+    """An answer to points and a box, which are checked."""
     return Answered(prompts.object_prompt(image.width, image.height, points, labels, box))
 
 

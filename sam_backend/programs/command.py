@@ -67,7 +67,7 @@ def _json(mask: ObjectMask) -> bytes:
 
 
 def _numbers(count: int) -> Callable[[str], list[float]]:
-    """Reads a number of numbers with commas between them."""
+    """A function that reads `count` numbers with commas between them."""
 
     def read(text: str) -> list[float]:
         try:

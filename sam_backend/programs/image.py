@@ -91,7 +91,7 @@ class EmbeddedImage:
     ) -> Iterator[ObjectMask]:
         """The masks of all that the model sees in the image, best first.
 
-        most: the number of masks at most. min_score: what the model must think of a mask. grid:
+        most: the number of masks at most. min_score: the least score of a mask. grid:
         the number of points along each side. level: which sizes of masks, `all`, `whole`, `part`
         or `subpart`.
         """

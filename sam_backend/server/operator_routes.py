@@ -47,7 +47,7 @@ class OperatorRoutes:
         return answer(check_page.as_json(findings))
 
     def no_model(self) -> Response:
-        """A check has Label Studio ask here, to see whether it arrives."""
+        """The answer to a check, in which Label Studio connects here to show that it can."""
         found = answer({"error": "a check asked for this, to see whether it arrives here"}, 404)
         found.status = f"404 {back_end_reachable.REASON}"
         return found

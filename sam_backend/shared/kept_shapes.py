@@ -156,7 +156,7 @@ class KeptShapes:
 
     @_if_possible
     def forget_projects_of(self, number: str) -> None:
-        """All projects with this number, whenever they were created."""
+        """Forgets all projects with this number, whenever they were created."""
         with self._database.transaction() as db:
             db.execute(
                 "delete from kept where substr(project, 1, length(?1) + 1) = ?1 || '.'", (number,)

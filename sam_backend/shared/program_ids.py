@@ -36,7 +36,7 @@ create index if not exists answer_made_at on answer (made_at);
 
 @dataclass(frozen=True)
 class KnownAnswer:
-    """An answer's image, by its id, and what it follows from."""
+    """The id of an answer's image, and what the answer follows from."""
 
     image_id: str
     value: bytes

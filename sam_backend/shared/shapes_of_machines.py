@@ -86,7 +86,7 @@ class MachinesShapes:
         self._attempt(lambda redis: self._forget(redis, project))
 
     def forget_projects_of(self, number: str) -> None:
-        """All projects with this number, whenever they were created."""
+        """Forgets all projects with this number, whenever they were created."""
         self._own.forget_projects_of(number)
 
         async def forget(redis: Redis) -> None:

@@ -49,7 +49,7 @@ _until: ContextVar[float] = ContextVar("until", default=math.inf)
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """This thread's request ought to be answered within some seconds from now."""
+    """Sets the seconds from now within which this thread's request should be answered."""
     token = _until.set(time.monotonic() + seconds)
     try:
         yield

@@ -41,7 +41,7 @@ class ImageIds(Protocol):
 
 
 class KeptImages:
-    """Embeddings stay in the cache of clicks, by content. Ids lead there."""
+    """Finds the content of an image by its id, and its embedding in the cache by its content."""
 
     def __init__(self, services: Services, ids: ImageIds) -> None:
         self._services = services
@@ -63,7 +63,7 @@ class KeptImages:
         return KeptImage(id_, EmbeddedImage(self._services.engine.ready(), embedding))
 
     def pixels(self, asked: ImageFields) -> Pixels:
-        """The pixels of an image that a request brings, or the address of: they are not kept."""
+        """The pixels of an image in a request, or at an address in it. They are not kept."""
         return self._services.images.pixels(self._source(asked))
 
     def forget(self, image_id: str) -> None:

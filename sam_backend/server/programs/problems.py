@@ -38,7 +38,7 @@ def content(status: int, detail: object) -> bytes:
 
 
 def of_refusal(refusal: Refusal) -> HTTPException:
-    """What a program hears of a request that can be read, and not be answered with a mask."""
+    """The error for a request that can be read, but cannot be answered with a mask."""
     metrics.REFUSALS.labels(refusal.cause).inc()
     return UnprocessableEntity(str(refusal))
 

@@ -14,7 +14,7 @@ MaskWriter = Callable[[ObjectMask], dict[str, Any]]
 
 
 def writer(body: Mapping[str, Any]) -> MaskWriter:
-    """What writes masks in the format that a request asks for."""
+    """A function that writes masks in the format that a request asks for."""
     form = fields.form(body)
     tolerance = fields.number(body, "tolerance", 1.0, 0, 100)
     return lambda mask: _written(mask, form, tolerance)
