@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 
-from sam_backend.doctor import (
-    back_end_reachable,
-    config,
-    connection,
-    editor,
-    images,
-    label_studio_reachable,
-    recent_errors,
-    switches,
-    token,
-    trial,
-)
+from sam_backend import doctor
+from sam_backend.doctor import switches
 from tests.needs import REPOSITORY
 
-MODULES = (
-    config,
-    connection,
-    editor,
-    images,
-    label_studio_reachable,
-    recent_errors,
-    token,
-    trial,
-    back_end_reachable,
-)
-CHECKS = {module.CHECK for module in MODULES} | {switches.MODELS, switches.WEBHOOKS, "Settings"}
+MODULES = [
+    importlib.import_module(f"{doctor.__name__}.{module.name}")
+    for module in pkgutil.iter_modules(doctor.__path__)
+]
+CHECKS = {module.CHECK for module in MODULES if hasattr(module, "CHECK")}
+CHECKS |= {switches.MODELS, switches.WEBHOOKS, "Settings"}
 
 
 def test_each_symptom_names_its_checks() -> None:
