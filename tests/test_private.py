@@ -138,6 +138,7 @@ def test_files_of_another_user_cost_a_line_and_no_mask(public: Path) -> None:
     loosen(public)
     program = """
         import logging, os, sys
+        import numpy.random  # loaded now, because the other user may not read this Python
         from pathlib import Path
         from sam_backend.shared.state import State
         from tests.test_private import STUDIO, fill
