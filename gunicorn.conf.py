@@ -25,7 +25,7 @@ if os.environ.get("WORKERS", "").strip() not in ("", "1"):
 
 from prometheus_client.multiprocess import mark_process_dead  # noqa: E402 (the path comes first)
 
-from sam_backend import lines  # noqa: E402
+from sam_backend import lines, memory  # noqa: E402
 from sam_backend.server.admission import threads_for  # noqa: E402
 from sam_backend.server.startup import checked_settings, welcome  # noqa: E402
 from sam_backend.server.worker import MOST_WAITING, Worker  # noqa: E402
@@ -59,6 +59,7 @@ def when_ready(_server: object) -> None:
 
 def post_fork(_server: object, _worker: object) -> None:
     _import_nothing_from_working_folder()
+    memory.keep_together()
 
 
 def child_exit(_server: object, worker: Any) -> None:

@@ -22,10 +22,6 @@ logger = logging.getLogger("sam_backend")
 
 Array = npt.NDArray[Any]
 
-# An encoder that is not used for so long gives back the memory that it works in. The first image
-# after that takes a tenth longer.
-_IDLE_S = 60.0
-
 
 @dataclass(frozen=True)
 class Named:
@@ -59,15 +55,12 @@ class TrimmedEncoder:
         self.session = open_session(encoder.model)
         self._input = self.session.get_inputs()[0].name
         self._outputs = [output.name for output in encoder.model.graph.output]
-        # ONNX Runtime keeps what it has.
-        release = getattr(self.session, "release_memory", None)
-        self._rests = memory.WhenIdle(release, _IDLE_S) if release else None
         # It takes as long as an image, so only the first image waits for it.
         ahead = ThreadPoolExecutor(1, thread_name_prefix="empty-image")
         self._empty = ahead.submit(
             lambda: self._run(np.zeros((1, 3, MODEL_SIDE, MODEL_SIDE), np.float32))
         )
-        ahead.submit(memory.give_back)
+        ahead.submit(self._give_back)
         ahead.shutdown(wait=False)
 
     def encode(self, image: Pixels) -> list[Floats]:
@@ -83,10 +76,14 @@ class TrimmedEncoder:
 
     def _run(self, pixels: Floats) -> list[Floats]:
         sizes = inputs(self._sizes, *pixels.shape[2:])
-        found = self.session.run(self._outputs, {self._input: pixels, **sizes})
-        if self._rests:
-            self._rests.used()
-        return found
+        return self.session.run(self._outputs, {self._input: pixels, **sizes})
+
+    def _give_back(self) -> None:
+        """The whole square takes more memory to work in than a photo, which rarely fills it."""
+        release = getattr(self.session, "release_memory", None)  # ONNX Runtime keeps what it has
+        if release:
+            release()
+        memory.give_back()
 
 
 def open_trimmed(model: onnx.ModelProto, open_session: OpenSession) -> TrimmedEncoder | None:

@@ -1,0 +1,78 @@
+"""Moves the weights of a model on OpenVINO from memory to a temporary file.
+
+OpenVINO prepares a copy of each weight for its products, and hardly reads the original after that.
+What is mapped from a file can leave memory: the system reads it again when it is used.
+"""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as operations
+
+_SMALL_BYTES = 4096
+_MOST_BYTES = 512 << 20  # more would fill the folder for temporary files
+_ALIGNED = 64  # bytes, as OpenVINO allocates
+
+
+def mapped(model: ov.Model) -> mmap.mmap | None:
+    """Makes the model use a file that nobody else sees, and returns the mapping of it.
+
+    None if there is no room for the file, or if the model has no weights to move.
+    """
+    weights = [op for op in model.get_ordered_ops() if _is_weight(op)]
+    if not 0 < sum(weight.get_byte_size() for weight in weights) <= _MOST_BYTES:
+        return None
+    starts = []
+    try:
+        with tempfile.TemporaryFile() as file:
+            for weight in weights:
+                array = weight.data.T if _is_multiplied_by_columns(weight) else weight.data
+                starts.append(file.seek(-(-file.tell() // _ALIGNED) * _ALIGNED))
+                file.write(np.ascontiguousarray(array).data)
+            file.flush()
+            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    except OSError:
+        return None
+    for weight, start in zip(weights, starts, strict=True):
+        _replace(weight, np.frombuffer(mapping, np.float32, weight.data.size, start))
+    model.validate_nodes_and_infer_types()
+    return mapping
+
+
+def _is_weight(op: ov.Node) -> bool:
+    return (
+        op.get_type_name() == "Constant"
+        and op.get_element_type() == ov.Type.f32
+        and op.get_byte_size() >= _SMALL_BYTES
+    )
+
+
+def _is_multiplied_by_columns(weight: ov.Node) -> bool:
+    """Whether OpenVINO would transpose it, and keep that in memory: it multiplies by rows."""
+    users = weight.output(0).get_target_inputs()
+    return len(weight.shape) == 2 and all(
+        user.get_index() == 1
+        and user.get_node().get_type_name() == "MatMul"
+        and not user.get_node().get_attributes()["transpose_b"]
+        for user in users
+    )
+
+
+def _replace(weight: ov.Node, values: np.ndarray[tuple[int], np.dtype[np.float32]]) -> None:
+    """Replaces a weight by the values in the file, which are transposed for some products."""
+    shape = tuple(weight.shape)
+    if not _is_multiplied_by_columns(weight):
+        constant = operations.constant(values.reshape(shape), shared_memory=True)
+        weight.output(0).replace(constant.output(0))
+        return
+    constant = operations.constant(values.reshape(shape[::-1]), shared_memory=True)
+    for product in [user.get_node() for user in weight.output(0).get_target_inputs()]:
+        by_rows = operations.matmul(
+            product.input_value(0), constant, product.get_attributes()["transpose_a"], True
+        )
+        by_rows.set_friendly_name(product.get_friendly_name())
+        product.output(0).replace(by_rows.output(0))
