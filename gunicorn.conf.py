@@ -59,7 +59,7 @@ def when_ready(_server: object) -> None:
 
 def post_fork(_server: object, _worker: object) -> None:
     _import_nothing_from_working_folder()
-    memory.keep_together()
+    memory.share_one_arena()
 
 
 def child_exit(_server: object, worker: Any) -> None:

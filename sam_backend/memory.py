@@ -9,23 +9,17 @@ import time
 import weakref
 from collections.abc import Callable
 
-# Parameters of mallopt, from glibc's malloc.h.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_ARENA_MAX = -8  # the number of a parameter in glibc's malloc.h
 
 
-def keep_together() -> None:
-    """Lets all threads of this process allocate from one place. Call it before they start.
+def share_one_arena() -> None:
+    """Lets all threads of this process allocate in the same place. Call it before they start.
 
-    By default, glibc gives each thread an arena of its own, and each arena keeps what large arrays
-    leave behind. Large blocks come from the system instead, and go back to it. The end of the
-    arena goes back less often than these limits imply, because fetching it again takes time.
-    Other C libraries do without this function.
+    By default, glibc gives threads arenas of their own. What a large array leaves free in one of
+    them is of no use to the other threads. Other C libraries do without this function.
     """
     with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_ARENA_MAX, 1)
-        mallopt(_MMAP_THRESHOLD, 4 << 20)
-        mallopt(_TRIM_THRESHOLD, 64 << 20)
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
 
 
 def give_back() -> None:
