@@ -44,11 +44,9 @@ def mapped(model: ov.Model) -> mmap.mmap | None:
 
 
 def _is_weight(op: ov.Node) -> bool:
-    return (
-        op.get_type_name() == "Constant"
-        and op.get_element_type() == ov.Type.f32
-        and op.get_byte_size() >= _SMALL_BYTES
-    )
+    if op.get_type_name() != "Constant" or op.get_element_type() != ov.Type.f32:
+        return False
+    return int(op.get_byte_size()) >= _SMALL_BYTES
 
 
 def _is_multiplied_by_columns(weight: ov.Node) -> bool:

@@ -24,7 +24,7 @@ _IDLE_S = 60.0
 # A model prepares its operations for each shape, and keeps the last ones of each kind. By default
 # these are 5000, a gigabyte for many points in pictures of many shapes. As few as these are enough
 # for 1 to 6 points in pictures of nine shapes.
-_OPERATIONS = {"CPU_RUNTIME_CACHE_CAPACITY": 64}
+OPERATIONS = {"CPU_RUNTIME_CACHE_CAPACITY": 64}
 # oneDNN below it keeps the last ones of all models, so that these can share them. It reads this
 # when it is loaded. By default it keeps 1024.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
@@ -50,7 +50,7 @@ class OpenVinoSession:
         threads = threads or cores()
         core = ov.Core()
         with contextlib.suppress(RuntimeError):  # OpenVINO does not document it
-            core.set_property("CPU", _OPERATIONS)
+            core.set_property("CPU", OPERATIONS)
         if isinstance(model, Path):
             read = core.read_model(model)
         else:
