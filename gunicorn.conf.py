@@ -31,6 +31,7 @@ from sam_backend.server.startup import checked_settings, welcome  # noqa: E402
 from sam_backend.server.worker import MOST_WAITING, Worker  # noqa: E402
 
 _settings = checked_settings()
+memory.give_back()  # the check reads the models
 
 bind = f"{_settings.host}:{_settings.port}"
 workers = _settings.workers
