@@ -18,7 +18,7 @@ from sam_backend.engines.frame import Floats
 from sam_backend.engines.graph import reader
 from sam_backend.engines.graph.any_size_encoder import AnySizeEncoder, any_size
 from sam_backend.engines.trimmed_encoder import Array, Named, TrimmedEncoder
-from tests.torch_or_skip import PAIR, need_files
+from tests.needs import PAIR, need_files
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed")
 

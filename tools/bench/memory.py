@@ -1,16 +1,18 @@
 """The memory of each worker after clicks on new pictures, by the number of workers.
 
-    python -m tools.bench.memory [--workers 1 2 4] [--points 8 24]
+    python -m tools.bench.memory [--workers 1 2 4] [--points 8 24] [--parts]
 
 RSS counts pages that workers share once for each of them, PSS divides them among the processes that
 have them. So the PSS of all workers adds up to what the machine has to have. A worker that encodes
 nothing for a minute gives memory back, so the last column is measured after that. `--points` prints
-instead how the RSS of one worker grows with the points on one object.
+instead how the RSS of one worker grows with the points on one object. `--parts` opens the parts of
+the model on OpenVINO in bf16 in this process, and prints the RSS after each.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import statistics
 import tempfile
@@ -19,11 +21,21 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+import onnx
+
+from sam_backend import memory
+from sam_backend.engines.click_decoder import ClickDecoder
+from sam_backend.engines.graph import reader
+from sam_backend.engines.graph.any_size_encoder import any_size
 from tools.bench.pictures import Pictures, picture
 from tools.bench.servers import Backend, ours
+from tools.folders import ROOT
 
 CLICKS_A_WORKER = 6
 REST_S = 65.0  # longer than an encoder keeps the memory that it works in
+WEIGHTS = ROOT / "models/mobile_sam"
+ENCODED = (704, 1024)  # the part of the model's square that a 3:2 photo fills
 LINES = ("Rss", "Pss", "Private_Dirty")
 
 
@@ -31,7 +43,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--points", type=int, nargs="+")
+    parser.add_argument("--parts", action="store_true")
     options = parser.parse_args()
+    if options.parts:
+        _print_parts()
+        return
     if options.points:
         _print_growth(options.points)
         return
@@ -64,6 +80,46 @@ def _print_growth(points: Sequence[int]) -> None:
             if count in (1, *points):
                 _, worker = backend.processes()
                 print(f"| {count} | {_megabytes(worker)['Rss']:.0f} |", flush=True)
+
+
+def _print_parts() -> None:
+    from sam_backend.engines.openvino_session import OpenVinoSession  # noqa: PLC0415 (optional)
+
+    def report(name: str) -> None:
+        memory.give_back()
+        print(f"| {name} | {_megabytes(os.getpid())['Rss']:.0f} |", flush=True)
+
+    def opened(model: onnx.ModelProto) -> OpenVinoSession:
+        sessions.append(OpenVinoSession(model, "bf16"))
+        return sessions[-1]
+
+    def rest() -> None:
+        for session in sessions:
+            session.release_memory()
+
+    sessions: list[OpenVinoSession] = []
+    memory.share_one_arena()
+    import sam_backend.server.app  # noqa: F401, PLC0415 (a worker has all of it)
+
+    print("| after | RSS |\n|---|---|", flush=True)
+    report("packages and runtimes")
+    gives = reader.read_decoder(WEIGHTS / "decoder.onnx")
+    decoder = ClickDecoder(gives.model, opened, gives.kind, gives.stability)
+    del gives
+    for points in (2, 3, 4):
+        for with_mask in (False, True):
+            decoder.example(points, with_mask=with_mask)()
+    report("decodes of 1 to 3 points, with and without an earlier mask")
+    rest()
+    report("rest")
+    encoder = any_size(onnx.load(WEIGHTS / "encoder.onnx"))
+    session, sizes = opened(encoder.model), encoder.inputs(*ENCODED)
+    del encoder
+    pixels = np.zeros((1, 3, *ENCODED), np.float32)
+    session.run(None, {session.get_inputs()[0].name: pixels, **sizes})
+    report("an encode")
+    rest()
+    report("rest")
 
 
 def _click(backend: Backend, pictures: Pictures, workers: int) -> None:
