@@ -124,7 +124,7 @@ def _put_text(canvas: Pixels, text: str, x: int, y: int, colour: tuple[int, int,
 def _in_order(path: Path) -> list[tuple[int, str]]:
     """Task 9 before task 10."""
     return [
-        (int(part or 0), "") if part.isdigit() else (-1, part)
+        (int(part or 0), "") if part.isdecimal() else (-1, part)
         for part in re.split(r"(\d+)", path.stem)
     ]
 

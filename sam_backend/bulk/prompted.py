@@ -34,8 +34,7 @@ class Prompted:
         found = stored_prompts.results(task.task, self.choice, task.config, version)
         by_image: dict[tuple[str, int | None], list[Mapping[str, Any]]] = {}
         for result in found:
-            page = str(result.get("to_name")), result.get("item_index")
-            by_image.setdefault(page, []).append(result)
+            by_image.setdefault(stored_prompts.page(result), []).append(result)
         regions: list[Result] = []
         failures: list[str] = []
         for (to_name, item_index), members in by_image.items():

@@ -86,7 +86,10 @@ def tasks(options: argparse.Namespace, settings: Settings) -> Tasks:
         config = options.config.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Refusal("config", f"{options.config} cannot be read: {error}") from None
-    return FileTasks(options.tasks, config, options.task_ids)
+    found = FileTasks(options.tasks, config, options.task_ids)
+    if options.predictions_only:
+        found.check_that_label_studio_has_them()
+    return found
 
 
 def output(

@@ -26,6 +26,10 @@ MOST_PROMPTS = 10_000  # of one label on one image
 Task = Mapping[str, Any]
 
 
+class _Pixels(dict[str, float]):
+    """Where an item of a data field lies, in pixels. No result in the JSON of a task has one."""
+
+
 @dataclass(frozen=True)
 class PromptChoice:
     """The choice of a task's prompts."""
@@ -95,11 +99,19 @@ def with_size(result: Result, width: int, height: int) -> Result:
     """
     sized = {"original_width": width, "original_height": height, **result}
     pixels = sized.pop("pixels", None)
-    if pixels is None:
+    if not isinstance(pixels, _Pixels):
         return sized
     scale = 100 / width, 100 / height
     place = {key: number * scale[key in ("y", "height")] for key, number in pixels.items()}
     return {**sized, "value": {**sized["value"], **place}}
+
+
+def page(result: Result) -> tuple[str, int | None]:
+    """The name of a result's image, and its index among several."""
+    index = result.get("item_index")
+    if not isinstance(index, int | None):
+        raise Refusal("prompt", "the page of a prompt's image is not a number")
+    return str(result.get("to_name")), index
 
 
 def objects(found: Sequence[Result], choice: PromptChoice) -> list[StoredObject]:
@@ -136,7 +148,7 @@ def output_control(config: LabelConfig, to_name: str, prompt_control: str) -> Co
 
 def _is_prompt(result: Result) -> bool:
     """Whether this is a saved prompt, or an item of a data field in pixels."""
-    return "pixels" in result or is_prompt(result)
+    return isinstance(result.get("pixels"), _Pixels) or is_prompt(result)
 
 
 def _groups(members: Sequence[Prompt]) -> Iterator[tuple[Prompt, ...]]:
@@ -226,11 +238,11 @@ def _field_result(field: str, number: int, entry: object, to_name: str) -> Resul
     try:
         if "box" in given:
             x0, y0, x1, y1 = map(float, given["box"])
-            result["pixels"] = {"x": x0, "y": y0, "width": x1 - x0, "height": y1 - y0}
+            result["pixels"] = _Pixels(x=x0, y=y0, width=x1 - x0, height=y1 - y0)
         elif "point" in given:
             x, y = map(float, given["point"])
             result |= {"type": "keypoint", "is_positive": given.get("positive") is not False}
-            result["pixels"] = {"x": x, "y": y}
+            result["pixels"] = _Pixels(x=x, y=y)
         else:
             value = {key: float(given[key]) for key in ("x", "y", "width", "height")}
     except (TypeError, ValueError, KeyError):

@@ -79,6 +79,8 @@ class FileTasks:
             raise Refusal(
                 "task", f'{path} is not a list of tasks with "data": export the project as JSON'
             )
+        if not all(isinstance(task.get("id"), int | str | None) for task in read):
+            raise Refusal("task", f"{path} has a task whose id is not a number")
         missing = set(ids) - {task.get("id") for task in read}
         if missing:
             raise Refusal("task", f"{path} has no tasks {', '.join(map(str, sorted(missing)))}")
@@ -93,6 +95,16 @@ class FileTasks:
 
     def __iter__(self) -> Iterator[tuple[str, Task]]:
         return iter(self._tasks.items())
+
+    def check_that_label_studio_has_them(self) -> None:
+        """Refusal if a task has no number, so that no prediction can name it."""
+        for place, task in self._tasks.items():
+            if not isinstance(task.get("id"), int):
+                raise Refusal(
+                    "task",
+                    f"task number {place} in the file has no id of Label Studio: export the "
+                    "project as JSON, or leave out --predictions-only",
+                )
 
 
 class PredictionStore(Protocol):

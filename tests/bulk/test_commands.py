@@ -42,6 +42,17 @@ def test_a_detectors_boxes_become_masks(desk: Desk) -> None:
     assert (desk.folder / "pictures" / "contact-sheet.jpg").is_file()
 
 
+def test_no_preview_leaves_its_folder(desk: Desk) -> None:
+    picture = drawn([Shape.DISC], desk.folder)
+    boxes = {"model_version": "detector", "result": [box_of(Shape.DISC, "d")]}
+    ids = ["../../outside", "²", 7]
+    desk.write([{"id": i, "data": {"image": picture}, "predictions": [boxes]} for i in ids])
+    assert desk.run("segment_with_prompts", "--preview", "deep/previews")[0] == 0
+    written = {str(path.relative_to(desk.folder)) for path in desk.folder.rglob("*.jpg")}
+    names = ("contact-sheet", "outside", "²", "7")
+    assert written == {f"deep/previews/{name}.jpg" for name in names}
+
+
 def test_predictions_for_tasks_that_label_studio_has(desk: Desk) -> None:
     desk.write(many_tasks(2, desk.folder))
     assert desk.run("segment_with_prompts", "--predictions-only", "--label", "Bike")[0] == 0

@@ -139,6 +139,16 @@ def test_a_data_field_of_another_form_is_refused(entry: Any) -> None:
         )
 
 
+def test_a_result_may_have_more_fields_than_label_studio_gives_it() -> None:
+    box = rectangle("a", 10, 10, 20, 20, pixels=400)
+    assert found(task(annotations=[annotation(box)])) == [["a"]]
+
+
+def test_a_page_that_is_no_number_is_refused() -> None:
+    with pytest.raises(Refusal, match="the page of a prompt's image is not a number"):
+        stored_prompts.page(rectangle("a", 10, 10, 20, 20, item_index=[1]))
+
+
 def test_masks_do_not_go_back_to_the_boxes_control() -> None:
     config = label_config.parse(BOTH)
     [each] = stored_prompts.objects([rectangle("a", 0, 0, 9, 9, from_name="box")], PromptChoice())

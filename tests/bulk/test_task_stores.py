@@ -103,6 +103,21 @@ def test_tasks_that_a_file_lacks_are_named(tmp_path: Path) -> None:
         FileTasks(source, "<View/>", [1, 3, 2])
 
 
+def test_predictions_alone_need_tasks_that_label_studio_has(tmp_path: Path) -> None:
+    source = tmp_path / "tasks.json"
+    source.write_bytes(b'[{"id": 1, "data": {}}, {"data": {}}]')
+    with pytest.raises(Refusal, match="task number 2 in the file has no id of Label Studio"):
+        FileTasks(source, "<View/>", []).check_that_label_studio_has_them()
+    FileTasks(source, "<View/>", [1]).check_that_label_studio_has_them()
+
+
+def test_an_id_of_another_type_is_one_line(tmp_path: Path) -> None:
+    source = tmp_path / "tasks.json"
+    source.write_bytes(b'[{"id": [1], "data": {}}]')
+    with pytest.raises(Refusal, match="has a task whose id is not a number"):
+        FileTasks(source, "<View/>", [1])
+
+
 def test_a_journal_is_gone_on_with_and_half_a_line_is_forgotten(tmp_path: Path) -> None:
     path = tmp_path / "out.json.part"
     journal = Journal(path, "run")
