@@ -15,7 +15,6 @@ from sam_backend.bulk.task_answer import TaskAnswer
 from sam_backend.bulk.task_stores import Task
 from sam_backend.bulk.work import Work
 from sam_backend.engines import choice
-from sam_backend.exports import names
 from sam_backend.services import Services
 from sam_backend.settings import Settings
 
@@ -65,7 +64,6 @@ class Tasker:
         [answer] = answer_tasks(self._services, job.project, job.config_xml, work)
         assert answer is not None  # noqa: S101 (there is no deadline)
         if job.preview is not None and answer.regions:
-            # A file of tasks may have ids that are paths.
-            path = job.preview / f"{names.safe(str(task.get('id', key)))}.jpg"
+            path = preview.path(job.preview, task.get("id", key))
             return preview.added(self._services, job.project, job.config_xml, task, answer, path)
         return answer

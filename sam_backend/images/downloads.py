@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from cachetools import TTLCache
 
@@ -13,6 +14,7 @@ from sam_backend.images.download_slots import DownloadSlots
 from sam_backend.images.fetching import Fetcher
 from sam_backend.images.sources import Source
 from sam_backend.net.downloaded import Download
+from sam_backend.shared import click_budget
 
 # A click assumes that the image at an address is unchanged. Opening a task checks it, unless the
 # last check was a moment ago. Clicks have it checked for the next ones.
@@ -32,6 +34,16 @@ class Downloads:
     def slot(self, source: Source) -> AbstractContextManager[None]:
         """A request holds it while it downloads. Files and inline images need none."""
         return self._slots.take(source.host) if source.host else nullcontext()
+
+    @contextmanager
+    def turn(self, source: Source) -> Iterator[None]:
+        """A click holds it while it gets a new image. OutOfImages if it got some already.
+
+        It is asked before the click waits for others with the same image, who may have theirs.
+        """
+        click_budget.spend_image()
+        with self.slot(source):
+            yield
 
     def fetch(self, source: Source) -> Download:
         """The image. Refusal if it cannot be fetched."""

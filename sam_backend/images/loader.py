@@ -34,7 +34,7 @@ class Images:
                 self._encoder.model,
                 lambda: self._downloads.fetch(source),
                 self._encoder.encode,
-                self._downloads.slot(source),
+                self._downloads.turn(source),
             )
         except Busy:
             self.prefetch(source)  # for the next click

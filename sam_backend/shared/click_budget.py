@@ -1,4 +1,4 @@
-"""A limit on the masks that one request decodes, over all of its tasks and objects."""
+"""A limit on the new images and the decodes of one request, over all of its tasks and objects."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from sam_backend.errors import Refusal
 DECODES_A_REQUEST = 24
 # A search for the rest of a kind needs a decode for each example and for each promising place.
 DECODES_A_SEARCH = 48
+# A click is in one image. An encode takes as long as ten decodes.
+IMAGES_A_REQUEST = 2
 # Of all masks of a request at the sizes of their images. Each costs time, also one that is known.
 MASK_PIXELS = 400_000_000
 
@@ -40,6 +42,17 @@ class OutOfPixels(OutOfBudget):
         )
 
 
+class OutOfImages(Refusal):
+    """The request has got as many new images as it may."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "limit",
+            f"this request needs more than {IMAGES_A_REQUEST} new images at once: click again and "
+            "the next ones follow",
+        )
+
+
 class _Budget:
     def __init__(self, most: int) -> None:
         self.most = self.left = most
@@ -55,6 +68,7 @@ class _Budgets:
     click: _Budget
     search: _Budget
     pixels: int
+    images: int = IMAGES_A_REQUEST
     is_search: bool = False
 
 
@@ -63,7 +77,7 @@ _of_request: ContextVar[_Budgets | None] = ContextVar("click_budget", default=No
 
 @contextmanager
 def shared() -> Iterator[None]:
-    """Limits the decodes of this thread's request within the block. Elsewhere there is no limit."""
+    """Limits this thread's request within the block. Elsewhere there is no limit."""
     budgets = _Budgets(_Budget(DECODES_A_REQUEST), _Budget(DECODES_A_SEARCH), MASK_PIXELS)
     token = _of_request.set(budgets)
     try:
@@ -101,6 +115,15 @@ def spend() -> None:
     budgets = _of_request.get()
     if budgets is not None:
         (budgets.search if budgets.is_search else budgets.click).spend()
+
+
+def spend_image() -> None:
+    """Counts a new image. OutOfImages if this thread's request has none left."""
+    budgets = _of_request.get()
+    if budgets is not None:
+        if budgets.images <= 0:
+            raise OutOfImages
+        budgets.images -= 1
 
 
 def spend_pixels(count: int) -> None:

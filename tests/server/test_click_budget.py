@@ -13,7 +13,7 @@ from sam_backend.server.app import create_app
 from sam_backend.services import Services
 from sam_backend.shared import click_budget
 from sam_backend.shared.click_budget import DECODES_A_REQUEST
-from tests.fakes import BRUSH_LABELS, DiscEngine, keypoint, rectangle, request_body
+from tests.fakes import BRUSH_LABELS, DiscEngine, inline, keypoint, picture, rectangle, request_body
 from tools.quality.engines import Counted
 
 
@@ -103,3 +103,19 @@ def test_the_first_mask_is_made_however_large_it_is(
     monkeypatch.setattr(click_budget, "MASK_PIXELS", 1)
     answer = client.post("/predict", json=request_body(boxes(2))).get_json()
     assert len(answer["results"][0]["result"]) == 1
+
+
+def test_a_request_encodes_so_many_images_and_the_next_one_goes_on(
+    client: FlaskClient, engine: Counted
+) -> None:
+    body = request_body([keypoint("k", 50, 50)])
+    body["tasks"] = [
+        {**body["tasks"][0], "id": n, "data": {"image": inline(picture() + bytes([n]))}}
+        for n in range(5)
+    ]
+    for answered in (2, 4, 5):
+        results = client.post("/predict", json=body).get_json()["results"]
+        assert [bool(each["result"]) for each in results] == [n < answered for n in range(5)]
+        assert engine.encodes == answered
+    (error, *_) = client.get("/").get_json()["last_errors"]
+    assert "more than 2 new images at once: click again" in error["message"]

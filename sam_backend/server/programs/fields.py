@@ -101,7 +101,7 @@ def address(value: str) -> ImageFields:
 
 def decoded(text: str) -> bytes:
     """The bytes of base64 text, or of a data URL."""
-    if text.startswith("data:"):
+    if text[:5].lower() == "data:":
         head, _, text = text.partition(",")
         if not head.endswith(";base64"):
             raise BadRequest("the image's data URL is not base64")

@@ -10,7 +10,17 @@ from typing import Any
 from PIL import Image
 
 from tests import fakes
-from tests.fuzz.costs.family import Draw, Made, click, data_url, family, numbers, opened, task
+from tests.fuzz.costs.family import (
+    Draw,
+    Made,
+    click,
+    data_url,
+    family,
+    filled,
+    numbers,
+    opened,
+    task,
+)
 from tests.fuzz.costs.regions import PNG, chunk, one_colour, png
 
 
@@ -280,3 +290,10 @@ def _noise(draw: Draw) -> Made:
         b"",
     )
     return _sent(draw, start + draw.dice.randbytes(draw.size * 3 // 4))
+
+
+@family("a click in many new images")
+def _many_new_images(draw: Draw) -> Made:
+    content = fakes.picture()
+    unknown = filled(draw, lambda _: task(data_url(content + str(next(numbers)).encode())), most=16)
+    return click(unknown)
