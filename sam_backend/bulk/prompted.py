@@ -35,17 +35,17 @@ class Prompted:
         by_image: dict[tuple[str, int | None], list[Mapping[str, Any]]] = {}
         for result in found:
             by_image.setdefault(stored_prompts.page(result), []).append(result)
+        there = stored_prompts.masked(task.task, version)
         regions: list[Result] = []
         failures: list[str] = []
         for (to_name, item_index), members in by_image.items():
-            without = {each.region_id for each in self._without_masks(members, task, version)}
-            if not without:
+            if not self._without_masks(members, task, version):
                 continue
             picture = task.picture(to_name, item_index)
             size = maker.pictures.embedding(picture)
             sized = [stored_prompts.with_size(r, size.width, size.height) for r in members]
             for each in stored_prompts.objects(sized, self.choice):
-                if each.region_id in without:
+                if each.region_id not in there:
                     try:
                         regions += _mask(maker, task, picture, each)
                     except Refusal as refusal:
@@ -56,7 +56,7 @@ class Prompted:
         self, found: Sequence[Mapping[str, Any]], task: ProjectTask, own_version: str
     ) -> list[StoredObject]:
         there = stored_prompts.masked(task.task, own_version)
-        # Which prompts make an object does not depend on the size, so no image is read for it.
+        # The size hardly matters for which prompts make an object, so no image is read for it.
         guessed = [stored_prompts.with_size(result, 1, 1) for result in found]
         objects = stored_prompts.objects(guessed, self.choice)
         return [each for each in objects if each.region_id not in there]

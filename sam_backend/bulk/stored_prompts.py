@@ -120,7 +120,7 @@ def objects(found: Sequence[Result], choice: PromptChoice) -> list[StoredObject]
         StoredObject(target, group)
         for target, members in prompts.read(found).items()
         if not choice.labels or set(target.labels) & set(choice.labels)
-        for group in _groups(members)
+        for group in _groups(members, target.aspect)
     ]
 
 
@@ -151,14 +151,14 @@ def _is_prompt(result: Result) -> bool:
     return isinstance(result.get("pixels"), _Pixels) or is_prompt(result)
 
 
-def _groups(members: Sequence[Prompt]) -> Iterator[tuple[Prompt, ...]]:
+def _groups(members: Sequence[Prompt], aspect: float) -> Iterator[tuple[Prompt, ...]]:
     if len(members) > MOST_PROMPTS:  # each keypoint is compared with each rectangle
         raise Refusal(
             "prompt",
             f"{len(members)} prompts of a label on an image are over the limit of {MOST_PROMPTS}",
         )
     rectangles = [prompt for prompt in members if prompt.is_rectangle]
-    array = prompts.rectangle_array(rectangles)
+    array = prompts.rectangle_array(rectangles, aspect)
     groups = {prompt.id: [prompt] for prompt in rectangles}
     free = []
     for keypoint in (prompt for prompt in members if not prompt.is_rectangle):

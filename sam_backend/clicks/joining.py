@@ -72,9 +72,12 @@ def newest_draft(drafts: object) -> Draft:
 
 
 def join(
-    context: Sequence[Prompt], earlier: EarlierClick, draft: Draft, now: float
+    context: Sequence[Prompt], earlier: EarlierClick, draft: Draft, now: float, aspect: float
 ) -> tuple[tuple[Prompt, ...], EarlierClick]:
-    """The prompts that the annotator sees on these objects, and what the next click needs."""
+    """The prompts that the annotator sees on these objects, and what the next click needs.
+
+    `aspect` is the image's.
+    """
     ids = {prompt.id for prompt in context}
     kinds = {prompt.is_rectangle for prompt in context}
     same_kind = [p for p in earlier.prompts if p.is_rectangle in kinds]
@@ -86,7 +89,7 @@ def join(
     trust = _trust(ids, earlier, draft, ended=bool(same_kind))
     if same_kind and not ids & {p.id for p in same_kind}:
         joined = []  # the prompts before these are gone, so their object is done
-    elif not same_kind and not (_touch(context, joined) and (trust or _only_cuts(context))):
+    elif not same_kind and not (_touch(context, joined, aspect) and (trust or _only_cuts(context))):
         joined = []
     # The editor decides the order of the context. Joined prompts must not change it, because clicks
     # are decoded one on top of the other.
@@ -123,11 +126,11 @@ def _is_alive(prompt: Prompt, earlier: EarlierClick, draft: Draft, now: float) -
     return draft.version == earlier.draft_version and 0 <= now - earlier.time < DRAFT_DELAY_S
 
 
-def _touch(context: Sequence[Prompt], others: Sequence[Prompt]) -> bool:
+def _touch(context: Sequence[Prompt], others: Sequence[Prompt], aspect: float) -> bool:
     """Whether prompts of two kinds may belong together: all positive points lie in a box."""
     rectangles = [p for p in (*context, *others) if p.is_rectangle]
     points = [p for p in (*context, *others) if not p.is_rectangle and p.is_positive]
-    array = rectangle_array(rectangles)
+    array = rectangle_array(rectangles, aspect)
     return bool(rectangles) and all(
         nearest_rectangle(point, array)[1] <= MARGIN for point in points
     )

@@ -48,6 +48,11 @@ class Target:
         return self.width, self.height
 
     @property
+    def aspect(self) -> float:
+        """How many times as wide as high the image is."""
+        return self.width / self.height
+
+    @property
     def frame(self) -> Frame:
         return Frame(self.height, self.width)
 
@@ -116,15 +121,16 @@ def read(results: Iterable[Mapping[str, Any]]) -> dict[Target, tuple[Prompt, ...
     return {target: tuple(prompts) for target, prompts in found.items()}
 
 
-def objects(prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
+def objects(prompts: Sequence[Prompt], aspect: float) -> list[tuple[Prompt, ...]]:
     """The prompts of each object, in order of placement: one object per rectangle.
 
     With several rectangles, a keypoint belongs to the smallest around it, or else to the nearest.
+    `aspect` is the image's.
     """
     rectangles = [prompt for prompt in prompts if prompt.is_rectangle]
     if len(rectangles) <= 1:
         return [tuple(prompts)] if prompts else []
-    array = rectangle_array(rectangles)
+    array = rectangle_array(rectangles, aspect)
     groups: dict[str, list[Prompt]] = {rectangle.id: [] for rectangle in rectangles}
     for prompt in prompts:
         owner = prompt if prompt.is_rectangle else rectangles[nearest_rectangle(prompt, array)[0]]
@@ -132,14 +138,26 @@ def objects(prompts: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
     return [tuple(group) for group in groups.values()]
 
 
-def rectangle_array(rectangles: Sequence[Prompt]) -> RectangleArray:
-    """The rectangles (N, 6): x, y, width and height in percent, cosine and sine of the angle."""
+def rectangle_array(rectangles: Sequence[Prompt], aspect: float) -> RectangleArray:
+    """The rectangles of an image (N, 7): x, y, width and height in percent, and their rotation.
+
+    The rotation is a cosine and two sines, which also turn percents of the image's width into
+    percents of its height, and back. `aspect` is the image's.
+    """
     turns = [math.radians(r.angle) for r in rectangles]
     rows = [
-        (r.x, r.y, r.width, r.height, math.cos(turn), math.sin(turn))
+        (
+            r.x,
+            r.y,
+            r.width,
+            r.height,
+            math.cos(turn),
+            math.sin(turn) * aspect,
+            math.sin(turn) / aspect,
+        )
         for r, turn in zip(rectangles, turns, strict=True)
     ]
-    return np.array(rows, np.float64).reshape(-1, 6)
+    return np.array(rows, np.float64).reshape(-1, 7)
 
 
 def nearest_rectangle(keypoint: Prompt, rectangles: RectangleArray) -> tuple[int, float]:
@@ -148,11 +166,10 @@ def nearest_rectangle(keypoint: Prompt, rectangles: RectangleArray) -> tuple[int
     A distance is in percent, and 0 within the rectangle.
     """
     # Rotation turns the rectangle about its top-left corner; turn the point back instead.
-    # (Exact for square images; the membership test does not need more.)
-    left, top, width, height, cosine, sine = rectangles.T
+    left, top, width, height, cosine, sine_down, sine_across = rectangles.T
     dx, dy = keypoint.x - left, keypoint.y - top
-    x = dx * cosine + dy * sine
-    y = dy * cosine - dx * sine
+    x = dx * cosine + dy * sine_across
+    y = dy * cosine - dx * sine_down
     across = np.maximum(np.maximum(-x, 0), x - width)
     down = np.maximum(np.maximum(-y, 0), y - height)
     distances = np.hypot(across, down)

@@ -31,7 +31,7 @@ class Part:
     @property
     def objects(self) -> list[tuple[Prompt, ...]]:
         """The prompts of each object."""
-        return prompts_of_objects(self.prompts)
+        return prompts_of_objects(self.prompts, self.output.target.aspect)
 
 
 def parts(clicked: ClickedTask, task: ProjectTask, prompts: ClickPrompts) -> list[Part]:

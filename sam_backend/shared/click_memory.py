@@ -98,7 +98,7 @@ class ClickedTask:
 
         def change(earlier: EarlierClick) -> EarlierClick:
             nonlocal prompts
-            prompts, after = join(context, earlier, draft, time.time())
+            prompts, after = join(context, earlier, draft, time.time(), target.aspect)
             return after if sent else replace(after, sends_rectangles=earlier.sends_rectangles)
 
         self._earlier.change(target, image, change)

@@ -32,7 +32,7 @@ class Editor:
     def sends(self, *context: Prompt, after: float = 1.0) -> list[str]:
         """The ids of the prompts that count, when the editor sends this context."""
         self.now += after
-        prompts, self.memory = join(context, self.memory, self.draft, self.now)
+        prompts, self.memory = join(context, self.memory, self.draft, self.now, aspect=4 / 3)
         return [prompt.id for prompt in prompts]
 
     def saves(self, *prompts: str, masks: tuple[str, ...] = ()) -> None:
@@ -72,7 +72,7 @@ def test_a_moved_prompt_is_taken_where_it_is_now() -> None:
     editor = Editor()
     editor.sends(box("r"))
     editor.sends(point("a", 45))
-    prompts, _ = join([point("a", 55)], editor.memory, editor.draft, editor.now + 1)
+    prompts, _ = join([point("a", 55)], editor.memory, editor.draft, editor.now + 1, 4 / 3)
     assert [(p.id, p.x) for p in prompts] == [("r", 40), ("a", 55)]
 
 

@@ -104,7 +104,7 @@ def test_each_rectangle_is_an_object_and_keypoints_go_to_the_one_they_lie_in() -
         keypoint("in_first", 20, 20, positive=False),
         keypoint("near_second", 95, 20),
     )
-    assert [[p.id for p in group] for group in prompts.objects(found)] == [
+    assert [[p.id for p in group] for group in prompts.objects(found, 4 / 3)] == [
         ["first", "in_first"],
         ["in_second", "second", "near_second"],
     ]
@@ -114,13 +114,22 @@ def test_in_overlapping_rectangles_a_keypoint_goes_to_the_smaller_one() -> None:
     found = only(
         rectangle("large", 0, 0, 90, 90), rectangle("small", 20, 20, 20, 20), keypoint("k", 30, 30)
     )
-    assert [[p.id for p in group] for group in prompts.objects(found)] == [
+    assert [[p.id for p in group] for group in prompts.objects(found, 4 / 3)] == [
         ["large"],
         ["small", "k"],
     ]
 
 
+def test_a_keypoint_lies_in_a_rotated_rectangle_where_the_editor_shows_it() -> None:
+    thin = rectangle("thin", 10, 0, 60, 8, rotation=45)  # 240 of 400 pixels, to (210, 170)
+    found = only(thin, rectangle("other", 44.5, 45, 30, 12), keypoint("k", 44, 47))
+    assert [[p.id for p in group] for group in prompts.objects(found, 4 / 3)] == [
+        ["thin", "k"],
+        ["other"],
+    ]
+
+
 def test_all_keypoints_mean_one_object_where_there_is_one_rectangle_or_none() -> None:
     points = [keypoint("a", 1, 1), keypoint("b", 90, 90)]
-    assert len(prompts.objects(only(*points))) == 1
-    assert len(prompts.objects(only(*points, rectangle("r", 40, 40, 5, 5)))) == 1
+    assert len(prompts.objects(only(*points), 4 / 3)) == 1
+    assert len(prompts.objects(only(*points, rectangle("r", 40, 40, 5, 5)), 4 / 3)) == 1
