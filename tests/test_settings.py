@@ -103,6 +103,13 @@ def test_every_setting_is_documented_and_reaches_the_container() -> None:
     assert missing == inside | other_names
 
 
+def test_no_password_is_in_the_address_of_label_studio() -> None:
+    environ = {"LABEL_STUDIO_URL": "http://user:secret@studio.example"}
+    with pytest.raises(SettingsError, match="contains a user or a password") as refused:
+        Settings.from_environment(environ)
+    assert "secret" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     "url",
     [

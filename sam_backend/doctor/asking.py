@@ -103,7 +103,7 @@ class Studio:
         except guarded_http.AddressRefused as refused:
             return Silence(f"no Label Studio can be at {refused.address}")
         except (OSError, ValueError) as error:
-            return Silence(type(error).__name__, "CERTIFICATE_VERIFY_FAILED" in str(error))
+            return Silence(guarded_http.reason(error), "CERTIFICATE_VERIFY_FAILED" in str(error))
 
 
 def _answer(response: requests.Response) -> Answer:

@@ -237,7 +237,7 @@ def _refused(source: Source, url: str, refused: guarded_http.AddressRefused) -> 
 
 
 def _unreachable(source: Source, url: str, error: Exception) -> str:
-    why, advice = type(error).__name__, ""
+    why, advice = guarded_http.reason(error), ""
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         why = "its TLS certificate is not trusted here"
         advice = ": set REQUESTS_CA_BUNDLE to a file with the certificate of its authority"

@@ -143,8 +143,8 @@ def _exchange(session: requests.Session, url: str, token: str) -> str:
         waited = time.monotonic() - started
         raise Refusal(
             "image",
-            f"Label Studio at {url} cannot be reached ({type(error).__name__} after "
-            f"{waited:.0f} s): set LABEL_STUDIO_URL to an address that works from here",
+            f"Label Studio at {url} cannot be reached ({guarded_http.reason(error)}, "
+            f"after {waited:.0f} s): set LABEL_STUDIO_URL to an address that works from here",
         ) from None
     if response.status_code in (400, 401, 403):
         raise Refusal(

@@ -83,7 +83,7 @@ class StudioApi:
             what = (
                 f"over {seconds:g} s"
                 if isinstance(error, guarded_http.Overdue)
-                else type(error).__name__
+                else guarded_http.reason(error)
             )
             raise Refusal(
                 "label studio", f"Label Studio's answer to {method} {path} broke off ({what})"
@@ -114,7 +114,7 @@ class StudioApi:
             raise Refusal(
                 "label studio",
                 f"Label Studio at {self._connection.url} cannot be reached "
-                f"({type(error).__name__}): is LABEL_STUDIO_URL right?",
+                f"({guarded_http.reason(error)}): is LABEL_STUDIO_URL right?",
             ) from None
 
 

@@ -93,7 +93,7 @@ def prove(connection: StudioConnection, session: requests.Session, auth: AuthBas
         answer = b""
     except (OSError, guarded_http.AddressRefused) as error:
         late = isinstance(error, guarded_http.Overdue | requests.Timeout)
-        why = f"no answer within {PROOF_S:.0f} s" if late else type(error).__name__
+        why = f"no answer within {PROOF_S:.0f} s" if late else guarded_http.reason(error)
         raise Refusal(
             "image",
             f"Label Studio at {url} cannot be reached ({why}): "

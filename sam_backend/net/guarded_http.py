@@ -71,6 +71,15 @@ def chunks(response: requests.Response, most: int) -> Iterator[bytes]:
         yield chunk
 
 
+def reason(error: Exception) -> str:
+    """Why there is no answer, in words if they are known."""
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    if isinstance(error.__cause__, socket.gaierror):
+        return "its name has no address"
+    return "nothing listens there" if "Connection refused" in str(error) else type(error).__name__
+
+
 class Deadline:
     """Ends the requests of this thread when the time of the block is over, and raises Overdue.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -116,11 +117,21 @@ def test_an_image_over_the_limit_is_not_read_to_its_end(
         )
 
 
+def test_a_host_without_an_address(settings: SettingsOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror("unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    source = resolve("http://nowhere.example/a.jpg", "1", None, None)
+    with pytest.raises(Refusal, match=r"cannot be fetched \(its name has no address\)"):
+        fetcher(settings()).fetch(source)
+
+
 def test_nobody_there(settings: SettingsOf) -> None:
     with site() as gone:
         url = gone.url
     with pytest.raises(
-        Refusal, match=r"cannot be fetched \(ConnectionError\): set LABEL_STUDIO_URL"
+        Refusal, match=r"cannot be fetched \(nothing listens there\): set LABEL_STUDIO_URL"
     ):
         fetcher(settings()).fetch(
             resolve("/data/upload/1/a.jpg", "1", StudioConnection(url, "f00d"), None)
