@@ -26,14 +26,17 @@ if os.environ.get("WORKERS", "").strip() not in ("", "1"):
 from prometheus_client.multiprocess import mark_process_dead  # noqa: E402 (the path comes first)
 
 from sam_backend import lines, memory  # noqa: E402
+from sam_backend.server import listening, misspelt  # noqa: E402
 from sam_backend.server.admission import threads_for  # noqa: E402
 from sam_backend.server.startup import checked_settings, welcome  # noqa: E402
 from sam_backend.server.worker import MOST_WAITING, Worker  # noqa: E402
 
 _settings = checked_settings()
 memory.give_back()  # the check reads the models
+for _line in misspelt.lines(os.environ):
+    print(f"sam-backend: {_line}", file=sys.stderr)
 
-bind = f"{_settings.host}:{_settings.port}"
+bind = listening.address(_settings.host, _settings.port)
 workers = _settings.workers
 threads = threads_for(_settings.threads)
 worker_class = "sam_backend.server.worker.Worker"

@@ -2,6 +2,9 @@
 
 from sam_backend.lines import one_line
 
+# After the name of a file or folder.
+NOT_PERMITTED = "cannot be read by this user: give the user the right, or choose another folder"
+
 
 class SettingsError(Exception):
     """A setting that the back end cannot start with. The message names the key and the value."""

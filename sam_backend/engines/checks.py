@@ -28,6 +28,11 @@ def check(chosen: EnginePlan) -> None:
         optional_packages.need_torch(chosen.key, chosen.files[0])
     for path in chosen.files:
         if not path.is_file():
+            if path.parent.is_file():
+                raise SettingsError(
+                    f"{chosen.key}: {path.parent} is neither a folder with encoder.onnx and "
+                    "decoder.onnx nor a .pt, .pth or .onnx file"
+                )
             raise SettingsError(f"{chosen.key}: {path} does not exist{_way_out(chosen)}")
         published(path)
     if chosen.runtime == "torch":
@@ -38,6 +43,8 @@ def check(chosen: EnginePlan) -> None:
     else:
         if chosen.runtime == "openvino":
             optional_packages.need_openvino(chosen.device)
+        else:
+            optional_packages.need_onnx_device(chosen.device)
         if not importlib.util.find_spec("onnxruntime"):
             raise SettingsError("ONNX Runtime is not installed: pip install -r requirements.txt")
         from sam_backend.engines.graph import reader  # noqa: PLC0415 (its package is not needed by PyTorch)

@@ -38,3 +38,18 @@ def need_transformers() -> None:
             f"SAM_CHOICE='Transformers' needs transformers and PyTorch: "
             f"{pip_install('transformers')}"
         )
+
+
+def need_onnx_device(device: str) -> None:
+    """SettingsError if this build of ONNX Runtime has no such device.
+
+    It is not imported, because the server forks later. Each of its devices is a file of its own.
+    """
+    found = importlib.util.find_spec("onnxruntime")
+    if device.startswith(("cuda", "mps")) and found is not None:
+        folders = map(Path, found.submodule_search_locations or ())
+        if device == "mps" or not any(any(f.glob("capi/*_providers_cuda*")) for f in folders):
+            raise SettingsError(
+                f"DEVICE={device!r}: this ONNX Runtime has no such device "
+                "(for NVIDIA: pip uninstall -y onnxruntime && pip install onnxruntime-gpu)"
+            )

@@ -7,9 +7,10 @@ import sys
 from typing import NoReturn
 
 from sam_backend.engines import choice, text_choice
-from sam_backend.errors import SettingsError
+from sam_backend.errors import NOT_PERMITTED, SettingsError
 from sam_backend.installation import FILES, IMPORTS, INSTALLED, START
 from sam_backend.machines import opening
+from sam_backend.server import listening
 from sam_backend.services import Services
 from sam_backend.settings import Settings
 
@@ -25,6 +26,8 @@ def checked_settings() -> Settings:
         opening.check(settings)
     except SettingsError as error:
         sys.exit(_unusable(str(error)))
+    except PermissionError as error:
+        sys.exit(_unusable(f"{error.filename} {NOT_PERMITTED}"))
     return settings
 
 
@@ -35,6 +38,11 @@ def open_services(settings: Settings) -> Services:
 
 def serve() -> NoReturn:
     """Replaces this process by gunicorn, which reads gunicorn.conf.py."""
+    try:
+        settings = Settings.from_environment()
+        listening.check(settings.host, settings.port)
+    except SettingsError as error:
+        sys.exit(_unusable(str(error)))
     config = FILES / "gunicorn.conf.py"
     arguments = [
         "-c",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from sam_backend.cores import cores
 from sam_backend.engines.frame import Floats
 from sam_backend.engines.protocol import Embedding, Engine
+from sam_backend.errors import SettingsError
 from sam_backend.formats.pictures import Pixels
 from sam_backend.shared import click_budget, stale
 from sam_backend.shared.scheduling import Schedule
+
+logger = logging.getLogger("sam_backend")
 
 OpenEngine = Callable[[], Engine]
 
@@ -55,8 +59,15 @@ class LoadingEngine:
     def __init__(self, open_engine: OpenEngine) -> None:
         self.schedule = Schedule(encodes=1, decodes=cores())
         thread = ThreadPoolExecutor(1, thread_name_prefix="open-engine")
-        self._engine = thread.submit(lambda: ScheduledEngine(open_engine(), self.schedule))
+        self._engine = thread.submit(self._open, open_engine)
         thread.shutdown(wait=False)
+
+    def _open(self, open_engine: OpenEngine) -> ScheduledEngine:
+        try:
+            return ScheduledEngine(open_engine(), self.schedule)
+        except SettingsError as error:  # some are known only now, such as a device
+            logger.error("the model cannot be opened, so no click gets a mask: %s", error)  # noqa: TRY400
+            raise
 
     def ready(self) -> ScheduledEngine:
         """The engine. Waits while it is being opened."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,28 @@ def test_missing_parts_are_reported_in_one_line(
     with pytest.raises(SettingsError, match=words) as caught:
         check(planned(tmp_path, **environ))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_a_file_of_another_kind_is_no_folder_of_weights(tmp_path: Path) -> None:
+    put(tmp_path, "notes.txt")
+    with pytest.raises(SettingsError, match=r"notes.txt is neither a folder with encoder.onnx"):
+        check(planned(tmp_path, MOBILESAM_CHECKPOINT=str(tmp_path / "notes.txt")))
+
+
+def test_a_gpu_needs_a_build_of_onnx_runtime_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = ModuleSpec("onnxruntime", None, is_package=True)
+    build.submodule_search_locations = [str(tmp_path)]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: build)
+    optional_packages.need_onnx_device("auto")
+    with pytest.raises(SettingsError, match="DEVICE='cuda:1': this ONNX Runtime has no such"):
+        optional_packages.need_onnx_device("cuda:1")
+    put(tmp_path, "capi/libonnxruntime_providers_cuda.so")
+    optional_packages.need_onnx_device("cuda:1")
+    with pytest.raises(SettingsError, match="DEVICE='mps'"):
+        optional_packages.need_onnx_device("mps")
 
 
 @pytest.mark.usefixtures("torch_there")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -15,6 +16,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from sam_backend.__main__ import main
+from sam_backend.engines import choice
+from sam_backend.server import listening, startup
 from tests.held import LIMIT_S, get, wait_until_up
 from tests.needs import REPOSITORY, WEIGHTS, need_weights
 
@@ -157,3 +161,37 @@ def test_encoder_and_decoder_swapped(tmp_path: Path) -> None:
     shutil.copy(WEIGHTS / "encoder.onnx", tmp_path / "mobile_sam" / "decoder.onnx")
     shutil.copy(WEIGHTS / "decoder.onnx", tmp_path / "mobile_sam" / "encoder.onnx")
     assert "encoder.onnx is not an image encoder" in refused(MODEL_DIR=str(tmp_path))
+
+
+def test_a_port_in_use_is_named_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        line = refused(HOST="127.0.0.1", PORT=str(port))
+    assert f"PORT={port} is in use by another program" in line
+
+
+def test_a_host_of_another_machine_is_named() -> None:
+    assert "HOST='192.0.2.1' is not an address of this machine" in refused(HOST="192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("0.0.0.0", "0.0.0.0:9090"), ("::1", "[::1]:9090"), ("[::]", "[::]:9090")],
+)
+def test_an_ipv6_address_is_written_as_gunicorn_takes_it(host: str, address: str) -> None:
+    assert listening.address(host, 9090) == address
+
+
+def test_a_model_file_that_the_user_may_not_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def forbidden(_settings: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "models/encoder.onnx")
+
+    monkeypatch.setattr(choice, "plan", forbidden)
+    with pytest.raises(SystemExit):
+        startup.checked_settings()
+    assert main(["segment_everything", "--tasks", "x.json"]) == 2
+    server, command = capsys.readouterr().err.splitlines()
+    for line in (server, command):
+        assert "models/encoder.onnx cannot be read by this user: give the user the right" in line

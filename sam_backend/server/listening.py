@@ -1,0 +1,34 @@
+"""The address that the server listens on, tried before gunicorn tries it again and again."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from sam_backend.errors import SettingsError
+
+
+def address(host: str, port: int) -> str:
+    """Host and port as gunicorn takes them."""
+    bare = host.strip("[]")
+    return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
+
+
+def check(host: str, port: int) -> None:
+    """SettingsError if no program can listen there now."""
+    bare = host.strip("[]")
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in bare else socket.AF_INET) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind((bare, port))
+    except (OSError, UnicodeError) as error:
+        raise SettingsError(_reason(host, port, error)) from None
+
+
+def _reason(host: str, port: int, error: OSError | UnicodeError) -> str:
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return f"PORT={port} is in use by another program: end that program, or set another PORT"
+    if isinstance(error, PermissionError):
+        return f"PORT={port} is not for this user ({os.strerror(errno.EACCES)}): set another PORT"
+    return f"HOST={host!r} is not an address of this machine"

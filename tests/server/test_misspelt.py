@@ -1,0 +1,35 @@
+"""Environment variables that a person meant as settings."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sam_backend.server import misspelt
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("SAM_CHOISE", "SAM_CHOICE"),
+        ("ALLOWED_IMAGE_HOST", "ALLOWED_IMAGE_HOSTS"),
+        ("LABEL_STUDIO_URI", "LABEL_STUDIO_URL"),
+        ("BASIC_AUTH_PASSWORD", "BASIC_AUTH_PASS"),
+    ],
+)
+def test_a_mistake_in_a_name_is_said(written: str, meant: str) -> None:
+    [line] = misspelt.lines({written: "secret"})
+    assert line.startswith(f"{written} is not a setting")
+    assert line.endswith(f"Did you mean {meant}?")
+    assert "secret" not in line
+
+
+def test_settings_and_variables_of_other_programs_are_no_mistakes() -> None:
+    settings = re.findall("`([A-Z_]{4,})`", (ROOT / "docs" / "settings.md").read_text())
+    others = ["UV_CACHE_DIR", "LABEL_STUDIO_BASE_DATA_DIR", "HOSTNAME", "SAM_SERVICE_HOST"]
+    known = dict.fromkeys([*settings, *others, "SAM_PORT_9090_TCP_PORT"], "1")
+    assert list(misspelt.lines(known)) == []
