@@ -37,9 +37,10 @@ class Downloads:
 
     @contextmanager
     def turn(self, source: Source) -> Iterator[None]:
-        """A click holds it while it gets a new image. OutOfImages if it got some already.
+        """A click holds it while it gets a new image. OutOfImages if it got too many already.
 
-        It is asked before the click waits for others with the same image, who may have theirs.
+        Images are counted here, before several clicks share one download: an error of the download
+        reaches all of them.
         """
         click_budget.spend_image()
         with self.slot(source):

@@ -13,7 +13,7 @@ _SAME_BEGINNING = 3  # characters: UV_CACHE_DIR is another program's CACHE_DIR
 
 
 class _Asked(dict[str, str]):
-    """An environment without variables, which remembers what it was asked for."""
+    """An environment without variables, which remembers the names of settings."""
 
     def __init__(self) -> None:
         super().__init__()
