@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import pickle
 import threading
 import warnings
 from collections import defaultdict
@@ -190,7 +189,9 @@ def read(checkpoint: Path, device: str) -> dict[str, Any]:
         weights = torch.load(checkpoint, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise SettingsError(f"{checkpoint} does not exist: ./download_models.sh --help") from None
-    except (pickle.UnpicklingError, OSError, EOFError, RuntimeError, KeyError, ValueError):
+    except PermissionError:
+        raise
+    except Exception:  # noqa: BLE001 (another file's bytes are instructions of any kind to pickle)
         raise SettingsError(f"{checkpoint} is not a readable PyTorch checkpoint") from None
     for wrapper in ("model", "state_dict"):  # training scripts save the optimizer beside the model
         if isinstance(weights, dict) and isinstance(weights.get(wrapper), dict):

@@ -107,15 +107,16 @@ def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path: Path) -> Non
         ),
         ({"sam_mask_decoder.x": 1}, "is a checkpoint of SAM 2, not of MobileSAM"),
         (Path("/a/pickle/that/would/run/code"), "is not a readable PyTorch checkpoint"),
-        (None, "is not a readable PyTorch checkpoint"),
+        (b"<html>404</html>", "is not a readable PyTorch checkpoint"),
+        (b"root:x:0:0:root:/root:/bin/bash", "is not a readable PyTorch checkpoint"),
     ],
 )
 def test_an_invalid_checkpoint_is_refused(tmp_path: Path, content: object, words: str) -> None:
     import torch  # noqa: PLC0415
 
     path = tmp_path / "mobile_sam.pt"
-    if content is None:
-        path.write_bytes(b"<html>404</html>")
+    if isinstance(content, bytes):
+        path.write_bytes(content)
     else:
         torch.save(content, path)
     with pytest.raises(SettingsError, match=words) as caught:

@@ -57,10 +57,11 @@ def test_the_program_that_finds_the_rest() -> None:
 def test_the_tutorial_makes_a_coco_file(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for number, shapes in enumerate(([Shape.DISC], [Shape.PLATE, Shape.BAR])):
-        draw(shapes).save(tmp_path / "photos" / f"{number}.png")
+        draw(shapes).save(tmp_path / "photos" / f"{number}.jpg", quality=95)
+    (tmp_path / "photos" / ".DS_Store").write_bytes(b"of a Mac")
     exec(program("docs/programs.md"), {})
     coco = json.loads((tmp_path / "coco.json").read_text())
-    assert [image["file_name"] for image in coco["images"]] == ["0.png", "1.png"]
+    assert [image["file_name"] for image in coco["images"]] == ["0.jpg", "1.jpg"]
     for image_id, shape in ((1, Shape.DISC), (2, Shape.PLATE), (2, Shape.BAR)):
         masks = [
             coco_rle.decode(each["segmentation"])
