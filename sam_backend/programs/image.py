@@ -95,6 +95,8 @@ class EmbeddedImage:
         the number of points along each side. level: which sizes of masks, `all`, `whole`, `part`
         or `subpart`.
         """
+        if level not in everything.LEVELS:
+            raise ValueError(f"level {level!r} is not one of {', '.join(everything.LEVELS)}")
         found = everything.proposals(
             self._engine, self.embedding, level=level, grid=grid, min_iou=min_score, most=most
         )

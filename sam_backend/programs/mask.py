@@ -60,6 +60,8 @@ class ObjectMask:
 
         The largest part comes first. Holes are filled.
         """
+        if not tolerance >= 0:  # nor NaN
+            raise ValueError(f"the tolerance {tolerance!r} is not a number from 0 on")
         return mask_writer.outlines(self.array, tolerance)
 
     @overload

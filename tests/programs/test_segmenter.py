@@ -107,6 +107,9 @@ def test_a_mask_in_each_form(image: EmbeddedImage) -> None:
     assert mask.coco()["bbox"][2] == np.array(mask.box)[2] - np.array(mask.box)[0]
     with pytest.raises(ValueError, match="'coco' or 'label_studio', not 'yolo'"):
         mask.rle("yolo")  # type: ignore[call-overload]
+    for tolerance in (-1, float("nan")):
+        with pytest.raises(ValueError, match="is not a number from 0 on"):
+            mask.polygons(tolerance)
 
 
 def test_everything_finds_each_object(image: EmbeddedImage) -> None:
@@ -114,6 +117,8 @@ def test_everything_finds_each_object(image: EmbeddedImage) -> None:
     for shape in (Shape.DISC, Shape.PLATE, Shape.BAR):
         assert max(iou(mask.array, shape.mask()) for mask in masks) > 0.9, shape
     assert len(list(image.everything(grid=8, most=2))) == 2
+    with pytest.raises(ValueError, match="level 'half' is not one of all, whole, part, subpart"):
+        next(image.everything(level="half"))  # type: ignore[arg-type]
     refined = image.segment([place(Shape.DISC)], refine=masks[0])
     x, y = map(int, place(Shape.DISC))
     assert refined.array[y, x]
