@@ -40,6 +40,8 @@ class Fetcher:
     def fetch(self, source: Source) -> Download:
         """The image. Refusal if it cannot be fetched."""
         if source.content is not None:
+            if len(source.content) > self._most_mb << 20:
+                raise self._too_large("in the task's data")
             return Download(source.content)
         if source.path is not None:
             return Download(self._read_file(source.path, source.root or source.path.parent))

@@ -12,6 +12,7 @@ from sam_backend.errors import Refusal
 from sam_backend.images.sources import resolve
 from sam_backend.settings import Settings
 from sam_backend.shared.projects import StudioConnection
+from tests.fakes import inline
 from tests.images.hosts import fetcher, jwt
 from tests.loopback import Route, Site, always, site
 
@@ -115,6 +116,12 @@ def test_an_image_over_the_limit_is_not_read_to_its_end(
         fetcher(settings(MAX_IMAGE_MB="1")).fetch(
             resolve(elsewhere.url + "/data/upload/1/a.jpg", "1", None, None)
         )
+
+
+def test_an_image_in_the_task_has_the_same_limit(settings: SettingsOf) -> None:
+    source = resolve(inline(b"x" * (3 << 20)), "1", None, None)
+    with pytest.raises(Refusal, match=r"the image in the task's data is over 1 MB"):
+        fetcher(settings(MAX_IMAGE_MB="1")).fetch(source)
 
 
 def test_a_host_without_an_address(settings: SettingsOf, monkeypatch: pytest.MonkeyPatch) -> None:
