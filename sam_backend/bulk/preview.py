@@ -11,14 +11,14 @@ from sam_backend.bulk.task_answer import TaskAnswer
 from sam_backend.clicks import label_config
 from sam_backend.clicks.output import Result
 from sam_backend.errors import Refusal
-from sam_backend.exports import names
+from sam_backend.exports import file_names
 from sam_backend.images.tasks import ProjectTask
 from sam_backend.services import Services
 
 
 def path(folder: Path, id_: object) -> Path:
     """The file for a task's picture. In a file of tasks, an id may be a path."""
-    return folder / f"{names.safe(str(id_))}.jpg"
+    return folder / f"{file_names.safe(str(id_))}.jpg"
 
 
 def added(
