@@ -201,8 +201,11 @@ class Embeddings:
         return found
 
     def _load_here(self, name: str, model: str | None) -> Embedding | None:
-        with self._lock:
+        embedding = None
+        with self._lock, contextlib.suppress(ValueError):
             embedding = self._memory.get(name)
+            if embedding is not None:  # again, because a decode may have added to it
+                self._memory[name] = embedding
         if embedding is not None:
             metrics.CACHE.labels("memory").inc()
             return embedding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -74,10 +74,14 @@ class Embedding:
     width: int
     # Further arrays of an encoder that sees finer detail. Only its own engine reads them.
     details: tuple[Halves, ...] = ()
+    # What its engine computes from it once, for all decodes. It is only in memory.
+    derived: dict[str, Floats] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def nbytes(self) -> int:
-        return int(self.features.nbytes) + sum(int(detail.nbytes) for detail in self.details)
+        details = sum(int(detail.nbytes) for detail in self.details)
+        derived = sum(int(array.nbytes) for array in self.derived.values())
+        return int(self.features.nbytes) + details + derived
 
     @cached_property
     def frame(self) -> Frame:

@@ -107,6 +107,7 @@ def decodes(
             lambda graph: _opened(graph, arithmetic, threads, CORES_A_DECODE),
             gives.kind,
             gives.stability,
+            shares_products=arithmetic.precision == "f32",
         ).example(points=2)
 
     try:

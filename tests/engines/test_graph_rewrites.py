@@ -8,12 +8,12 @@ import onnxruntime as ort
 import pytest
 
 from sam_backend.engines.click_decoder import open_click_decoder
-from sam_backend.engines.click_details import Details
 from sam_backend.engines.frame import Floats
 from sam_backend.engines.graph.any_size_encoder import any_size, used
 from sam_backend.engines.graph.reader import read_decoder
 from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.parity import iou
+from sam_backend.engines.protocol import Embedding
 from tests.needs import WEIGHTS, needs_weights
 
 pytestmark = needs_weights
@@ -88,16 +88,19 @@ def test_an_unknown_graph_is_refused(exported: onnx.ModelProto, damage: str) -> 
         any_size(model)
 
 
-def test_the_rebuilt_decoder_of_the_published_weights_gives_the_same_masks() -> None:
+@pytest.mark.parametrize("shares_products", [False, True], ids=["bf16", "f32"])
+def test_the_rebuilt_decoder_of_the_published_weights_gives_the_same_masks(
+    shares_products: bool,
+) -> None:
     """So it is not compared at each start, as others are."""
     found = read_decoder(WEIGHTS / "decoder.onnx")
     whole = session(found.model)
 
     def decode(
-        features: Floats, _details: Details, coordinates: Floats, codes: Floats, mask: Floats | None
+        embedding: Embedding, coordinates: Floats, codes: Floats, mask: Floats | None
     ) -> tuple[Floats, Floats]:
         inputs = {
-            "image_embeddings": features,
+            "image_embeddings": embedding.features,
             "point_coords": coordinates,
             "point_labels": codes,
             "mask_input": np.zeros((1, 1, 256, 256), np.float32)
@@ -112,19 +115,23 @@ def test_the_rebuilt_decoder_of_the_published_weights_gives_the_same_masks() -> 
         )
         return masks[0], scores[0]
 
-    assert open_click_decoder(found.model, session, decode) is not None
+    made = open_click_decoder(found.model, session, decode, shares_products=shares_products)
+    assert made is not None
 
 
 @pytest.mark.parametrize("shape", [(600, 900), (900, 500)], ids=["wide", "tall"])
-def test_a_few_tokens_stand_for_the_padding(shape: tuple[int, int]) -> None:
+def test_a_few_tokens_stand_for_the_padding(
+    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The masks are those of the exported decoder, which looks at every one of them."""
     height, width = shape
     rows, columns = np.mgrid[:height, :width]
     image = np.full((*shape, 3), 120, np.uint8)
     image[np.hypot(rows - height / 2, columns - width / 2) < 150] = (200, 30, 30)
     rebuilt = OnnxSam(WEIGHTS / "encoder.onnx", WEIGHTS / "decoder.onnx", "rebuilt", "cpu")
+    monkeypatch.setattr("sam_backend.engines.onnx_engine.published", lambda _file: None)
+    monkeypatch.setattr("sam_backend.engines.onnx_engine.open_click_decoder", lambda *_, **__: None)
     exported = OnnxSam(WEIGHTS / "encoder.onnx", WEIGHTS / "decoder.onnx", "exported", "cpu")
-    exported._click = None
     embedding = rebuilt.encode(image)
     points = np.array([[width / 2, height / 2]], np.float32)
     earlier = np.full((256, 256), -8, np.float32)

@@ -165,7 +165,7 @@ def test_the_decoder_for_clicks_gives_the_masks_of_the_exported_one(
     if source.is_dir():
         pytest.skip("its decoder is smaller than the one that is rebuilt")
     fast = OnnxSam(*pair, "ONNX", "cpu")
-    monkeypatch.setattr("sam_backend.engines.onnx_engine.open_click_decoder", lambda *_: None)
+    monkeypatch.setattr("sam_backend.engines.onnx_engine.open_click_decoder", lambda *_, **__: None)
     exported = OnnxSam(*pair, "ONNX", "cpu")
     assert (fast._click is None, exported._click is None) == (False, True)
     for size, least in (((700, 700), 1.0), ((300, 500), 0.99)):

@@ -66,7 +66,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def engines(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> tuple[OnnxSam, OnnxSam]:
     """One with the decoder for clicks, and one with the decoder as it was exported."""
     fast = OnnxSam(*pair, "ONNX", "cpu")
-    monkeypatch.setattr("sam_backend.engines.onnx_engine.open_click_decoder", lambda *_: None)
+    monkeypatch.setattr("sam_backend.engines.onnx_engine.open_click_decoder", lambda *_, **__: None)
     return fast, OnnxSam(*pair, "ONNX", "cpu")
 
 

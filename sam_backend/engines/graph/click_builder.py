@@ -19,11 +19,17 @@ HEADS = 8  # of attention
 IMAGE, KEPT, POSITION_CODES, WEIGHTS = "image_tokens", "kept", "position_codes", "log_weights"
 USED, GRID, SHAPE = "used", "logits_grid", "logits_shape"
 LOGITS, SCORES = "logits", "scores"
+# What depends on the picture alone in the decoder's first layer, see `first_layer`: keys and
+# queries (heads, C, n), and values (heads, n, C), from the image tokens in half precision.
+KEYS, QUERIES, VALUES = "first_keys", "first_queries", "first_values"
+HALF_IMAGE = "half_image_tokens"
 # SAM 2 adds the encoder's details to the image tokens when it scales them up: to four pixels of
 # each token, and to sixteen. Here they are in the order of the tokens, in half precision.
 FINER, FINEST = "finer_pixels", "finest_pixels"
 # SAM-HQ adds its detail (1, 32, rows, columns) of the used part to its mask features.
 FEATURES = "used_features"
+
+_FULL, _HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 
 
 class Builder:
@@ -46,6 +52,10 @@ class Builder:
 
     def reshape(self, value: str, shape: Sequence[int], name: str = "") -> str:
         return self.op("Reshape", value, self.constant(shape, np.int64), name=name)
+
+    def part(self, value: str, start: int, end: int) -> str:
+        """The rows from `start` to `end`."""
+        return self.op("Slice", value, *(self.constant([n], np.int64) for n in (start, end, 0)))
 
     def linear(self, value: str, layer: tuple[Floats, Floats]) -> str:
         # OpenVINO multiplies by rows (out, in). It would keep the weights in both orders.
@@ -78,32 +88,36 @@ class Builder:
         """(heads, N, C / heads) as tokens (N, C)."""
         return self.reshape(self.op("Transpose", value, perm=[1, 0, 2]), (-1, width))
 
-    def model(self, source: onnx.ModelProto, used: set[str]) -> onnx.ModelProto:
-        inputs = [value for value in source.graph.input if value.name in used]
+    def model(self, source: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto:
+        """The nodes as a model."""
+        used = {name for node in self.nodes for name in node.input}
         made = [
-            helper.make_tensor_value_info(IMAGE, onnx.TensorProto.FLOAT, ["n", WIDTH]),
-            helper.make_tensor_value_info(KEPT, onnx.TensorProto.INT64, ["n"]),
-            helper.make_tensor_value_info(POSITION_CODES, onnx.TensorProto.FLOAT, ["n", WIDTH]),
-            helper.make_tensor_value_info(WEIGHTS, onnx.TensorProto.FLOAT, [1, "n"]),
-            helper.make_tensor_value_info(USED, onnx.TensorProto.INT64, [1]),
-            helper.make_tensor_value_info(GRID, onnx.TensorProto.INT64, [7]),
-            helper.make_tensor_value_info(SHAPE, onnx.TensorProto.INT64, [3]),
-            helper.make_tensor_value_info(
-                FEATURES, onnx.TensorProto.FLOAT16, [1, WIDTH // 8, "rows", "columns"]
-            ),
-            helper.make_tensor_value_info(FINER, onnx.TensorProto.FLOAT16, ["n4", WIDTH // 4]),
-            helper.make_tensor_value_info(FINEST, onnx.TensorProto.FLOAT16, ["n16", WIDTH // 8]),
+            _value(IMAGE, _FULL, "n", WIDTH),
+            _value(HALF_IMAGE, _HALF, "n", WIDTH),
+            _value(KEPT, onnx.TensorProto.INT64, "n"),
+            _value(POSITION_CODES, _FULL, "n", WIDTH),
+            _value(KEYS, _FULL, HEADS, "c", "n"),
+            _value(QUERIES, _FULL, HEADS, "c", "n"),
+            _value(VALUES, _FULL, HEADS, "n", "c"),
+            _value(WEIGHTS, _FULL, 1, "n"),
+            _value(USED, onnx.TensorProto.INT64, 1),
+            _value(GRID, onnx.TensorProto.INT64, 7),
+            _value(SHAPE, onnx.TensorProto.INT64, 3),
+            _value(FEATURES, _HALF, 1, WIDTH // 8, "rows", "columns"),
+            _value(FINER, _HALF, "n4", WIDTH // 4),
+            _value(FINEST, _HALF, "n16", WIDTH // 8),
         ]
         graph = helper.make_graph(
             self.nodes,
             "click_decoder",
-            [value for value in made if value.name in used] + inputs,
-            [
-                helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-                for name in (LOGITS, SCORES)
-            ],
+            [value for value in (*made, *source.graph.input) if value.name in used],
+            [helper.make_tensor_value_info(name, _FULL, None) for name in outputs],
             [t for t in source.graph.initializer if t.name in used] + self._constants,
         )
         return helper.make_model(
             graph, opset_imports=source.opset_import, ir_version=source.ir_version
         )
+
+
+def _value(name: str, kind: int, *shape: int | str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, shape)

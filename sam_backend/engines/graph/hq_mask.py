@@ -17,9 +17,7 @@ def finer_mask(build: Builder, weights: DecoderWeights, queries: str, pixels: st
 
     The token's kernel is first multiplied with the last convolution, which then has one channel.
     """
-    token = build.op(
-        "Slice", queries, *(build.constant([n], np.int64) for n in (_TOKEN, _TOKEN + 1, 0))
-    )
+    token = build.part(queries, _TOKEN, _TOKEN + 1)
     for layer in range(3):
         token = build.linear(token, weights.linear(f"hf_mlp/layers.{layer}"))
         if layer < 2:
@@ -41,7 +39,7 @@ def finer_mask(build: Builder, weights: DecoderWeights, queries: str, pixels: st
 
 def _mask_features(build: Builder, weights: DecoderWeights, pixels: str) -> str:
     """(rows * columns, 64) behind the first convolution, from pixels in the order of the tokens."""
-    grid = build.op("Slice", GRID, *(build.constant([n], np.int64) for n in (1, 7, 0)))
+    grid = build.part(GRID, 1, 7)
     grid = build.op("Concat", grid, build.constant([_CHANNELS], np.int64), axis=0)
     image = build.op("Reshape", pixels, grid)
     image = build.op("Transpose", image, perm=[6, 0, 2, 4, 1, 3, 5])
@@ -55,5 +53,5 @@ def _mask_features(build: Builder, weights: DecoderWeights, pixels: str) -> str:
 
 def _of_image(build: Builder, *before: int) -> str:
     """The shape (…, rows, columns) in low-res pixels."""
-    sides = build.op("Slice", SHAPE, *(build.constant([n], np.int64) for n in (1, 3, 0)))
+    sides = build.part(SHAPE, 1, 3)
     return build.op("Concat", build.constant(before, np.int64), sides, axis=0)
