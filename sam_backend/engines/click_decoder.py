@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
@@ -14,9 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from sam_backend import memory
 from sam_backend.engines import click_details
-from sam_backend.engines.click_details import Details
 from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats, Frame
 from sam_backend.engines.graph.click_builder import (
     GRID,
@@ -39,16 +35,11 @@ from sam_backend.engines.graph.first_layer import first_products
 from sam_backend.engines.protocol import KINDS, Embedding, halved
 from sam_backend.engines.trimmed_encoder import Array, OpenSession, Session
 
-logger = logging.getLogger("sam_backend")
-
 # Logits of the padding, which is certainly not the object.
 OUTSIDE = -10.0
 BLOCK = 2  # a block of padding tokens with this side is decoded as one token
-_TOLERANCE = 1e-2  # of logits, which are around ten
+CORES_A_DECODE = 4  # small operations gain little from more
 _PRODUCTS = KEYS, QUERIES, VALUES
-
-# (embedding, coordinates, codes, mask or None) -> logits (4, 256, 256), scores (4,)
-Decode = Callable[[Embedding, Floats, Floats, "Floats | None"], tuple[Floats, Floats]]
 
 
 @dataclass(frozen=True)
@@ -121,18 +112,17 @@ class ClickDecoder:
         position_codes = DecoderWeights(model.graph).position_codes
         self._layout = lru_cache(maxsize=8)(partial(Layout.of, position_codes))
 
-    def prepare(self, embedding: Embedding) -> None:
-        """Computes what all decodes of an embedding need, if it has not been done."""
-        if self._first_layer is None or embedding.derived:
-            return
-        layout = self._layout(*self._used(embedding))
-        inputs: dict[str, Array] = {
-            # As features come back from disk, so that a restart changes no mask.
-            HALF_IMAGE: halved(layout.tokens(embedding.features)),
-            POSITION_CODES: layout.position_codes,
-        }
-        made = self._first_layer.run(_PRODUCTS, inputs)
-        embedding.derived.update(zip(_PRODUCTS, made, strict=True))
+    @property
+    def arrangement(self) -> str:
+        """Names the order of an embedding's details, if it is not the encoder's."""
+        return "-arranged" if self._kind == "sam2" else ""
+
+    def prepared(self, embedding: Embedding) -> Embedding:
+        """An encoder's output as `decode` takes it."""
+        details = click_details.arranged(self._kind, embedding.details)
+        embedding = replace(embedding, details=details)
+        self._share_products(embedding)  # so that the first click need not wait for it
+        return embedding
 
     def decode(
         self, embedding: Embedding, coordinates: Floats, codes: Floats, mask: Floats | None = None
@@ -140,11 +130,11 @@ class ClickDecoder:
         """Logits (4, 256, 256) and scores (4,).
 
         coordinates (1, N, 2) in the model's square with codes (1, N); mask (256, 256) logits or
-        None. The embedding's details are as `arranged` returns them.
+        None. The embedding is one that `prepared` returned, perhaps from disk.
         """
         rows, columns = self._used(embedding)
         layout = self._layout(rows, columns)
-        self.prepare(embedding)
+        self._share_products(embedding)
         inputs: dict[str, Array] = {
             IMAGE: layout.tokens(embedding.features),
             KEPT: layout.kept,
@@ -174,16 +164,10 @@ class ClickDecoder:
             click_details.stabilise(logits, scores[0], *self._stability)
         return logits, scores[0]
 
-    def arranged(self, details: Details) -> Details:
-        """The details of an embedding as `decode` takes them."""
-        return click_details.arranged(self._kind, details)
-
     def example(self, points: int, *, with_mask: bool = False) -> Callable[[], object]:
         """A decode of so many points, on noise: it takes as long as any other."""
         random = np.random.default_rng(0)
-        embedding = self._noise(random, (MODEL_SIDE * 3 // 4, MODEL_SIDE))
-        embedding = replace(embedding, details=self.arranged(embedding.details))
-        self.prepare(embedding)
+        embedding = self.prepared(self.noise(random, (MODEL_SIDE * 3 // 4, MODEL_SIDE)))
         return partial(
             self.decode,
             embedding,
@@ -192,46 +176,29 @@ class ClickDecoder:
             np.zeros((LOW_RES_SIDE, LOW_RES_SIDE), np.float32) if with_mask else None,
         )
 
-    def _noise(self, random: np.random.Generator, size: tuple[int, int]) -> Embedding:
-        """The embedding of some image of this height and width, as an encoder gives it."""
+    def noise(self, random: np.random.Generator, size: tuple[int, int]) -> Embedding:
+        """An encoder's output for some image of this height and width."""
         features = random.normal(0, 0.3, (1, 256, SIDE, SIDE)).astype(np.float16)
         details = click_details.noise(self._kind, random)
         return Embedding(features.astype(np.float32), *size, details)
+
+    def _share_products(self, embedding: Embedding) -> None:
+        """Computes what all decodes of an embedding share, if it has not been done."""
+        if self._first_layer is None or embedding.derived:
+            return
+        layout = self._layout(*self._used(embedding))
+        inputs: dict[str, Array] = {
+            # As features come back from disk, so that a restart changes no mask.
+            HALF_IMAGE: halved(layout.tokens(embedding.features)),
+            POSITION_CODES: layout.position_codes,
+        }
+        made = self._first_layer.run(_PRODUCTS, inputs)
+        embedding.derived.update(zip(_PRODUCTS, made, strict=True))
 
     def _used(self, embedding: Embedding) -> tuple[int, int]:
         """Rows and columns of tokens to decode."""
         frame = Frame(embedding.height, embedding.width, KINDS[self._kind].stretches)
         return click_details.used_tokens(self._kind, frame.tokens)
-
-    def _decode_example(self, points: int, *, with_mask: bool) -> None:
-        self.example(points, with_mask=with_mask)()
-
-    def warm_up(self) -> None:
-        """Opens the sessions in the background, so that the first click need not wait."""
-        ahead = ThreadPoolExecutor(1, thread_name_prefix="first-decodes")
-        for with_mask in (False, True):
-            for points in (2, 3):
-                ahead.submit(self._decode_example, points, with_mask=with_mask)
-        ahead.submit(memory.give_back)
-        ahead.shutdown(wait=False)
-
-    def agrees_with(self, decode: Decode) -> bool:
-        """Whether both give the same masks for a synthetic image, with and without a mask input."""
-        random = np.random.default_rng(0)
-        embedding = self._noise(random, (MODEL_SIDE, MODEL_SIDE))
-        ordered = replace(embedding, details=self.arranged(embedding.details))
-        coordinates = random.uniform(0, MODEL_SIDE, (1, 3, 2)).astype(np.float32)
-        codes = np.array([[1, 0, -1]], np.float32)
-        mask = random.normal(0, 5, (LOW_RES_SIDE, LOW_RES_SIDE)).astype(np.float32)
-        for earlier in (None, mask):
-            ours = self.decode(ordered, coordinates, codes, earlier)
-            theirs = decode(embedding, coordinates, codes, earlier)
-            if not all(
-                np.allclose(a, b, rtol=0, atol=_TOLERANCE)
-                for a, b in zip(ours, theirs, strict=True)
-            ):
-                return False
-        return True
 
 
 class _Later:
@@ -249,26 +216,3 @@ class _Later:
             if callable(self._known):
                 self._known = self._known()
             return self._known
-
-
-def open_click_decoder(
-    model: onnx.ModelProto,
-    open_session: OpenSession,
-    decode: Decode,
-    kind: str = "sam",
-    stability: tuple[float, float] | None = None,
-    *,
-    shares_products: bool = False,
-) -> ClickDecoder | None:
-    """The decoder for clicks. None if this graph cannot be rebuilt with the same masks."""
-    try:
-        decoder = ClickDecoder(
-            model, open_session, kind, stability, shares_products=shares_products
-        )
-    except (KeyError, ValueError, StopIteration) as error:
-        logger.info("the decoder is used as it was exported: %r", error)
-        return None
-    if not decoder.agrees_with(decode):
-        logger.info("the decoder is used as it was exported: the rebuilt one gives other masks")
-        return None
-    return decoder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from sam_backend.engines.graph import reader
 from sam_backend.engines.protocol import Embedding
 from sam_backend.engines.sessions import open_onnx
 from sam_backend.engines.trimmed_encoder import OpenSession
+from sam_backend.errors import SettingsError
 
 _NOWHERE = -100.0  # logits outside the image, if a decoder gives none
 _DTYPES: dict[int, Any] = {
@@ -27,6 +28,8 @@ _DTYPES: dict[int, Any] = {
 class ExportedDecoder:
     """The session of a decoder. It always gives four masks."""
 
+    arrangement = ""
+
     def __init__(
         self, gives: reader.Decoder, open_session: OpenSession, positions: Mapping[str, Floats]
     ) -> None:
@@ -37,6 +40,10 @@ class ExportedDecoder:
         inputs = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
         self._dtypes = {name: _DTYPES.get(kind, np.float32) for name, kind in inputs.items()}
         self._session = open_session(model)
+
+    def prepared(self, embedding: Embedding) -> Embedding:
+        """It decodes an embedding as the encoder made it."""
+        return embedding
 
     def decode(
         self,
@@ -69,9 +76,19 @@ class ExportedDecoder:
         )
 
 
-def positions_of(encoder: Path, threads: int) -> dict[str, Floats]:
-    """The second output of transformers.js's encoder. It is the same for all images."""
+def needs_positions(gives: reader.Decoder) -> bool:
+    """Whether the decoder takes the second output of transformers.js's encoder."""
+    return reader.POSITIONS in gives.inputs
+
+
+def positions_of(encoder: Path, made: Collection[str], threads: int) -> dict[str, Floats]:
+    """This output of an encoder, which has outputs of these names. It is the same for all images.
+
+    SettingsError if the encoder does not have it.
+    """
     name = reader.POSITIONS
+    if name not in made:
+        raise SettingsError(f"{encoder} has no output {name}, which the decoder needs")
     part = open_onnx(reader.part_for(encoder, name), "cpu", threads)
     blank = np.zeros((1, 3, MODEL_SIDE, MODEL_SIDE), np.float32)
     return {name: part.run(None, {i.name: blank for i in part.get_inputs()})[0]}

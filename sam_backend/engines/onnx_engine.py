@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,7 @@ import onnx
 import onnxruntime as ort
 
 from sam_backend.engines.arithmetic import ONNX_F32, Arithmetic
-from sam_backend.engines.click_decoder import ClickDecoder, open_click_decoder
-from sam_backend.engines.exported_decoder import ExportedDecoder, positions_of
+from sam_backend.engines.decoder_choice import open_decoder
 from sam_backend.engines.frame import Floats, Frame
 from sam_backend.engines.graph import reader
 from sam_backend.engines.protocol import (
@@ -29,7 +27,7 @@ from sam_backend.engines.protocol import (
     slotted_points,
     to_model_frame,
 )
-from sam_backend.engines.sessions import open_onnx, open_session
+from sam_backend.engines.sessions import open_session
 from sam_backend.engines.trimmed_encoder import Session, TrimmedEncoder, open_trimmed
 from sam_backend.engines.weights import published, sha256
 from sam_backend.errors import Refusal, SettingsError
@@ -38,7 +36,6 @@ from sam_backend.formats.pictures import Pixels
 _OTHER_MODEL = "choose another model (SAM_CHOICE), or make one with onnx_converter.py"
 # The version of the way in which images are encoded. Increase it when embeddings change.
 _ENCODING = 2
-CORES_A_DECODE = 4
 # Larger encoders are slow to read, and none of them can be trimmed.
 _SMALL_BYTES = 256 << 20
 
@@ -62,6 +59,7 @@ class OnnxSam:
         threads: int = 0,  # for one encode or decode. 0: the number of cores
         encode_in: Arithmetic = ONNX_F32,
         decode_in: Arithmetic = ONNX_F32,
+        as_exported: bool = False,  # with no graph rebuilt, to compare with
     ) -> None:
         self.name = name
         self._takes = reader.read_encoder(encoder)
@@ -79,38 +77,28 @@ class OnnxSam:
         self._device = device if on_gpu else "cpu"
         self._threads = threads
         self._encode_in = encode_in
-        self._decode_in = decode_in
-        self._trimmed = self._open_trimmed(encoder)
+        self._trimmed = None if as_exported else self._open_trimmed(encoder)
         self._encoder = self._trimmed.session if self._trimmed else self._open_encoder(encoder)
         # Names weights, preprocessing and arithmetic. It is part of the key of embeddings on disk.
         arithmetic = f"onnx-{_ENCODING}{self._precision()}"
         self._refuse_other_details(encoder)
-        positions = self._positions(encoder)
-        is_known = published(decoder) is not None
-        self._click = self._open_click(positions, is_known=is_known)
-        # Decoders of other programs were never tried in other arithmetics.
-        is_ours = self._gives.details or self._kind.slots
-        self._decoder = self._click or self._open_exported(
-            decode_in if is_ours else ONNX_F32, positions
+        self._decoder = open_decoder(
+            self._gives,
+            decode_in,
+            encoder,
+            # A trimmed encoder makes features only.
+            made=[] if self._trimmed else self._made(),
+            device=self._device,
+            threads=threads,
+            is_known=published(decoder) is not None,
+            as_exported=as_exported,
         )
-        if self._click is not None and self._kind.stretches:
-            arithmetic += "-arranged"
+        arithmetic += self._decoder.arrangement
         self.fingerprint = f"{arithmetic}:{sha256(encoder)}"
         # The graph takes as much memory as its weights, and the sessions are open.
         self._gives = replace(self._gives, model=onnx.ModelProto())
         # One encode uses the whole GPU, and a second one might not fit into its memory.
         self._one_at_a_time = threading.Lock() if on_gpu else nullcontext()
-
-    def _open_exported(
-        self, arithmetic: Arithmetic, positions: Mapping[str, Floats]
-    ) -> ExportedDecoder:
-        return ExportedDecoder(
-            self._gives,
-            lambda model: open_session(
-                model, arithmetic, self._device, self._threads, CORES_A_DECODE
-            ),
-            positions,
-        )
 
     def encode(self, image: Pixels) -> Embedding:
         height, width = image.shape[:2]
@@ -119,14 +107,13 @@ class OnnxSam:
                 features, *details = self._trimmed.encode(image)
             else:
                 inputs = {self._takes.image_input: self._pixels(image)}
-                wanted = [_image_output(self._encoder), *self._gives.details]
+                made = self._made()
+                whole = "image_embeddings" if "image_embeddings" in made else made[0]
+                wanted = [whole, *self._gives.details]
                 features, *details = self._encoder.run(wanted, inputs)
         features = features.astype(np.float32, copy=False)
-        embedding = Embedding(features, height, width, tuple(map(halved, details)))
-        if self._click is not None:
-            embedding = replace(embedding, details=self._click.arranged(embedding.details))
-            self._click.prepare(embedding)  # so that the first click need not wait for it
-        return embedding
+        halves = tuple(map(halved, details))
+        return self._decoder.prepared(Embedding(features, height, width, halves))
 
     def decode(
         self,
@@ -178,48 +165,6 @@ class OnnxSam:
         precision: str | None = getattr(self._encoder, "precision", None)
         return f"-openvino-{precision}" if precision else ""
 
-    def _open_click(
-        self, positions: Mapping[str, Floats], *, is_known: bool
-    ) -> ClickDecoder | None:
-        """The same decoder with half the arithmetic, if it can be rebuilt.
-
-        The tests prove that the rebuilt decoder of published weights gives the same masks. Any
-        other decoder is compared with its rebuilt form when it is opened.
-        """
-        gives = self._gives
-        if gives.by_transformers or gives.full_size or gives.size or self._kind.slots:
-            return None
-        if gives.details and gives.kind == "sam":  # of another program: their meaning is unknown
-            return None
-        # On a GPU they would be copied to it for each decode, and products in bf16 are less exact.
-        shares_products = self._device == "cpu" and self._decode_in.precision == "f32"
-        decoder = None
-        if not is_known:
-            # Compared in full precision, whatever serves.
-            exported = self._open_exported(ONNX_F32, positions)
-            decoder = open_click_decoder(
-                gives.model,
-                lambda model: open_onnx(model, self._device, self._threads),
-                exported.decode,
-                gives.kind,
-                gives.stability,
-                shares_products=shares_products,
-            )
-            if decoder is None:
-                return None
-        if decoder is None or self._decode_in != ONNX_F32:
-            decoder = ClickDecoder(
-                gives.model,
-                lambda model: open_session(
-                    model, self._decode_in, self._device, self._threads, CORES_A_DECODE
-                ),
-                gives.kind,
-                gives.stability,
-                shares_products=shares_products,
-            )
-        decoder.warm_up()
-        return decoder
-
     def _pixels(self, image: Pixels) -> npt.NDArray[np.generic]:
         self._refuse_size(*image.shape[:2])
         takes = self._takes
@@ -250,21 +195,12 @@ class OnnxSam:
                 f"this one has {width} x {height}: {_OTHER_MODEL}",
             )
 
+    def _made(self) -> list[str]:
+        """The names of the encoder's outputs."""
+        return [output.name for output in self._encoder.get_outputs()]
+
     def _refuse_other_details(self, encoder: Path) -> None:
-        made = {output.name for output in self._encoder.get_outputs()}
+        made = self._made()
         lacking = [name for name in self._gives.details if name not in made]
         if lacking:
             raise SettingsError(f"{encoder} has no output {lacking[0]}, which the decoder needs")
-
-    def _positions(self, encoder: Path) -> dict[str, Floats]:
-        name = reader.POSITIONS
-        if name not in self._gives.inputs:
-            return {}
-        if self._trimmed or name not in {output.name for output in self._encoder.get_outputs()}:
-            raise SettingsError(f"{encoder} has no output {name}, which the decoder needs")
-        return positions_of(encoder, self._threads)
-
-
-def _image_output(session: Session) -> str:
-    names = [output.name for output in session.get_outputs()]
-    return "image_embeddings" if "image_embeddings" in names else names[0]

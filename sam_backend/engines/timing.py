@@ -20,11 +20,11 @@ import numpy as np
 import onnx
 
 from sam_backend.engines.arithmetic import Arithmetic
-from sam_backend.engines.click_decoder import ClickDecoder
+from sam_backend.engines.click_decoder import CORES_A_DECODE, ClickDecoder
 from sam_backend.engines.frame import MODEL_SIDE
 from sam_backend.engines.graph import reader
 from sam_backend.engines.graph.any_size_encoder import any_size
-from sam_backend.engines.onnx_engine import CORES_A_DECODE, is_small
+from sam_backend.engines.onnx_engine import is_small
 from sam_backend.engines.sessions import open_session
 from sam_backend.engines.trimmed_encoder import Array, Session
 

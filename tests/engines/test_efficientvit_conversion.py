@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sam_backend.engines.click_decoder import ClickDecoder
 from sam_backend.engines.frame import Frame
 from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.parity import prompts, scene
@@ -161,7 +162,7 @@ def test_the_pair_says_what_the_original_says(checkpoint: Path, pair: tuple[Path
 def test_it_is_served_as_sam_is(checkpoint: Path, pair: tuple[Path, Path]) -> None:
     """With the decoder that is rebuilt for clicks."""
     engine, image = OnnxSam(*pair, "ONNX", "cpu"), scene(700, 700)
-    assert engine._click is not None
+    assert isinstance(engine._decoder, ClickDecoder)
     assert engine.facts == SAM
     in_torch = original(checkpoint)
     embedding, wanted_embedding = engine.encode(image), in_torch.encode(image)

@@ -7,7 +7,8 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from sam_backend.engines.click_decoder import open_click_decoder
+from sam_backend.engines.click_decoder import ClickDecoder
+from sam_backend.engines.decoder_choice import agree
 from sam_backend.engines.frame import Floats
 from sam_backend.engines.graph.any_size_encoder import any_size, used
 from sam_backend.engines.graph.reader import read_decoder
@@ -115,23 +116,20 @@ def test_the_rebuilt_decoder_of_the_published_weights_gives_the_same_masks(
         )
         return masks[0], scores[0]
 
-    made = open_click_decoder(found.model, session, decode, shares_products=shares_products)
-    assert made is not None
+    assert agree(ClickDecoder(found.model, session, shares_products=shares_products), decode)
 
 
 @pytest.mark.parametrize("shape", [(600, 900), (900, 500)], ids=["wide", "tall"])
-def test_a_few_tokens_stand_for_the_padding(
-    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_few_tokens_stand_for_the_padding(shape: tuple[int, int]) -> None:
     """The masks are those of the exported decoder, which looks at every one of them."""
     height, width = shape
     rows, columns = np.mgrid[:height, :width]
     image = np.full((*shape, 3), 120, np.uint8)
     image[np.hypot(rows - height / 2, columns - width / 2) < 150] = (200, 30, 30)
     rebuilt = OnnxSam(WEIGHTS / "encoder.onnx", WEIGHTS / "decoder.onnx", "rebuilt", "cpu")
-    monkeypatch.setattr("sam_backend.engines.onnx_engine.published", lambda _file: None)
-    monkeypatch.setattr("sam_backend.engines.onnx_engine.open_click_decoder", lambda *_, **__: None)
-    exported = OnnxSam(WEIGHTS / "encoder.onnx", WEIGHTS / "decoder.onnx", "exported", "cpu")
+    exported = OnnxSam(
+        WEIGHTS / "encoder.onnx", WEIGHTS / "decoder.onnx", "exported", "cpu", as_exported=True
+    )
     embedding = rebuilt.encode(image)
     points = np.array([[width / 2, height / 2]], np.float32)
     earlier = np.full((256, 256), -8, np.float32)

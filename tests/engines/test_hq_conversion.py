@@ -12,6 +12,7 @@ import onnx
 import pytest
 
 from sam_backend.engines.choice import EnginePlan, check, open_engine
+from sam_backend.engines.click_decoder import ClickDecoder
 from sam_backend.engines.frame import Frame
 from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.parity import prompts, scene
@@ -159,15 +160,14 @@ def test_the_engine_answers_as_the_one_in_pytorch_does(
 
 
 def test_the_decoder_for_clicks_gives_the_masks_of_the_exported_one(
-    source: Path, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    source: Path, pair: tuple[Path, Path]
 ) -> None:
     """Exactly for a square. For others, a few tokens stand for the padding."""
     if source.is_dir():
         pytest.skip("its decoder is smaller than the one that is rebuilt")
     fast = OnnxSam(*pair, "ONNX", "cpu")
-    monkeypatch.setattr("sam_backend.engines.onnx_engine.open_click_decoder", lambda *_, **__: None)
-    exported = OnnxSam(*pair, "ONNX", "cpu")
-    assert (fast._click is None, exported._click is None) == (False, True)
+    exported = OnnxSam(*pair, "ONNX", "cpu", as_exported=True)
+    assert isinstance(fast._decoder, ClickDecoder)
     for size, least in (((700, 700), 1.0), ((300, 500), 0.99)):
         embedding, used = fast.encode(scene(*size)), Frame(*size).used
         for kind, prompt in prompts(*size).items():

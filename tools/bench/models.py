@@ -99,12 +99,7 @@ def engines(made: Made, folder: Path) -> dict[str, Engine]:
     def opened(arithmetic: Arithmetic) -> Engine:
         return OnnxSam(*pair, "ONNX", "cpu", threads=1, encode_in=arithmetic, decode_in=arithmetic)
 
-    as_exported = OnnxSam(*pair, "ONNX", "cpu", threads=1)
-    if as_exported._click is not None:  # noqa: SLF001 (what it would be without)
-        as_exported._click = None  # noqa: SLF001
-    if as_exported._trimmed is not None:  # noqa: SLF001
-        as_exported._trimmed = None  # noqa: SLF001
-        as_exported._encoder = as_exported._open_encoder(pair[0])  # noqa: SLF001
+    as_exported = OnnxSam(*pair, "ONNX", "cpu", threads=1, as_exported=True)
     found = {"PyTorch": original, "as exported": as_exported}
     for arithmetic in (ONNX_F32, OPENVINO_F32, OPENVINO_BF16):
         try:
