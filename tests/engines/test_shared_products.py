@@ -16,15 +16,13 @@ from sam_backend.engines.frame import Floats
 from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.protocol import Embedding
 from sam_backend.net.downloaded import Download
-from tests.conftest import WEIGHTS
+from tests.needs import PAIR, needs_weights
 
-pytestmark = pytest.mark.skipif(
-    not (WEIGHTS / "encoder.onnx").exists(), reason="./download_models.sh fetches the weights"
-)
+pytestmark = needs_weights
 
 
 def engine() -> OnnxSam:
-    return OnnxSam(WEIGHTS / "encoder.onnx", WEIGHTS / "decoder.onnx", "MobileSAM", "cpu")
+    return OnnxSam(*PAIR, "MobileSAM", "cpu")
 
 
 def encoded(sam: OnnxSam) -> Embedding:
@@ -80,9 +78,8 @@ def test_the_memory_that_they_take_counts(tmp_path: Path) -> None:
 def test_products_of_16_bits_are_not_kept() -> None:
     """They would be less exact, and they would save less."""
     pytest.importorskip("openvino")
-    pair = WEIGHTS / "encoder.onnx", WEIGHTS / "decoder.onnx"
     try:
-        sam = OnnxSam(*pair, "MobileSAM", "cpu", decode_in=OPENVINO_BF16)
+        sam = OnnxSam(*PAIR, "MobileSAM", "cpu", decode_in=OPENVINO_BF16)
     except RuntimeError:
         pytest.skip("this CPU does not compute in bf16")
     embedding = encoded(sam)
