@@ -106,8 +106,8 @@ class ClickDecoder:
             raise ValueError("it does not say when its single mask is stable")
         self._kind, self._stability = kind, stability
         build = partial(click_decoder, model, kind=kind, with_products=shares_products)
-        self._first_layer = open_session(first_products(model)) if shares_products else None
         self._plain = open_session(build(with_mask=False))
+        self._first_layer = open_session(first_products(model)) if shares_products else None
         self._with_mask = _Later(open_session, build(with_mask=True))
         position_codes = DecoderWeights(model.graph).position_codes
         self._layout = lru_cache(maxsize=8)(partial(Layout.of, position_codes))
