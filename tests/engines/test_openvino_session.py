@@ -141,13 +141,13 @@ def test_masks_are_the_same_with_weights_in_a_file_and_after_many_shapes(
         gives.model, lambda model: without_a_file(monkeypatch, model), gives.kind, gives.stability
     )
     random = np.random.default_rng(0)
-    features = random.normal(0, 0.3, (1, 256, 64, 64)).astype(np.float32)
+    embedding = ours.noise(random, (400, 600))
     mask = random.normal(0, 5, (256, 256)).astype(np.float32)
 
     def decode(decoder: ClickDecoder, points: int, earlier: Floats | None) -> Sequence[Floats]:
         coordinates = np.linspace(100, 900, 2 * points, dtype=np.float32).reshape(1, points, 2)
         codes = np.array([[1] * (points - 1) + [-1]], np.float32)
-        return decoder.decode(features, (16, 24), coordinates, codes, earlier)
+        return decoder.decode(embedding, coordinates, codes, earlier)
 
     shapes = [(points, earlier) for points in range(2, 14) for earlier in (None, mask)]
     before = [decode(ours, *shape) for shape in shapes]
