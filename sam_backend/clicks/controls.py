@@ -93,11 +93,16 @@ class Control:
 
 @dataclass(frozen=True)
 class ImageObject:
-    """An `<Image>` tag and the task data key that it shows."""
+    """An `<Image>` tag."""
 
     name: str
-    data_key: str
+    value: str  # names the part of a task's data that it shows, see shown_data
     is_list: bool
+
+    @property
+    def data_key(self) -> str:
+        """The name in the task's data. It may name a part of a part."""
+        return self.value.lstrip("$")
 
 
 @dataclass(frozen=True)

@@ -251,6 +251,4 @@ def _image(element: Element) -> ImageObject:
     """`value="$key"` shows one image, `valueList="$key"` a list of them."""
     many = element.get("valueList")
     value = many or element.get("value") or ""
-    return ImageObject(
-        name=element.get("name", ""), data_key=value.strip().lstrip("$"), is_list=bool(many)
-    )
+    return ImageObject(name=element.get("name", ""), value=value.strip(), is_list=bool(many))

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from sam_backend.clicks.label_config import LabelConfig
+from sam_backend.clicks.shown_data import data_part
 from sam_backend.formats.results import Page
 from sam_backend.images.sources import LOCAL_FILES_PATH
 
@@ -59,13 +60,11 @@ def _link(data: object, page: Page, config: LabelConfig | None) -> str | None:
     """The picture's address in the task's data, by the label config, or else by its looks."""
     if not isinstance(data, Mapping):
         return None
-    keys = (
-        [image.data_key for image in config.images if image.name == page.to_name] if config else []
-    )
-    for value in [data.get(key) for key in keys] or data.values():
+    images = [image for image in config.images if image.name == page.to_name] if config else []
+    for value in [data_part(image.value, data) for image in images] or data.values():
         links = value[page.item_index or 0 :][:1] if isinstance(value, list) else [value]
         for link in links:
-            if isinstance(link, str) and (keys or _PICTURE.search(link)):
+            if isinstance(link, str) and (images or _PICTURE.search(link)):
                 return link
     return None
 

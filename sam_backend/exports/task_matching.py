@@ -9,6 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from sam_backend.clicks.label_config import LabelConfig
+from sam_backend.clicks.shown_data import data_that_shows
+from sam_backend.errors import Refusal
 from sam_backend.exports import file_names, task_file
 from sam_backend.formats.results import Page
 
@@ -18,8 +20,12 @@ _UPLOAD = re.compile(r"^[0-9a-f]{8}-")
 
 def below(prefix: str, config: LabelConfig) -> Callable[[str], Mapping[str, Any]]:
     """The data of new tasks, whose pictures are below an address or path."""
-    key = config.images[0].data_key
-    return lambda file_name: {key: prefix + quote(file_name)}
+    value = config.images[0].value
+    try:
+        data_that_shows(value, prefix)
+    except ValueError as error:
+        raise Refusal("config", f"{error}: give --tasks instead of --images") from None
+    return lambda file_name: data_that_shows(value, prefix + quote(file_name))
 
 
 def of_tasks(path: Path, config: LabelConfig) -> Callable[[str], Mapping[str, Any]]:

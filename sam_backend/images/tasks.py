@@ -10,6 +10,7 @@ from typing import Any
 
 from sam_backend.clicks.controls import ImageObject
 from sam_backend.clicks.label_config import LabelConfig
+from sam_backend.clicks.shown_data import data_part
 from sam_backend.errors import Refusal
 from sam_backend.shared.projects import Project
 
@@ -30,8 +31,7 @@ class Picture:
     @cached_property
     def address(self) -> str:
         """What the task's data says of it: an address, a path or the image itself."""
-        data = self.task.get("data")
-        value = data.get(self.image.data_key) if isinstance(data, Mapping) else None
+        value = _data_part(self.task, self.image)
         if self.image.is_list and isinstance(value, list):
             index = self.item_index or 0
             value = value[index] if 0 <= index < len(value) else None
@@ -73,7 +73,12 @@ class ProjectTask:
         if not self.config.images:
             raise Refusal("config", "the label config has no <Image>")
         image = self.config.images[0] if to_name is None else self.config.image(to_name)
-        value = (self.task.get("data") or {}).get(image.data_key)
+        value = _data_part(self.task, image)
         if image.is_list and isinstance(value, list):
             return [Picture(self.project, self.task, image, page) for page in range(len(value))]
         return [Picture(self.project, self.task, image)]
+
+
+def _data_part(task: Mapping[str, Any], image: ImageObject) -> Any:
+    data = task.get("data")
+    return data_part(image.value, data) if isinstance(data, Mapping) else None
