@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from sam_backend import __version__
-from sam_backend.errors import NOT_PERMITTED, Refusal, SettingsError
+from sam_backend.errors import Refusal, SettingsError, not_permitted
 
 COMMANDS = {
     "serve": "sam_backend.server.serve",
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{options.command}: {error}", file=sys.stderr)
         return UNUSABLE
     except PermissionError as error:
-        print(f"{options.command}: {error.filename} {NOT_PERMITTED}", file=sys.stderr)
+        print(f"{options.command}: {not_permitted(error)}", file=sys.stderr)
         return UNUSABLE
     except KeyboardInterrupt:
         return 130

@@ -2,9 +2,6 @@
 
 from sam_backend.lines import one_line
 
-# After the name of a file or folder.
-NOT_PERMITTED = "cannot be read by this user: give the user the right, or choose another folder"
-
 
 class SettingsError(Exception):
     """A setting that the back end cannot start with. The message names the key and the value."""
@@ -28,3 +25,13 @@ class Busy(Refusal):
     def __init__(self, message: str, retry_after_s: int) -> None:
         super().__init__("busy", message)
         self.retry_after_s = retry_after_s
+
+
+def not_permitted(error: PermissionError) -> str:
+    """The line about a file or folder that this user may not read or write."""
+    if error.filename is None:
+        return str(error)
+    return (
+        f"{error.filename} cannot be read or written by this user: give the user the right, or "
+        "choose another folder"
+    )

@@ -207,15 +207,15 @@ class _Environment:
             value = self.text(key)
             if value is None:
                 continue
-            if not value.lower().startswith(("http://", "https://")):
-                raise SettingsError(f"{key}={value!r} does not start with http:// or https://")
-            if urls.parse(value) is None or any(sign in value for sign in "?#"):
-                raise SettingsError(f"{key}={value!r} is not an address like http://localhost:8080")
-            if "@" in urlsplit(value).netloc:  # the status page shows the address
+            if "@" in value:  # the status page and the lines below show the address
                 raise SettingsError(
                     f"{key} contains a user or a password: leave them out, because a token in "
                     "LABEL_STUDIO_API_KEY is enough"
                 )
+            if not value.lower().startswith(("http://", "https://")):
+                raise SettingsError(f"{key}={value!r} does not start with http:// or https://")
+            if urls.parse(value) is None or any(sign in value for sign in "?#"):
+                raise SettingsError(f"{key}={value!r} is not an address like http://localhost:8080")
             return value.rstrip("/")
         return None
 

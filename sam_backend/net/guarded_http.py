@@ -73,6 +73,8 @@ def chunks(response: requests.Response, most: int) -> Iterator[bytes]:
 
 def reason(error: Exception) -> str:
     """Why there is no answer, in words if they are known."""
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "the proxy makes no connection"
     if isinstance(error, requests.Timeout):
         return "no answer in time"
     if isinstance(error.__cause__, socket.gaierror):

@@ -16,7 +16,12 @@ def address(host: str, port: int) -> str:
 
 
 def check(host: str, port: int) -> None:
-    """SettingsError if no program can listen there now."""
+    """SettingsError if no program can listen there now.
+
+    With socket activation, systemd listens there already, and gunicorn takes over its socket.
+    """
+    if os.environ.get("LISTEN_PID") == str(os.getpid()):
+        return
     bare = host.strip("[]")
     try:
         with socket.socket(socket.AF_INET6 if ":" in bare else socket.AF_INET) as tried:

@@ -10,6 +10,8 @@ from sam_backend.settings import Settings
 # BASIC_AUTH_PASSWORD is as close to BASIC_AUTH_PASS.
 _CLOSE = 0.88
 _SAME_BEGINNING = 3  # characters: UV_CACHE_DIR is another program's CACHE_DIR
+# Label Studio has a setting of this name. Kubernetes sets it beside a service named label-studio.
+_OTHERS = {"LABEL_STUDIO_PORT"}
 
 
 class _Asked(dict[str, str]):
@@ -28,7 +30,7 @@ def lines(environ: Mapping[str, str]) -> Iterator[str]:
     """A line for each such variable."""
     asked = _Asked()
     Settings.from_environment(asked)
-    for name in sorted(environ.keys() - asked.names):
+    for name in sorted(environ.keys() - asked.names - _OTHERS):
         alike = [
             known for known in asked.names if known[:_SAME_BEGINNING] == name[:_SAME_BEGINNING]
         ]

@@ -7,7 +7,7 @@ import sys
 from typing import NoReturn
 
 from sam_backend.engines import choice, text_choice
-from sam_backend.errors import NOT_PERMITTED, SettingsError
+from sam_backend.errors import SettingsError, not_permitted
 from sam_backend.installation import FILES, IMPORTS, INSTALLED, START
 from sam_backend.machines import opening
 from sam_backend.server import listening
@@ -27,7 +27,7 @@ def checked_settings() -> Settings:
     except SettingsError as error:
         sys.exit(_unusable(str(error)))
     except PermissionError as error:
-        sys.exit(_unusable(f"{error.filename} {NOT_PERMITTED}"))
+        sys.exit(_unusable(not_permitted(error)))
     return settings
 
 

@@ -134,6 +134,16 @@ def test_a_host_without_an_address(settings: SettingsOf, monkeypatch: pytest.Mon
         fetcher(settings()).fetch(source)
 
 
+def test_a_proxy_that_is_not_there(settings: SettingsOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    with site() as gone:
+        proxy = gone.url
+    monkeypatch.setenv("http_proxy", proxy.replace("http://", "http://user:secret@"))
+    source = resolve("http://192.0.2.7/a.jpg", "1", None, None)
+    with pytest.raises(Refusal, match=r"cannot be fetched \(the proxy makes no conn") as refused:
+        fetcher(settings(ALLOWED_IMAGE_HOSTS="192.0.2.7")).fetch(source)
+    assert "secret" not in str(refused.value)
+
+
 def test_nobody_there(settings: SettingsOf) -> None:
     with site() as gone:
         url = gone.url

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from sam_backend.server import misspelt
-
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.needs import REPOSITORY
 
 
 @pytest.mark.parametrize(
@@ -29,7 +27,10 @@ def test_a_mistake_in_a_name_is_said(written: str, meant: str) -> None:
 
 
 def test_settings_and_variables_of_other_programs_are_no_mistakes() -> None:
-    settings = re.findall("`([A-Z_]{4,})`", (ROOT / "docs" / "settings.md").read_text())
-    others = ["UV_CACHE_DIR", "LABEL_STUDIO_BASE_DATA_DIR", "HOSTNAME", "SAM_SERVICE_HOST"]
-    known = dict.fromkeys([*settings, *others, "SAM_PORT_9090_TCP_PORT"], "1")
+    settings = re.findall("`([A-Z_]{4,})`", (REPOSITORY / "docs" / "settings.md").read_text())
+    others = ["UV_CACHE_DIR", "LABEL_STUDIO_BASE_DATA_DIR", "HOSTNAME"]
+    # Kubernetes sets these beside services named sam and label-studio.
+    services = ["SAM_SERVICE_HOST", "SAM_PORT", "SAM_PORT_9090_TCP_PORT"]
+    services += ["LABEL_STUDIO_SERVICE_HOST", "LABEL_STUDIO_PORT", "LABEL_STUDIO_PORT_80_TCP_PORT"]
+    known = dict.fromkeys([*settings, *others, *services], "1")
     assert list(misspelt.lines(known)) == []

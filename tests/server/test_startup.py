@@ -18,6 +18,7 @@ import requests
 
 from sam_backend.__main__ import main
 from sam_backend.engines import choice
+from sam_backend.errors import SettingsError
 from sam_backend.server import listening, startup
 from tests.held import LIMIT_S, get, wait_until_up
 from tests.needs import REPOSITORY, WEIGHTS, need_weights
@@ -170,6 +171,15 @@ def test_a_port_in_use_is_named_at_once() -> None:
     assert f"PORT={port} is in use by another program" in line
 
 
+def test_a_socket_of_systemd_is_no_port_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as of_systemd:
+        port = of_systemd.getsockname()[1]
+        with pytest.raises(SettingsError, match="is in use by another program"):
+            listening.check("127.0.0.1", port)
+        monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+        listening.check("127.0.0.1", port)
+
+
 def test_a_host_of_another_machine_is_named() -> None:
     assert "HOST='192.0.2.1' is not an address of this machine" in refused(HOST="192.0.2.1")
 
@@ -194,4 +204,7 @@ def test_a_model_file_that_the_user_may_not_read_is_named(
     assert main(["segment_everything", "--tasks", "x.json"]) == 2
     server, command = capsys.readouterr().err.splitlines()
     for line in (server, command):
-        assert "models/encoder.onnx cannot be read by this user: give the user the right" in line
+        assert (
+            "models/encoder.onnx cannot be read or written by this user: give the user the right"
+            in line
+        )

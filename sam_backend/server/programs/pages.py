@@ -85,9 +85,12 @@ def _file(name: str) -> Response:
 
 def _is_loopback(address: str | None) -> bool:
     try:
-        return ip_address(address or "").is_loopback
+        found = ip_address(address or "")
     except ValueError:
         return False
+    # With HOST=::, IPv4 addresses are written as ::ffff:127.0.0.1.
+    mapped = found.ipv4_mapped if found.version == 6 else None
+    return (mapped or found).is_loopback
 
 
 def _guarded(response: Response) -> Response:
