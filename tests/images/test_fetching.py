@@ -137,6 +137,8 @@ def test_a_host_without_an_address(settings: SettingsOf, monkeypatch: pytest.Mon
 def test_a_proxy_that_is_not_there(settings: SettingsOf, monkeypatch: pytest.MonkeyPatch) -> None:
     with site() as gone:
         proxy = gone.url
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", proxy.replace("http://", "http://user:secret@"))
     source = resolve("http://192.0.2.7/a.jpg", "1", None, None)
     with pytest.raises(Refusal, match=r"cannot be fetched \(the proxy makes no conn") as refused:
