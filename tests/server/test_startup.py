@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -164,7 +165,7 @@ def test_encoder_and_decoder_swapped(tmp_path: Path) -> None:
     assert "encoder.onnx is not an image encoder" in refused(MODEL_DIR=str(tmp_path))
 
 
-def test_a_port_in_use_is_named_at_once() -> None:
+def test_a_port_in_use_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         line = refused(HOST="127.0.0.1", PORT=str(port))
@@ -174,10 +175,22 @@ def test_a_port_in_use_is_named_at_once() -> None:
 def test_a_socket_of_systemd_is_no_port_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as of_systemd:
         port = of_systemd.getsockname()[1]
+        monkeypatch.setattr(listening, "PATIENCE_S", 0)
         with pytest.raises(SettingsError, match="is in use by another program"):
             listening.check("127.0.0.1", port)
         monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
         listening.check("127.0.0.1", port)
+
+
+def test_a_port_that_becomes_free_is_waited_for() -> None:
+    """The workers of a server that was killed keep it for some seconds."""
+    other = socket.create_server(("127.0.0.1", 0))
+    port = other.getsockname()[1]
+    later = threading.Timer(0.5, other.close)
+    later.start()
+    listening.check("127.0.0.1", port)
+    assert other.fileno() == -1
+    later.join()
 
 
 def test_a_host_of_another_machine_is_named() -> None:
