@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -23,6 +24,7 @@ from sam_backend.engines.protocol import Embedding
 from sam_backend.net.downloaded import Download
 
 MOST_UNWRITTEN = 4  # more would fill the memory if the disk is slow
+MOST_IN_USE = 16  # more than are decoded at once
 
 
 class Embeddings:
@@ -44,6 +46,8 @@ class Embeddings:
         self._memory: LRUCache[str, Embedding] = LRUCache(
             maxsize=limit_bytes, getsizeof=attrgetter("nbytes")
         )
+        # The names of the last ones that were asked for. Decodes may add to these.
+        self._in_use: deque[str] = deque(maxlen=MOST_IN_USE)
         self._lock = threading.Lock()
         self._store = store
         self._index = index or ContentIndex(None)
@@ -201,11 +205,10 @@ class Embeddings:
         return found
 
     def _load_here(self, name: str, model: str | None) -> Embedding | None:
-        embedding = None
-        with self._lock, contextlib.suppress(ValueError):
+        with self._lock:
             embedding = self._memory.get(name)
-            if embedding is not None:  # again, because a decode may have added to it
-                self._memory[name] = embedding
+            if embedding is not None:
+                self._put(name, embedding)
         if embedding is not None:
             metrics.CACHE.labels("memory").inc()
             return embedding
@@ -226,9 +229,20 @@ class Embeddings:
         return embedding
 
     def _keep(self, name: str, embedding: Embedding) -> None:
-        # An embedding larger than the whole cache is used once and forgotten.
-        with self._lock, contextlib.suppress(ValueError):
-            self._memory[name] = embedding
+        with self._lock:
+            self._put(name, embedding)
+
+    def _put(self, name: str, embedding: Embedding) -> None:
+        """Keeps an embedding, and counts what decodes added to the last ones. Hold the lock."""
+        if name in self._in_use:
+            self._in_use.remove(name)
+        self._in_use.append(name)
+        for key in self._in_use:
+            found = embedding if key == name else self._memory.get(key)
+            if found is not None:
+                # An embedding larger than the whole cache is used once and forgotten.
+                with contextlib.suppress(ValueError):
+                    self._memory[key] = found
         metrics.CACHE_BYTES.set(self.nbytes)
 
 
