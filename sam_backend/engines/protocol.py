@@ -80,7 +80,8 @@ class Embedding:
     @property
     def nbytes(self) -> int:
         details = sum(int(detail.nbytes) for detail in self.details)
-        derived = sum(int(array.nbytes) for array in self.derived.values())
+        # A copy, because another thread may be adding to it.
+        derived = sum(int(array.nbytes) for array in dict(self.derived).values())
         return int(self.features.nbytes) + details + derived
 
     @cached_property

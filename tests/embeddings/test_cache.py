@@ -118,6 +118,38 @@ def test_both_tiers_are_bounded(tmp_path: Path) -> None:
     wait_until(lambda: store.usage()[1] <= 9 * MB)
 
 
+@pytest.mark.parametrize("ahead", [False, True], ids=["by a click", "ahead of a click"])
+def test_what_decodes_add_to_embeddings_from_disk_is_bounded(tmp_path: Path, ahead: bool) -> None:
+    """Also if each of them gets one click only, and is never asked for again."""
+    world, another = World(), cache(tmp_path, memory=32 * MB)
+    for n in range(12):
+        world.get(another, f"u{n}")
+    wait_until(lambda: len(list(tmp_path.glob("*.embedding"))) == 12)
+    embeddings, decoded = cache(tmp_path, memory=32 * MB), []
+    for n in range(12):
+        if ahead:
+            world.get(embeddings, f"u{n}")
+        clicked = world.get(embeddings, f"u{n}")
+        clicked.derived["products"] = np.zeros(6 * MB // 4, np.float32)
+        decoded.append(clicked)
+    assert len(world.encodes) == 12
+    assert len(embeddings) == 3  # of 10 MB each
+    assert embeddings.nbytes >= sum(each.nbytes for each in decoded[-3:-1])
+
+
+def test_the_size_of_an_embedding_may_be_asked_for_while_a_decode_adds_to_it() -> None:
+    embedding = World().encode(b"image")
+
+    class AddsMore(np.ndarray[tuple[int], np.dtype[np.float32]]):
+        @property
+        def nbytes(self) -> int:
+            embedding.derived["values"] = np.zeros(1, np.float32)
+            return 4
+
+    embedding.derived["keys"] = np.zeros(1, np.float32).view(AddsMore)
+    assert embedding.nbytes == embedding.features.nbytes + 4
+
+
 def test_one_that_is_larger_than_the_cache_is_still_answered(tmp_path: Path) -> None:
     world = World()
     assert world.get(cache(tmp_path, memory=MB, disk=MB), "u1").features.shape == (1, 256, 64, 64)
