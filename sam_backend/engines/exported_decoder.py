@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ class ExportedDecoder:
         self, gives: reader.Decoder, open_session: OpenSession, positions: Mapping[str, Floats]
     ) -> None:
         """`positions` are as `positions_of` returns them."""
-        self._gives = gives
+        # Without the graph, which takes as much memory as its weights.
+        self._gives = replace(gives, model=onnx.ModelProto())
         self._positions = positions
         model = reader.with_half_inputs(gives.model, gives.details)
         inputs = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}

@@ -9,13 +9,14 @@ import pytest
 
 from sam_backend.engines.click_decoder import ClickDecoder
 from sam_backend.engines.decoder_choice import agree
+from sam_backend.engines.exported_decoder import ExportedDecoder
 from sam_backend.engines.frame import Floats
 from sam_backend.engines.graph.any_size_encoder import any_size, used
 from sam_backend.engines.graph.reader import read_decoder
 from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.parity import iou
 from sam_backend.engines.protocol import Embedding
-from tests.needs import WEIGHTS, needs_weights
+from tests.needs import PAIR, WEIGHTS, needs_weights
 
 pytestmark = needs_weights
 
@@ -117,6 +118,13 @@ def test_the_rebuilt_decoder_of_the_published_weights_gives_the_same_masks(
         return masks[0], scores[0]
 
     assert agree(ClickDecoder(found.model, session, shares_products=shares_products), decode)
+
+
+def test_a_decoder_as_exported_keeps_no_graph_beside_its_session() -> None:
+    """It takes as much memory as the weights."""
+    sam = OnnxSam(*PAIR, "exported", "cpu", as_exported=True)
+    assert isinstance(sam._decoder, ExportedDecoder)
+    assert not sam._decoder._gives.model.graph.initializer
 
 
 @pytest.mark.parametrize("shape", [(600, 900), (900, 500)], ids=["wide", "tall"])
