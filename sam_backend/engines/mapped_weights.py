@@ -7,6 +7,7 @@ What is mapped from a file can leave memory: the system reads it again when it i
 from __future__ import annotations
 
 import mmap
+import shutil
 import tempfile
 
 import numpy as np
@@ -24,10 +25,14 @@ def mapped(model: ov.Model) -> mmap.mmap | None:
     None if there is no room for the file, or if the model has no weights to move.
     """
     weights = [op for op in model.get_ordered_ops() if _is_weight(op)]
-    if not 0 < sum(weight.get_byte_size() for weight in weights) <= _MOST_BYTES:
+    size = sum(weight.get_byte_size() for weight in weights)
+    if not 0 < size <= _MOST_BYTES:
         return None
     starts = []
     try:
+        # The folder may be small and in memory, and other files need room there, too.
+        if size > shutil.disk_usage(tempfile.gettempdir()).free // 2:
+            return None
         with tempfile.TemporaryFile() as file:
             for weight in weights:
                 array = weight.data.T if _is_multiplied_by_columns(weight) else weight.data

@@ -49,6 +49,8 @@ class OpenVinoSession:
         """
         threads = threads or cores()
         core = ov.Core()
+        # This loads the plugin. Without it, a property is accepted now and may fail later.
+        core.get_property("CPU", "FULL_DEVICE_NAME")
         with contextlib.suppress(RuntimeError):  # OpenVINO does not document it
             core.set_property("CPU", OPERATIONS)
         if isinstance(model, Path):
