@@ -203,7 +203,7 @@ class ClickDecoder:
 
 
 class _Later:
-    """A session that is opened at its first use: by `warm_up`, or by an earlier click.
+    """A session that is opened at its first use: in the background at the start, or by a click.
 
     Its graph is then released, because it takes as much memory as its weights.
     """

@@ -3,7 +3,7 @@
     python -m tools.bench.memory [--workers 1 2 4] [--points 8 24] [--parts]
 
 RSS counts pages that workers share once for each of them, PSS divides them among the processes that
-have them. So the PSS of all workers adds up to what the machine has to have. A worker that encodes
+have them. So the PSS of all workers adds up to what the machine has to have. A worker that does
 nothing for a minute gives memory back, so the last column is measured after that. `--points` prints
 instead how the RSS of one worker grows with the points on one object. `--parts` opens the parts of
 the model on OpenVINO in bf16 in this process, and prints the RSS after each.
@@ -33,7 +33,7 @@ from tools.bench.servers import Backend, ours
 from tools.folders import ROOT
 
 CLICKS_A_WORKER = 6
-REST_S = 65.0  # longer than an encoder keeps the memory that it works in
+REST_S = 65.0  # longer than a model keeps the memory that it works in
 WEIGHTS = ROOT / "models/mobile_sam"
 ENCODED = (704, 1024)  # the part of the model's square that a 3:2 photo fills
 LINES = ("Rss", "Pss", "Private_Dirty")
