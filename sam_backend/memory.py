@@ -50,20 +50,22 @@ class WhenIdle:
         with self._lock:
             self._last = time.monotonic()
             if not self._waits:
-                self._waits = True
-                self._wait(self._after_s)
+                self._waits = self._wait(self._after_s)
 
-    def _wait(self, seconds: float) -> None:
+    def _wait(self, seconds: float) -> bool:
+        """Whether it waits now: a machine may have no room for another thread."""
         timer = threading.Timer(seconds, self._end)
         timer.daemon = True
-        timer.start()
+        with contextlib.suppress(RuntimeError):
+            timer.start()
+            return True
+        return False
 
     def _end(self) -> None:
         with self._lock:
             left = self._last + self._after_s - time.monotonic()
-            self._waits = left > 0
+            self._waits = left > 0 and self._wait(left)
             if self._waits:
-                self._wait(left)
                 return
         release = self._release()
         if release is not None:

@@ -89,6 +89,21 @@ def test_what_was_used_while_it_waited_is_released_later() -> None:
     assert released.wait(60)
 
 
+def test_a_machine_without_room_for_a_thread_harms_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next use tries it again."""
+
+    def refuse(_self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    released = threading.Event()
+    rests = WhenIdle(released.set, after_s=0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        rests.used()
+    rests.used()
+    assert released.wait(60)
+
+
 @pytest.mark.parametrize("shares", [False, True])
 def test_threads_share_one_arena(shares: bool) -> None:
     if not hasattr(ctypes.CDLL(None), "malloc_info"):

@@ -11,7 +11,7 @@ import pytest
 from sam_backend.embeddings.cache import Embeddings
 from sam_backend.embeddings.content_index import ContentIndex
 from sam_backend.embeddings.packed import packed, rounded, unpacked
-from sam_backend.engines.arithmetic import OPENVINO_BF16
+from sam_backend.engines.arithmetic import OPENVINO_BF16, OPENVINO_F32
 from sam_backend.engines.frame import Floats
 from sam_backend.engines.onnx_engine import OnnxSam
 from sam_backend.engines.protocol import Embedding
@@ -57,6 +57,18 @@ def test_an_embedding_from_disk_gives_the_same_logits_to_the_bit() -> None:
     earlier[60:110, 90:150] = 8
     for mask in (None, earlier):
         np.testing.assert_array_equal(clicked(sam, back, mask), clicked(sam, embedding, mask))
+
+
+def test_each_runtime_computes_the_same() -> None:
+    pytest.importorskip("openvino")
+    sam = engine()
+    embedding = encoded(sam)
+    in_openvino = OnnxSam(*PAIR, "MobileSAM", "cpu", decode_in=OPENVINO_F32)
+    own = replace(embedding, derived={})
+    np.testing.assert_allclose(
+        clicked(in_openvino, own), clicked(sam, embedding), rtol=0, atol=1e-2
+    )
+    assert own.derived.keys() == embedding.derived.keys()
 
 
 def test_the_memory_that_they_take_counts(tmp_path: Path) -> None:
