@@ -35,7 +35,7 @@ logger = logging.getLogger("sam_backend")
 LEAST_GAIN = 1.1
 RECORDS = "arithmetic.json"  # in the cache's folder
 MOST_RECORDS = 64
-# The version of the graphs that this package makes. Increase it when one of them takes another time.
+# The version of the graphs that this package makes. Increase it when one takes another time.
 _GRAPHS = "2"
 _LONGEST_S = 180.0  # a measurement: some seconds, on a busy machine more
 _CPU_INFO = Path("/proc/cpuinfo")
