@@ -18,9 +18,7 @@ STEP = LOW_RES_SIDE / 400
 
 
 class Street(DiscEngine):
-    """Sees the disc that a point lies in, or a speck where there is none. Counts its decodes."""
-
-    decoded = 0
+    """Sees the disc that a point lies in, or a speck where there is none."""
 
     def encode(self, image: Pixels) -> Embedding:
         features = np.zeros((1, 4, 64, 64), np.float32)
@@ -40,7 +38,6 @@ class Street(DiscEngine):
         box: Floats | None = None,
         mask_input: Floats | None = None,
     ) -> tuple[Floats, Floats]:
-        self.decoded += 1
         x, y = points[0] if box is None else ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
         rows, columns = np.mgrid[:LOW_RES_SIDE, :LOW_RES_SIDE]
         middle, radius = (x, y), 3.0

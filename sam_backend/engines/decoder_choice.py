@@ -13,7 +13,7 @@ import numpy as np
 from sam_backend import memory
 from sam_backend.engines.arithmetic import ONNX_F32, Arithmetic
 from sam_backend.engines.click_decoder import CORES_A_DECODE, ClickDecoder
-from sam_backend.engines.exported_decoder import ExportedDecoder, needs_positions, positions_of
+from sam_backend.engines.exported_decoder import ExportedDecoder, positions_for
 from sam_backend.engines.frame import LOW_RES_SIDE, MODEL_SIDE, Floats
 from sam_backend.engines.graph.reader import Decoder
 from sam_backend.engines.protocol import KINDS, Embedding
@@ -44,7 +44,7 @@ def open_decoder(
     decoder is compared with its rebuilt form when it is opened.
     """
     opened = partial(open_session, device=device, threads=threads, cores_a_run=CORES_A_DECODE)
-    positions = positions_of(encoder, made, threads) if needs_positions(gives) else {}
+    positions = positions_for(gives, encoder, made, threads)
 
     def exported(computes_in: Arithmetic) -> ExportedDecoder:
         return ExportedDecoder(gives, partial(opened, arithmetic=computes_in), positions)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +33,8 @@ class ExportedDecoder:
     def __init__(
         self, gives: reader.Decoder, open_session: OpenSession, positions: Mapping[str, Floats]
     ) -> None:
-        """`positions` are as `positions_of` returns them."""
-        # Without the graph, which takes as much memory as its weights.
-        self._gives = replace(gives, model=onnx.ModelProto())
+        """`positions` are as `positions_for` returns them."""
+        self._gives = gives.without_graph()
         self._positions = positions
         model = reader.with_half_inputs(gives.model, gives.details)
         inputs = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
@@ -78,17 +76,17 @@ class ExportedDecoder:
         )
 
 
-def needs_positions(gives: reader.Decoder) -> bool:
-    """Whether the decoder takes the second output of transformers.js's encoder."""
-    return reader.POSITIONS in gives.inputs
+def positions_for(
+    gives: reader.Decoder, encoder: Path, made: Collection[str], threads: int
+) -> dict[str, Floats]:
+    """The second output of transformers.js's encoder, if the decoder takes it.
 
-
-def positions_of(encoder: Path, made: Collection[str], threads: int) -> dict[str, Floats]:
-    """This output of an encoder, which has outputs of these names. It is the same for all images.
-
-    SettingsError if the encoder does not have it.
+    It is the same for all images. `made` are the names of the encoder's outputs. SettingsError if
+    it is not among them.
     """
     name = reader.POSITIONS
+    if name not in gives.inputs:
+        return {}
     if name not in made:
         raise SettingsError(f"{encoder} has no output {name}, which the decoder needs")
     part = open_onnx(reader.part_for(encoder, name), "cpu", threads)

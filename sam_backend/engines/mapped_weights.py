@@ -18,6 +18,8 @@ _SMALL_BYTES = 4096
 _MOST_BYTES = 512 << 20  # more would fill the folder for temporary files
 _ALIGNED = 64  # bytes, as OpenVINO allocates
 
+Values = np.ndarray[tuple[int], np.dtype[np.float32]]
+
 
 def mapped(model: ov.Model) -> mmap.mmap | None:
     """Makes the model use a file that nobody else sees, and returns the mapping of it.
@@ -28,22 +30,24 @@ def mapped(model: ov.Model) -> mmap.mmap | None:
     size = sum(weight.get_byte_size() for weight in weights)
     if not 0 < size <= _MOST_BYTES:
         return None
+    by_columns = [_is_multiplied_by_columns(weight) for weight in weights]
     starts = []
     try:
         # The folder may be small and in memory, and other files need room there, too.
         if size > shutil.disk_usage(tempfile.gettempdir()).free // 2:
             return None
         with tempfile.TemporaryFile() as file:
-            for weight in weights:
-                array = weight.data.T if _is_multiplied_by_columns(weight) else weight.data
+            for weight, is_transposed in zip(weights, by_columns, strict=True):
+                array = weight.data.T if is_transposed else weight.data
                 starts.append(file.seek(-(-file.tell() // _ALIGNED) * _ALIGNED))
                 file.write(np.ascontiguousarray(array).data)
             file.flush()
             mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     except OSError:
         return None
-    for weight, start in zip(weights, starts, strict=True):
-        _replace(weight, np.frombuffer(mapping, np.float32, weight.data.size, start))
+    for weight, is_transposed, start in zip(weights, by_columns, starts, strict=True):
+        values = np.frombuffer(mapping, np.float32, weight.data.size, start)
+        (_replace_transposed if is_transposed else _replace)(weight, values)
     model.validate_nodes_and_infer_types()
     return mapping
 
@@ -65,14 +69,16 @@ def _is_multiplied_by_columns(weight: ov.Node) -> bool:
     )
 
 
-def _replace(weight: ov.Node, values: np.ndarray[tuple[int], np.dtype[np.float32]]) -> None:
-    """Replaces a weight by the values in the file, which are transposed for some products."""
-    shape = tuple(weight.shape)
-    if not _is_multiplied_by_columns(weight):
-        constant = operations.constant(values.reshape(shape), shared_memory=True)
-        weight.output(0).replace(constant.output(0))
-        return
-    constant = operations.constant(values.reshape(shape[::-1]), shared_memory=True)
+def _replace(weight: ov.Node, values: Values) -> None:
+    """Replaces a weight by the values in the file."""
+    constant = operations.constant(values.reshape(tuple(weight.shape)), shared_memory=True)
+    weight.output(0).replace(constant.output(0))
+
+
+def _replace_transposed(weight: ov.Node, values: Values) -> None:
+    """Replaces the products with a weight by products with the transposed values in the file."""
+    rows = values.reshape(tuple(weight.shape)[::-1])
+    constant = operations.constant(rows, shared_memory=True)
     for product in [user.get_node() for user in weight.output(0).get_target_inputs()]:
         by_rows = operations.matmul(
             product.input_value(0), constant, product.get_attributes()["transpose_a"], True

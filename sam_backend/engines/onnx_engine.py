@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,8 +94,7 @@ class OnnxSam:
         )
         arithmetic += self._decoder.arrangement
         self.fingerprint = f"{arithmetic}:{sha256(encoder)}"
-        # The graph takes as much memory as its weights, and the sessions are open.
-        self._gives = replace(self._gives, model=onnx.ModelProto())
+        self._gives = self._gives.without_graph()
         # One encode uses the whole GPU, and a second one might not fit into its memory.
         self._one_at_a_time = threading.Lock() if on_gpu else nullcontext()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from sam_backend.engines import choice, text_choice
@@ -19,15 +21,11 @@ UNUSABLE = 2  # exit status: the server did not start, and a line says what to c
 
 def checked_settings() -> Settings:
     """The settings, after a check of the model files. Exits with status 2 if something is wrong."""
-    try:
+    with _exits():
         settings = Settings.from_environment()
         choice.check(choice.plan(settings))
         text_choice.check(settings.text_model)
         opening.check(settings)
-    except SettingsError as error:
-        sys.exit(_unusable(str(error)))
-    except PermissionError as error:
-        sys.exit(_unusable(not_permitted(error)))
     return settings
 
 
@@ -38,11 +36,9 @@ def open_services(settings: Settings) -> Services:
 
 def serve() -> NoReturn:
     """Replaces this process by gunicorn, which reads gunicorn.conf.py."""
-    try:
+    with _exits():
         settings = Settings.from_environment()
         listening.check(settings.host, settings.port)
-    except SettingsError as error:
-        sys.exit(_unusable(str(error)))
     config = FILES / "gunicorn.conf.py"
     arguments = [
         "-c",
@@ -80,6 +76,16 @@ SAM for Label Studio is up: http://localhost:{settings.port}
 {"" if INSTALLED else _STUDIO_ADVICE}"""
 
 
-def _unusable(message: str) -> int:
+@contextmanager
+def _exits() -> Iterator[None]:
+    """Ends this process with one line if the block finds something that the person must change."""
+    try:
+        yield
+    except SettingsError as error:
+        message = str(error)
+    except PermissionError as error:
+        message = not_permitted(error)
+    else:
+        return
     print(f"sam-backend cannot start: {message}", file=sys.stderr)
-    return UNUSABLE
+    sys.exit(UNUSABLE)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 
 from sam_backend.errors import Refusal
 
@@ -53,22 +54,27 @@ class OutOfImages(Refusal):
         )
 
 
+@dataclass
 class _Budget:
-    def __init__(self, most: int) -> None:
-        self.most = self.left = most
+    left: int
+    refuse: Callable[[], Refusal]  # if none is left
 
     def spend(self) -> None:
         if self.left <= 0:
-            raise OutOfBudget(self.most)
+            raise self.refuse()
         self.left -= 1
+
+
+def _of_decodes(most: int) -> _Budget:
+    return _Budget(most, partial(OutOfBudget, most))
 
 
 @dataclass
 class _Budgets:
     click: _Budget
     search: _Budget
+    images: _Budget
     pixels: int
-    images: int = IMAGES_A_REQUEST
     is_search: bool = False
 
 
@@ -78,7 +84,12 @@ _of_request: ContextVar[_Budgets | None] = ContextVar("click_budget", default=No
 @contextmanager
 def shared() -> Iterator[None]:
     """Limits this thread's request within the block. Elsewhere there is no limit."""
-    budgets = _Budgets(_Budget(DECODES_A_REQUEST), _Budget(DECODES_A_SEARCH), MASK_PIXELS)
+    budgets = _Budgets(
+        _of_decodes(DECODES_A_REQUEST),
+        _of_decodes(DECODES_A_SEARCH),
+        _Budget(IMAGES_A_REQUEST, OutOfImages),
+        MASK_PIXELS,
+    )
     token = _of_request.set(budgets)
     try:
         yield
@@ -121,9 +132,7 @@ def spend_image() -> None:
     """Counts a new image. OutOfImages if this thread's request has none left."""
     budgets = _of_request.get()
     if budgets is not None:
-        if budgets.images <= 0:
-            raise OutOfImages
-        budgets.images -= 1
+        budgets.images.spend()
 
 
 def spend_pixels(count: int) -> None:

@@ -19,6 +19,7 @@ from tests.clicks.saved_masks import brush, disc, draft
 from tests.fakes import inline, keypoint, picture, rectangle, request_body
 from tests.server.clicks import click, errors, mask_of
 from tests.street import CARS, LOOKS, RADIUS, TREES, VANS, Street
+from tools.quality.engines import Counted
 
 CONFIG = """<View>
   <Image name="image" value="$image"/>
@@ -33,12 +34,12 @@ CONFIG = """<View>
 
 
 @pytest.fixture
-def street() -> Street:
-    return Street()
+def street() -> Counted:
+    return Counted(Street())
 
 
 @pytest.fixture
-def client(services: Callable[..., Services], street: Street) -> FlaskClient:
+def client(services: Callable[..., Services], street: Counted) -> FlaskClient:
     made = services(street)
     return create_app(made.settings, made).test_client()
 
@@ -171,13 +172,13 @@ def test_counter_examples_take_no_room_of_masks_in_a_huge_image(
     assert CARS[0] in found
 
 
-def test_all_searches_of_a_request_share_one_budget(client: FlaskClient, street: Street) -> None:
+def test_all_searches_of_a_request_share_one_budget(client: FlaskClient, street: Counted) -> None:
     context = [example(f"k{n}", (10 * n, 290)) for n in range(40)]
     body = request_body(context, config=CONFIG)
     image = inline(picture())
     body["tasks"] = [{**body["tasks"][0], "id": n, "data": {"image": image}} for n in range(8)]
     assert client.post("/predict", json=body).status_code == 200
-    assert street.decoded <= DECODES_A_SEARCH
+    assert street.decodes <= DECODES_A_SEARCH
 
 
 def test_an_unknown_sam_find_is_named_when_the_project_is_set_up(client: FlaskClient) -> None:

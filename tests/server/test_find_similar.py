@@ -17,17 +17,18 @@ from sam_backend.shared.click_budget import DECODES_A_REQUEST, DECODES_A_SEARCH
 from tests.clicks.saved_masks import disc
 from tests.server.program_requests import ask, embed, mask_of, problem, segment
 from tests.street import CARS, LOOKS, RADIUS, TREES, VANS, Street
+from tools.quality.engines import Counted
 
 EVERY = [place for places, _ in LOOKS for place in places]
 
 
 @pytest.fixture
-def street() -> Street:
-    return Street()
+def street() -> Counted:
+    return Counted(Street())
 
 
 @pytest.fixture
-def client(services: Callable[..., Services], street: Street) -> FlaskClient:
+def client(services: Callable[..., Services], street: Counted) -> FlaskClient:
     made = services(street)
     return create_app(made.settings, made).test_client()
 
@@ -96,12 +97,12 @@ def test_nothing_alike_is_an_empty_list(client: FlaskClient) -> None:
 
 
 def test_a_search_has_fewer_decodes_if_its_examples_take_some(
-    client: FlaskClient, street: Street
+    client: FlaskClient, street: Counted
 ) -> None:
     image = embed(client)
     most = [{"points": [[10 * n, 290]]} for n in range(DECODES_A_REQUEST)]
     first = find(client, image_id=image, objects=most)
-    assert street.decoded <= DECODES_A_SEARCH
+    assert street.decodes <= DECODES_A_SEARCH
     assert find(client, image_id=image, objects=most) == first, "also when its examples are known"
 
 

@@ -12,23 +12,19 @@ from sam_backend.engines.frame import Floats
 from sam_backend.engines.graph.click_builder import HEADS, POSITION_CODES, WEIGHTS, Builder
 from sam_backend.engines.graph.decoder_weights import WIDTH, DecoderWeights
 
-# The names of the two attentions of a layer.
-TO_IMAGE = "layers.{}/cross_attn_token_to_image"
-FROM_IMAGE = "layers.{}/cross_attn_image_to_token"
-
 
 class Attention:
     """Makes the nodes of one attention of the decoder, which `path` names."""
 
     def __init__(self, build: Builder, weights: DecoderWeights, path: str) -> None:
-        self.build = build
+        self._build = build
         self.query, self.key, self.value, self.out = (
             weights.linear(f"{path}/{name}_proj") for name in ("q", "k", "v", "out")
         )
 
     def among_prompts(self, placed: str, values: str) -> str:
         """Prompt tokens attend to each other."""
-        build = self.build
+        build = self._build
         k = build.op("Transpose", build.by_head(build.linear(placed, self.key)), perm=[0, 2, 1])
         v = build.by_head(build.linear(values, self.value))
         scores = build.op("MatMul", self.scaled(placed, self.query), k)
@@ -40,7 +36,7 @@ class Attention:
 
         The keys' bias would add the same to all of them.
         """
-        build = self.build
+        build = self._build
         keys = build.constant(by_head(self.key[0]).transpose(0, 2, 1))
         onto = build.op("MatMul", self.scaled(placed, self.query), keys)
         onto = build.reshape(onto, (-1, WIDTH))
@@ -55,7 +51,7 @@ class Attention:
 
     def from_image(self, placed_image: str, image: str, placed: str, tokens: str) -> str:
         """Image tokens attend to prompt tokens. Returns the image tokens with the result added."""
-        build = self.build
+        build = self._build
         k = self.scaled(placed, self.key)
         onto = build.op("MatMul", k, build.constant(by_head(self.query[0]).transpose(0, 2, 1)))
         onto = build.reshape(onto, (-1, WIDTH))
@@ -73,21 +69,21 @@ class Attention:
     def scaled(self, tokens: str, layer: tuple[Floats, Floats]) -> str:
         """Projected tokens (heads, N, C). Their products with others need no further scale."""
         scale = np.float32(1 / np.sqrt(self._inner / HEADS))
-        return self.build.by_head(self.build.linear(tokens, (layer[0] * scale, layer[1] * scale)))
+        return self._build.by_head(self._build.linear(tokens, (layer[0] * scale, layer[1] * scale)))
 
     def attended(self, heads: str, bias: Floats) -> str:
         """The output for prompt tokens, from the values (heads, T, C) that they got."""
-        build = self.build
+        build = self._build
         heads = build.op("Add", heads, build.constant(bias.reshape(HEADS, 1, -1)))
         return build.linear(build.joined(heads, self._inner), self.out)
 
     def offset(self, keys: str, bias: Floats) -> str:
         """What the bias of the image's queries adds to scores (heads, tokens, n)."""
-        return self.build.op("MatMul", keys, self.build.constant(bias.reshape(HEADS, -1, 1)))
+        return self._build.op("MatMul", keys, self._build.constant(bias.reshape(HEADS, -1, 1)))
 
     def added(self, scores: str, image: str, tokens: str, bias: Floats) -> str:
         """Image tokens (n, 256) plus what scores (heads, T, n) give them of prompt tokens."""
-        build = self.build
+        build = self._build
         shares = build.op("Flatten", build.op("Softmax", scores, axis=1), axis=2)
         v = build.by_head(build.linear(tokens, self.value))
         v = build.op("MatMul", v, build.constant(self.out[0].reshape(HEADS, -1, WIDTH)))
@@ -102,12 +98,20 @@ def by_head(weight: Floats) -> Floats:
     return np.ascontiguousarray(split.transpose(1, 0, 2))
 
 
+def both_ways(build: Builder, weights: DecoderWeights, layer: int) -> tuple[Attention, Attention]:
+    """The attention of a layer from prompt tokens to image tokens, and the one back."""
+    to_image, from_image = (
+        Attention(build, weights, f"layers.{layer}/cross_attn_{way}")
+        for way in ("token_to_image", "image_to_token")
+    )
+    return to_image, from_image
+
+
 class ImageLayer:
     """The attention of one layer between prompt tokens and image tokens, in both directions."""
 
     def __init__(self, build: Builder, weights: DecoderWeights, layer: int, image: str) -> None:
-        self._to = Attention(build, weights, TO_IMAGE.format(layer))
-        self._from = Attention(build, weights, FROM_IMAGE.format(layer))
+        self._to, self._from = both_ways(build, weights, layer)
         self._image, self._placed = image, build.op("Add", image, POSITION_CODES)
 
     def to_image(self, placed: str) -> str:

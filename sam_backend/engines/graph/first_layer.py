@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from sam_backend.engines.frame import Floats
-from sam_backend.engines.graph.click_attention import FROM_IMAGE, TO_IMAGE, Attention, by_head
+from sam_backend.engines.graph.click_attention import both_ways, by_head
 from sam_backend.engines.graph.click_builder import (
     HALF_IMAGE,
     HEADS,
@@ -31,7 +31,7 @@ def first_products(model: onnx.ModelProto) -> onnx.ModelProto:
     Their biases are left out, and so is what is added to the picture's tokens.
     """
     build, weights = Builder(), DecoderWeights(model.graph)
-    to_image, from_image = _attentions(build, weights)
+    to_image, from_image = both_ways(build, weights, layer=0)
     image = build.op("Cast", HALF_IMAGE, to=onnx.TensorProto.FLOAT)
     placed = build.op("Add", image, POSITION_CODES)
     for name, tokens, (weight, _), order in (
@@ -56,7 +56,7 @@ class FirstLayer:
         self, build: Builder, weights: DecoderWeights, image: str, constant: Floats
     ) -> None:
         self._build, self._image, self._constant = build, image, constant
-        self._to, self._from = _attentions(build, weights)
+        self._to, self._from = both_ways(build, weights, layer=0)
 
     def to_image(self, placed: str) -> str:
         """What prompt tokens (T, 256) get from the image tokens."""
@@ -107,10 +107,3 @@ class FirstLayerOnMask(FirstLayer):
         own = build.reshape(own, (HEADS, -1, len(self._layer)))
         own = build.op("MatMul", own, build.constant(by_head(self._layer @ projection)))
         return build.op("Add", super()._heads(shares), own)
-
-
-def _attentions(build: Builder, weights: DecoderWeights) -> tuple[Attention, Attention]:
-    return (
-        Attention(build, weights, TO_IMAGE.format(0)),
-        Attention(build, weights, FROM_IMAGE.format(0)),
-    )

@@ -70,6 +70,10 @@ class Decoder:
         """Whether it has transformers.js's inputs: no rectangle, no mask, one more axis."""
         return "input_points" in self.inputs
 
+    def without_graph(self) -> Decoder:
+        """The rest of it. With a session open, the graph would only take memory."""
+        return replace(self, model=onnx.ModelProto())
+
 
 def read_encoder(path: Path) -> Encoder:
     """SettingsError if the file is not an encoder for SAM."""
